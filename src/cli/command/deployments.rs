@@ -1,0 +1,37 @@
+use std::path::Path;
+
+use clap::Args;
+
+use crate::engine::Workspace;
+use crate::ledger::Alias;
+
+use super::super::exit::Exit;
+use super::super::format;
+use super::super::problem::Problem;
+use super::super::table::Table;
+
+#[derive(Debug, Args)]
+pub struct Arguments {}
+
+pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
+    let aliases = Alias::all(&Workspace::root_of(Path::new("retune.kdl")))?;
+    if aliases.is_empty() {
+        println!("nothing was deployed yet");
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["alias", "version", "", "model", "deployed", "accuracy"]);
+    for alias in &aliases {
+        for (number, version) in (1_u32..).zip(&alias.versions) {
+            let state = match version.rolled_back {
+                _ if number == alias.current => "current",
+                Some(_) => "rolled back",
+                None => "",
+            };
+            let accuracy = if version.metrics.contains_key("accuracy") { format::with_interval(&version.metrics, "accuracy") } else { "-".into() };
+            let deployed = version.deployed.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            table.row([alias.name.clone(), number.to_string(), state.to_owned(), version.model.clone(), deployed, accuracy]);
+        }
+    }
+    print!("{}", table.render());
+    Ok(Exit::Done)
+}

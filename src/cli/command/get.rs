@@ -1,0 +1,43 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::engine::Workspace;
+use crate::ledger::LockFile;
+
+use super::super::exit::Exit;
+use super::super::problem::Problem;
+use super::super::target::{Changes, Target};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The stage, and the pipeline's file where there are several
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    words: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
+    /// The folder to write to; the stage's name where it is not given
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
+    let target = Target::of(&arguments.words);
+    let recipe = arguments.changes.load(target.pipeline.as_ref())?;
+    let stage = &recipe.pipeline.stages[recipe.named(target.stage()?)?];
+    let workspace = Workspace::look(&recipe.pipeline.file.path);
+    let lock = LockFile::read(&LockFile::path(&recipe.pipeline.file.path, recipe.pipeline.profile.as_deref()))?;
+    let folder = arguments.to.clone().unwrap_or_else(|| PathBuf::from(stage.name.as_str()));
+    let actions = lock.stages.get(stage.name.as_str()).into_iter().flat_map(|locked| locked.actions.values());
+    let records: Vec<_> = actions.filter_map(|action| workspace.store.remembered(action.fingerprint)).collect();
+    if records.is_empty() {
+        eprintln!("`{}` has no result in this store yet: `retune run {}`", stage.name, stage.name);
+        return Ok(Exit::Failed);
+    }
+    for (name, artifact) in records.iter().flat_map(|record| &record.outcome.outputs) {
+        let place = folder.join(name);
+        workspace.store.export(*artifact, &place)?;
+        println!("{}", place.display());
+    }
+    Ok(Exit::Done)
+}

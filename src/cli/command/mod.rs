@@ -1,0 +1,14 @@
+//! The commands, one file each.
+
+pub mod check;
+pub mod deployments;
+pub mod get;
+pub mod graph;
+pub mod log;
+pub mod plan;
+pub mod rollback;
+pub mod run;
+pub mod runs;
+pub mod show;
+pub mod status;
+pub mod why;

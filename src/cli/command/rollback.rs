@@ -1,0 +1,39 @@
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::config::nearest;
+use crate::engine::Workspace;
+use crate::ledger::{Alias, LedgerError};
+
+use super::super::exit::Exit;
+use super::super::problem::Problem;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The alias
+    alias: String,
+}
+
+pub fn rollback(arguments: &Arguments) -> Result<Exit, Problem> {
+    let root = Workspace::root_of(Path::new("retune.kdl"));
+    let mut alias = Alias::read(&root, &arguments.alias)?;
+    if alias.versions.is_empty() {
+        let known = Alias::all(&root)?;
+        let names: Vec<&str> = known.iter().map(|alias| alias.name.as_str()).collect();
+        let help = match nearest(&arguments.alias, names.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None if names.is_empty() => "a deploy stage makes aliases: `retune run`".into(),
+            None => format!("there are: {}", names.join(", ")),
+        };
+        return Err(LedgerError::UnknownAlias { alias: arguments.alias.clone(), help }.into());
+    }
+    let before = alias.current;
+    let now = alias.roll_back(Timestamp::now())?;
+    alias.write(&root)?;
+    let model = alias.now().map_or("", |version| &version.model);
+    println!("`{}` stands for version {now} again ({model}); version {before} is marked as rolled back", alias.name);
+    println!("commit deployments/{}.kdl; `retune run` keeps to it until something changes", alias.name);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{self, Finished, RunOptions, RunStatus, StageSummary, Workspace};
+use crate::ledger::StageStatus;
+
+use super::super::exit::Exit;
+use super::super::format;
+use super::super::print_json;
+use super::super::problem::{Problem, print_stage};
+use super::super::progress::Screen;
+use super::super::table::Table;
+use super::super::target::{Changes, Target};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The pipeline's file, and stages if not all are wanted
+    #[arg(value_name = "PIPELINE|STAGE")]
+    words: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
+    /// How many actions go on at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Go on with what does not need a failed stage
+    #[arg(long)]
+    keep_going: bool,
+    /// Do this stage although its result is there
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+    /// Fail if anything would be made again
+    #[arg(long)]
+    locked: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let target = Target::of(&arguments.words);
+    let recipe = Arc::new(arguments.changes.load(target.pipeline.as_ref())?);
+    let workspace = Arc::new(Workspace::open(&recipe.pipeline.file.path)?);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = RunOptions {
+        stages: target.stages,
+        jobs: arguments.jobs.map_or(cores, usize::from),
+        keep_going: arguments.keep_going,
+        force: arguments.force.clone(),
+        locked: arguments.locked,
+        set: arguments.changes.set.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| engine::EngineError::Workspace {
+        path: workspace.root.clone(),
+        reason: format!("no threads can be had: {error}"),
+    })?;
+    let finished = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(listen(stop.clone()));
+        engine::run(Arc::clone(&recipe), workspace, options, Arc::new(Screen::new()), stop).await
+    })?;
+    // A thread that waits for something outside must not hold the program up when all is said.
+    runtime.shutdown_background();
+    for (stage, error) in &finished.errors {
+        print_stage(stage, error);
+    }
+    if arguments.json { print_json(&finished.summary) } else { print(&finished) }
+    Ok(match finished.summary.status {
+        RunStatus::Ok => Exit::Done,
+        RunStatus::Failed => Exit::Failed,
+        RunStatus::Gated => Exit::Gated,
+        RunStatus::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// The first interruption stops the run in order, the second ends the program there and then.
+async fn listen(stop: CancellationToken) {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    let mut times = 0;
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        times += 1;
+        if times > 1 {
+            // Nothing is lost: outputs enter the store whole or not at all.
+            std::process::exit(130);
+        }
+        eprintln!("stopping; what is finished is kept (again to stop at once)");
+        stop.cancel();
+    }
+}
+
+fn print(finished: &Finished) {
+    let summary = &finished.summary;
+    let mut table = Table::new(&["stage", "kind", "status", "time", "result"]);
+    for stage in &summary.stages {
+        table.row([stage.name.clone(), stage.kind.clone(), stage.status.to_string(), format::seconds(stage.seconds), result(stage)]);
+    }
+    print!("{}", table.render());
+    println!();
+    let ran = summary.stages.iter().filter(|stage| stage.status == StageStatus::Ran).count();
+    match summary.status {
+        RunStatus::Ok if ran == 0 => println!("nothing to do: all {} stages are up to date ({})", summary.stages.len(), format::seconds(summary.seconds)),
+        RunStatus::Ok => println!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), summary.stages.len()),
+        RunStatus::Failed => println!("failed after {}; what was finished is kept", format::seconds(summary.seconds)),
+        RunStatus::Gated => println!("a gate said no after {}", format::seconds(summary.seconds)),
+        RunStatus::Interrupted => println!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
+    }
+    for line in next_steps(&summary.stages, summary.status) {
+        println!("  {line}");
+    }
+}
+
+/// What there is to say about a stage in its row of the table.
+fn result(stage: &StageSummary) -> String {
+    let figures = format::metrics(&stage.kind, &stage.metrics);
+    let said = match stage.status {
+        StageStatus::Failed | StageStatus::Gated => stage.notes.last().and_then(|note| note.lines().next()).map(str::to_owned),
+        _ if stage.kind == "deploy" => stage.notes.last().cloned(),
+        _ => None,
+    };
+    match (figures.is_empty(), said) {
+        (false, Some(said)) => format!("{figures}; {said}"),
+        (true, Some(said)) => said,
+        (_, None) => figures,
+    }
+}
+
+fn next_steps(stages: &[StageSummary], status: RunStatus) -> Vec<String> {
+    let of = |kind: &str, wanted: StageStatus| stages.iter().find(|stage| stage.kind == kind && stage.status == wanted);
+    let mut steps: BTreeMap<u8, String> = BTreeMap::new();
+    if let Some(judge) = stages.iter().find(|stage| stage.kind == "evaluate" && matches!(stage.status, StageStatus::Ran | StageStatus::Gated)) {
+        steps.insert(0, format!("retune show {}    its gates, with the figures that decided", judge.name));
+    }
+    if let Some(deployed) = of("deploy", StageStatus::Ran) {
+        steps.insert(1, format!("retune get MODEL_STAGE --to DIR    the tuned model as files; `{}` is deployed", deployed.name));
+        steps.insert(2, "retune deployments    what each alias stands for; `retune rollback ALIAS` goes back".into());
+    }
+    if status == RunStatus::Failed {
+        steps.insert(3, "retune plan    what is left to do".into());
+    }
+    if let Some(train) = of("train", StageStatus::Ran)
+        && let Some(step) = steps.get_mut(&1)
+    {
+        *step = step.replace("MODEL_STAGE", &train.name);
+    }
+    steps.into_values().filter(|step| !step.contains("MODEL_STAGE")).collect()
+}

@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::engine::Workspace;
+use crate::ledger::{self, Event, RunSummary, StageStatus};
+
+use super::super::exit::Exit;
+use super::super::format;
+use super::super::print_json;
+use super::super::problem::Problem;
+use super::super::table::Table;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// How many, the latest first
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    last: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Line {
+    run: String,
+    pipeline: String,
+    profile: Option<String>,
+    status: String,
+    seconds: Option<f64>,
+    ran: Vec<String>,
+}
+
+pub fn runs(arguments: &Arguments) -> Result<Exit, Problem> {
+    let workspace = Workspace::look(Path::new("retune.kdl"));
+    let lines: Vec<Line> = ledger::runs(&workspace.store.root().join("runs")).into_iter().take(arguments.last).map(|run| line(&run)).collect();
+    if arguments.json {
+        print_json(&lines);
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["run", "pipeline", "status", "time", "ran"]);
+    for line in lines {
+        let pipeline = line.profile.map_or(line.pipeline.clone(), |profile| format!("{} ({profile})", line.pipeline));
+        let time = line.seconds.map_or_else(|| "-".to_owned(), format::seconds);
+        let ran = if line.ran.is_empty() { "nothing".to_owned() } else { line.ran.join(" ") };
+        table.row([line.run, pipeline, line.status, time, ran]);
+    }
+    print!("{}", table.render());
+    Ok(Exit::Done)
+}
+
+fn line(run: &RunSummary) -> Line {
+    let mut line = Line { run: run.id.to_string(), pipeline: "?".into(), profile: None, status: "unfinished".into(), seconds: None, ran: Vec::new() };
+    for event in &run.events {
+        match event {
+            Event::RunStarted { pipeline, profile, .. } => {
+                line.pipeline.clone_from(pipeline);
+                line.profile.clone_from(profile);
+            }
+            Event::StageDone { stage, status: StageStatus::Ran, .. } => line.ran.push(stage.clone()),
+            Event::RunDone { status, seconds } => {
+                line.status.clone_from(status);
+                line.seconds = Some(*seconds);
+            }
+            _ => {}
+        }
+    }
+    line
+}

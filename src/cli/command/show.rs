@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::engine::{self, PlannedAction, Standing, Workspace};
+use crate::grade::Verdict;
+use crate::ledger::LockFile;
+use crate::store::{Artifact, Record};
+
+use super::super::exit::Exit;
+use super::super::format;
+use super::super::print_json;
+use super::super::problem::Problem;
+use super::super::table::Table;
+use super::super::target::{Changes, Target};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The stage, and the pipeline's file where there are several
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    words: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    stage: String,
+    kind: String,
+    current: bool,
+    actions: Vec<ShownAction>,
+    metrics: BTreeMap<String, f64>,
+    verdict: Option<Verdict>,
+}
+
+#[derive(Serialize)]
+struct ShownAction {
+    name: String,
+    record: Option<Record>,
+}
+
+pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
+    let target = Target::of(&arguments.words);
+    let recipe = arguments.changes.load(target.pipeline.as_ref())?;
+    let stage = recipe.named(target.stage()?)?;
+    let workspace = Workspace::look(&recipe.pipeline.file.path);
+    let plan = engine::plan(&recipe, &workspace)?;
+    let planned = &plan.stages[stage];
+    let lock = LockFile::read(&LockFile::path(&recipe.pipeline.file.path, recipe.pipeline.profile.as_deref()))?;
+    let record = |action: &PlannedAction| {
+        let last = || workspace.store.remembered(lock.fingerprint(&planned.name, &action.name)?);
+        action.record.clone().or_else(last)
+    };
+    let actions: Vec<ShownAction> = planned.actions.iter().map(|action| ShownAction { name: action.name.clone(), record: record(action) }).collect();
+    let records = || actions.iter().filter_map(|action| action.record.as_ref());
+    let verdict = records().find_map(|record| record.outcome.outputs.get("verdict").copied());
+    let verdict = verdict.and_then(|verdict| serde_json::from_slice(&workspace.store.read(verdict).ok()?).ok());
+    let shown = Shown {
+        stage: planned.name.clone(),
+        kind: planned.kind.to_owned(),
+        current: planned.standing() == Standing::Cached,
+        metrics: records().flat_map(|record| record.outcome.metrics.clone()).collect(),
+        verdict,
+        actions,
+    };
+    if arguments.json { print_json(&shown) } else { print(&shown) }
+    Ok(Exit::Done)
+}
+
+fn print(shown: &Shown) {
+    let state = if shown.current { "up to date" } else { "stale: this is its last result" };
+    println!("{} ({}), {state}", shown.stage, shown.kind);
+    if shown.actions.iter().all(|action| action.record.is_none()) {
+        println!("it has no result in this store yet: `retune run {}`", shown.stage);
+        return;
+    }
+    let summary = format::metrics(&shown.kind, &shown.metrics);
+    if !summary.is_empty() {
+        println!("{summary}");
+    }
+    let mut table = Table::new(&["action", "output", "size", "blake3"]);
+    for action in &shown.actions {
+        for (name, artifact) in action.record.iter().flat_map(|record| &record.outcome.outputs) {
+            table.row([action.name.clone(), name.clone(), size(*artifact), artifact.digest().short()]);
+        }
+    }
+    println!("\n{}", table.render());
+    for action in &shown.actions {
+        if let Some(record) = &action.record {
+            let made = record.finished.strftime("%Y-%m-%d %H:%M:%S UTC");
+            let model = record.outcome.model.as_ref().map_or(String::new(), |model| format!(", model: {model}"));
+            println!("{}: fingerprint {}, made {made} in {} by run {}{model}", action.name, record.key.0.short(), format::seconds(record.seconds), record.run);
+        }
+    }
+    for gate in shown.verdict.iter().flat_map(|verdict| &verdict.gates) {
+        println!("gate {}: {}: {}", if gate.passed { "met" } else { "NOT met" }, gate.gate, gate.reason);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn size(artifact: Artifact) -> String {
+    match artifact {
+        Artifact::File { size, .. } => format!("{} B", format::count(size as f64)),
+        Artifact::Tree { .. } => "folder".to_owned(),
+    }
+}

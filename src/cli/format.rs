@@ -1,0 +1,58 @@
+//! Figures as people read them.
+
+use std::collections::BTreeMap;
+
+/// A count with its thousands apart: `1,812`.
+pub fn count(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if number < 0.0 { format!("-{out}") } else { out }
+}
+
+/// Seconds: `0.03 s`, `12.4 s`, `3 min 20 s`.
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 9.95 {
+        format!("{seconds:.2} s")
+    } else if seconds < 120.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0)
+    }
+}
+
+/// What the metrics of a stage say, in one line.
+pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
+    let figure = |name: &str| metrics.get(name).copied();
+    let counted = |name: &str, unit: &str| figure(name).map(|number| format!("{} {unit}", count(number)));
+    let parts: Vec<String> = match kind {
+        "collect" => [counted("rows", "rows"), counted("rejected", "rejected")].into_iter().flatten().collect(),
+        "prepare" => {
+            let names = ["train", "validation", "test", "duplicates", "rejected"];
+            names.into_iter().filter_map(|name| counted(name, name)).collect()
+        }
+        "train" => {
+            let losses = [("train-loss", "loss"), ("validation-loss", "best validation loss")];
+            let losses = losses.into_iter().filter_map(|(name, label)| figure(name).map(|loss| format!("{label} {loss:.3}")));
+            losses.chain(counted("trained-tokens", "tokens trained")).collect()
+        }
+        "evaluate" => {
+            let shares = [("accuracy", "accuracy"), ("baseline.accuracy", "baseline"), ("accuracy.gain", "gain")];
+            shares.into_iter().filter_map(|(name, label)| figure(name).map(|_| format!("{label} {}", with_interval(metrics, name)))).collect()
+        }
+        _ => Vec::new(),
+    };
+    parts.join(", ")
+}
+
+/// A metric with its 95 % interval.
+pub fn with_interval(metrics: &BTreeMap<String, f64>, name: &str) -> String {
+    let value = metrics.get(name).copied().unwrap_or(f64::NAN);
+    let bounds = metrics.get(&format!("{name}.low")).zip(metrics.get(&format!("{name}.high")));
+    bounds.map_or_else(|| format!("{value:.3}"), |(low, high)| format!("{value:.3} [{low:.3}, {high:.3}]"))
+}

@@ -1,0 +1,82 @@
+//! The command line: the only place that prints. A command is one file in `command/` and one line here.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+
+mod command;
+mod exit;
+mod format;
+mod problem;
+mod progress;
+mod table;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use command::{check, deployments, get, graph, log, plan, rollback, run, runs, show, status, why};
+
+/// Retunes a language model when its data or its config changes, and does nothing when neither did.
+#[derive(Debug, Parser)]
+#[command(name = "retune", version, max_term_width = 100, after_help = "Without PIPELINE, retune.kdl is taken, else the only file in pipelines/.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Parse and validate the pipeline, and print all that is wrong with it
+    Check(check::Arguments),
+    /// Tell which stages would run, and why; change nothing
+    Plan(plan::Arguments),
+    /// Run what must run
+    Run(run::Arguments),
+    /// Tell what is stale
+    Status(status::Arguments),
+    /// Tell what changed for one stage, down to the field or the file
+    Why(why::Arguments),
+    /// Show the outputs, metrics and provenance of one stage
+    Show(show::Arguments),
+    /// Print what the command of a stage printed when it last ran
+    Log(log::Arguments),
+    /// Write the outputs of a stage as files
+    Get(get::Arguments),
+    /// Print the graph of stages
+    Graph(graph::Arguments),
+    /// List past runs
+    Runs(runs::Arguments),
+    /// List aliases and their versions
+    Deployments(deployments::Arguments),
+    /// Let an alias stand for the version before
+    Rollback(rollback::Arguments),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Why(arguments) => why::why(&arguments),
+        Command::Show(arguments) => show::show(&arguments),
+        Command::Log(arguments) => log::log(&arguments),
+        Command::Get(arguments) => get::get(&arguments),
+        Command::Graph(arguments) => graph::graph(&arguments),
+        Command::Runs(arguments) => runs::runs(&arguments),
+        Command::Deployments(arguments) => deployments::deployments(&arguments),
+        Command::Rollback(arguments) => rollback::rollback(&arguments),
+    };
+    let exit = done.unwrap_or_else(|problem| {
+        problem.print();
+        problem.exit()
+    });
+    exit.into()
+}
+
+/// Prints a result as JSON.
+fn print_json<T: serde::Serialize>(value: &T) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}

@@ -1,0 +1,69 @@
+use std::io::IsTerminal;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+
+use crate::config::PipelineErrors;
+use crate::engine::EngineError;
+use crate::ledger::LedgerError;
+use crate::stage::StageError;
+
+use super::exit::Exit;
+
+/// Something that kept a command from doing what it was asked.
+#[derive(Debug)]
+pub struct Problem {
+    error: Box<EngineError>,
+}
+
+impl<E: Into<EngineError>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self { error: Box::new(error.into()) }
+    }
+}
+
+impl Problem {
+    /// The exit code for it.
+    pub fn exit(&self) -> Exit {
+        match &*self.error {
+            EngineError::Pipeline(_) | EngineError::Usage(_) => Exit::Wrong,
+            EngineError::Ledger(LedgerError::UnknownAlias { .. } | LedgerError::NoEarlierVersion { .. }) => Exit::Wrong,
+            EngineError::Stale { .. } => Exit::Stale,
+            EngineError::Workspace { .. } | EngineError::Ledger(_) | EngineError::Store(_) | EngineError::Stage(_) => Exit::Failed,
+        }
+    }
+
+    /// Prints it.
+    pub fn print(&self) {
+        match &*self.error {
+            EngineError::Pipeline(errors) => print_pipeline(errors),
+            error => print_diagnostic(error),
+        }
+    }
+}
+
+fn handler() -> GraphicalReportHandler {
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let theme = if coloured { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false)
+}
+
+/// Prints a diagnostic to stderr.
+pub fn print_diagnostic(diagnostic: &dyn Diagnostic) {
+    let mut text = String::new();
+    if handler().render_report(&mut text, diagnostic).is_ok() {
+        eprint!("{text}");
+    } else {
+        eprintln!("{diagnostic}");
+    }
+}
+
+/// Prints all that is wrong with a pipeline file, each with its place.
+pub fn print_pipeline(errors: &PipelineErrors) {
+    print_diagnostic(errors);
+}
+
+/// Prints what went wrong in a stage.
+pub fn print_stage(stage: &str, error: &StageError) {
+    eprintln!("stage `{stage}`:");
+    print_diagnostic(error);
+}

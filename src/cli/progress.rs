@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::engine::{Notice, Observer};
+use crate::ledger::StageStatus;
+
+use super::format;
+
+/// Shows on stderr how a run goes: live lines on a terminal, plain ones elsewhere.
+pub struct Screen {
+    live: Option<MultiProgress>,
+    bars: Mutex<BTreeMap<String, ProgressBar>>,
+    spoken: Mutex<BTreeMap<String, Instant>>,
+}
+
+/// Without a terminal a stage says how far it is no more often than this.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+impl Screen {
+    pub fn new() -> Self {
+        let live = std::io::stderr().is_terminal().then(MultiProgress::new);
+        Self { live, bars: Mutex::default(), spoken: Mutex::default() }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.live {
+            Some(live) => {
+                let _ = live.println(line);
+            }
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn started(&self, stage: &str, action: &str, reasons: &[String]) {
+        let label = if stage == action { stage.to_owned() } else { format!("{stage} ({action})") };
+        let why = match reasons {
+            [] => String::new(),
+            [only] => format!(": {only}"),
+            [first, rest @ ..] => format!(": {first}, and {} more", rest.len()),
+        };
+        let Some(live) = &self.live else { return eprintln!("> {label}{why}") };
+        let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = live.add(ProgressBar::new_spinner().with_style(style).with_prefix(label));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        if let Some(old) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.to_owned(), bar) {
+            old.finish_and_clear();
+        }
+    }
+
+    fn progress(&self, stage: &str, done: u64, total: u64, unit: &str, detail: &str) {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let so_far = match (done, total) {
+            (0, 0) => String::new(),
+            (done, 0) => format!("{} {unit}", format::count(done as f64)),
+            (done, total) => format!("{} of {} {unit}", format::count(done as f64), format::count(total as f64)),
+        };
+        let parts: Vec<&str> = [so_far.as_str(), detail].into_iter().filter(|part| !part.is_empty()).collect();
+        let message = parts.join(", ");
+        if self.live.is_some() {
+            if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).get(stage) {
+                bar.set_message(message);
+            }
+            return;
+        }
+        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = spoken.entry(stage.to_owned()).or_insert_with(Instant::now);
+        if last.elapsed() >= PLAIN_EVERY {
+            *last = Instant::now();
+            eprintln!("  {stage}: {message}");
+        }
+    }
+
+    fn clear(&self, stage: &str) {
+        if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).remove(stage) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Screen {
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Started { stage, action, reasons } => self.started(&stage, &action, &reasons),
+            Notice::Progress { stage, done, total, unit, detail } => self.progress(&stage, done, total, &unit, &detail),
+            Notice::Note { stage, message } => self.say(&format!("  {stage}: {message}")),
+            Notice::Waiting { stage } => self.say(&format!("  {stage}: another run is making this; waiting for its result")),
+            Notice::Finished(summary) => {
+                self.clear(&summary.name);
+                if summary.status != StageStatus::Cached {
+                    self.say(&format!("  {}: {} in {}", summary.name, summary.status, format::seconds(summary.seconds)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// What can be wrong with data as a whole. What is wrong with one row rejects that row and is no error.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the fields are the parts of the messages beside them")]
+pub enum DataError {
+    /// A source matches no file.
+    #[error("the source `{pattern}` matches no file")]
+    #[diagnostic(code(data::no_source), help("paths are relative to the workspace, {workspace}; check the spelling"))]
+    NoSource { pattern: String, workspace: String },
+
+    /// The name of a file does not say its format.
+    #[error("cannot tell the format of {file} by its name")]
+    #[diagnostic(code(data::unknown_format), help("formats go by ending: {known}"))]
+    UnknownFormat { file: String, known: String },
+
+    /// A file that is not text.
+    #[error("{file} is not text: there is a NUL byte at offset {offset}")]
+    #[diagnostic(code(data::binary), help("export the data as CSV, JSON or JSON Lines in UTF-8"))]
+    Binary { file: String, offset: usize },
+
+    /// A file of which nothing can be read.
+    #[error("cannot read {file} as {format}: {problem}")]
+    #[diagnostic(code(data::malformed_file), help("mend the file, or take it out of the sources"))]
+    MalformedFile { file: String, format: &'static str, problem: String },
+
+    /// No row at all.
+    #[error("the sources hold no rows ({rejected} were rejected)")]
+    #[diagnostic(code(data::no_rows), help("{first}"))]
+    NoRows { rejected: usize, first: String },
+
+    /// A row that the user wants to be told about with a failure.
+    #[error("{count} examples are longer than {limit} tokens; the first is {place} with {tokens}")]
+    #[diagnostic(code(data::too_long), help("raise `limit tokens=`, shorten them, or let them go with `overflow=\"drop\"`"))]
+    TooLong { count: usize, limit: usize, place: String, tokens: usize },
+
+    /// An expectation that does not hold.
+    #[error("expected `{what}` to be {wanted}, found {found}")]
+    #[diagnostic(code(data::expectation))]
+    Expectation {
+        what: String,
+        wanted: String,
+        found: String,
+        #[help]
+        help: String,
+    },
+
+    /// A file of examples that retune did not write this way.
+    #[error("line {line} is no chat example: {problem}")]
+    #[diagnostic(code(data::malformed_example), help("each line must be an object with `messages`, a list of roles and contents"))]
+    MalformedExample { line: usize, problem: String },
+}

@@ -1,0 +1,25 @@
+use serde_json::value::RawValue;
+
+use super::super::{DataError, Rejected, Row};
+use super::{Format, Parsed, line_at};
+
+pub const FORMAT: Format = Format { name: "json", endings: &["json"], read };
+
+/// One array of objects.
+fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
+    let mut parsed = Parsed::default();
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(parsed);
+    }
+    let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "JSON", problem };
+    let items: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| malformed(format!("expected a list of objects: {error}")))?;
+    let start = bytes.as_ptr().addr();
+    for item in items {
+        let line = line_at(bytes, item.get().as_ptr().addr() - start);
+        match serde_json::from_str(item.get()) {
+            Ok(fields) => parsed.rows.push(Row { source: file.to_owned(), line, fields }),
+            Err(_) => parsed.rejected.push(Rejected::new(file, line, "json", "expected an object", item.get())),
+        }
+    }
+    Ok(parsed)
+}

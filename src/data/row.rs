@@ -1,0 +1,63 @@
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A row as collected: its fields, and where they were.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The file, relative to the workspace.
+    pub source: String,
+    /// The line in it, from 1 (for JSON the line on which the row begins).
+    pub line: u64,
+    /// The fields, in the order of the file.
+    pub fields: Map<String, Value>,
+}
+
+/// A row that was kept aside, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The file, relative to the workspace.
+    pub source: String,
+    /// The line in it, from 1.
+    pub line: u64,
+    /// What found it wanting: a format, or an operator.
+    pub by: String,
+    /// Why, in words.
+    pub reason: String,
+    /// The row's text, cut after 500 characters.
+    pub text: String,
+}
+
+impl Rejected {
+    /// Keeps a row aside.
+    #[must_use]
+    pub fn new(source: &str, line: u64, by: &str, reason: impl Into<String>, text: &str) -> Self {
+        let text = text.chars().take(500).collect();
+        Self { source: source.to_owned(), line, by: by.to_owned(), reason: reason.into(), text }
+    }
+}
+
+/// Values as JSON Lines.
+#[must_use]
+pub fn write_lines<T: Serialize>(values: &[T]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(values.len() * 128);
+    for value in values {
+        let start = out.len();
+        if serde_json::to_writer(&mut out, value).is_err() {
+            out.truncate(start);
+            continue;
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+/// JSON Lines that retune wrote itself, back to values.
+///
+/// # Errors
+/// When a line is not what it should be; the error says which.
+pub fn parse_lines<T: DeserializeOwned + Send>(bytes: &[u8]) -> Result<Vec<T>, serde_json::Error> {
+    use rayon::prelude::*;
+    let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    lines.par_iter().map(|line| serde_json::from_slice(line)).collect()
+}

@@ -1,0 +1,155 @@
+//! Byte-level BPE, small and complete: any text becomes tokens and comes back unchanged.
+
+mod learn;
+mod words;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+pub use learn::learn_merges;
+
+use super::{Message, Role};
+
+/// A pair of tokens that together are another.
+pub type Pair = (u32, u32);
+
+/// Tokens that are no text: they open and close the messages of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// Opens a system message.
+    System,
+    /// Opens a user's message.
+    User,
+    /// Opens the model's message.
+    Assistant,
+    /// Closes any message.
+    End,
+}
+
+impl Special {
+    /// How many there are.
+    pub const COUNT: u32 = 4;
+
+    const fn opening(role: Role) -> Self {
+        match role {
+            Role::System => Self::System,
+            Role::User => Self::User,
+            Role::Assistant => Self::Assistant,
+        }
+    }
+}
+
+/// Turns text to tokens and back: 256 bytes, then one token a merge, then the special ones.
+#[derive(Debug)]
+pub struct Tokenizer {
+    ranks: HashMap<Pair, u32>,
+    pieces: Vec<Vec<u8>>,
+}
+
+/// The merges of `builtin:tiny`, in order, one pair of token numbers a line.
+pub const TINY_MERGES: &str = include_str!("tiny.merges");
+
+static TINY: LazyLock<Tokenizer> = LazyLock::new(|| Tokenizer::new(&parse_merges(TINY_MERGES)));
+
+fn parse_merges(text: &str) -> Vec<Pair> {
+    text.lines().filter_map(|line| line.split_once(' ')).filter_map(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))).collect()
+}
+
+impl Tokenizer {
+    /// The tokenizer of `builtin:tiny`.
+    #[must_use]
+    pub fn tiny() -> &'static Self {
+        &TINY
+    }
+
+    /// A tokenizer with these merges, the first the strongest.
+    #[must_use]
+    pub fn new(merges: &[Pair]) -> Self {
+        let mut pieces: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        let mut ranks = HashMap::with_capacity(merges.len());
+        for (rank, &(left, right)) in (0..).zip(merges) {
+            let (Some(a), Some(b)) = (pieces.get(left as usize), pieces.get(right as usize)) else { break };
+            pieces.push([a.as_slice(), b.as_slice()].concat());
+            ranks.insert((left, right), rank);
+        }
+        Self { ranks, pieces }
+    }
+
+    /// How many different tokens there are.
+    #[must_use]
+    pub const fn vocabulary(&self) -> usize {
+        self.pieces.len() + Special::COUNT as usize
+    }
+
+    /// The token of a special one.
+    #[must_use]
+    pub fn special(&self, special: Special) -> u32 {
+        u32::try_from(self.pieces.len()).unwrap_or(u32::MAX) + special as u32
+    }
+
+    /// Appends the tokens of a text.
+    pub fn encode(&self, text: &str, out: &mut Vec<u32>) {
+        let mut parts = Vec::new();
+        for word in words::split(text) {
+            parts.clear();
+            parts.extend(word.bytes().map(u32::from));
+            while let Some((at, rank)) = self.strongest(&parts) {
+                parts[at] = 256 + rank;
+                parts.remove(at + 1);
+            }
+            out.extend(&parts);
+        }
+    }
+
+    fn strongest(&self, parts: &[u32]) -> Option<(usize, u32)> {
+        let pairs = parts.windows(2).enumerate();
+        let ranked = pairs.filter_map(|(at, pair)| self.ranks.get(&(pair[0], pair[1])).map(|&rank| (at, rank)));
+        ranked.min_by_key(|&(_, rank)| rank)
+    }
+
+    /// The text of tokens. Special ones are left out, broken UTF-8 becomes U+FFFD.
+    #[must_use]
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        let bytes: Vec<u8> = tokens.iter().filter_map(|&token| self.pieces.get(token as usize)).flatten().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A conversation as tokens, and for each token whether the model should learn to say it: that is
+    /// what an assistant says and the token that ends it.
+    #[must_use]
+    pub fn conversation(&self, messages: &[Message]) -> (Vec<u32>, Vec<bool>) {
+        let (mut tokens, mut learned) = (Vec::new(), Vec::new());
+        for message in messages {
+            tokens.push(self.special(Special::opening(message.role)));
+            learned.push(false);
+            self.encode(&message.content, &mut tokens);
+            tokens.push(self.special(Special::End));
+            learned.resize(tokens.len(), message.role == Role::Assistant);
+        }
+        (tokens, learned)
+    }
+
+    /// A prompt as tokens, with the assistant's message opened.
+    #[must_use]
+    pub fn prompt(&self, messages: &[Message]) -> Vec<u32> {
+        let (mut tokens, _) = self.conversation(messages);
+        tokens.push(self.special(Special::Assistant));
+        tokens
+    }
+
+    /// How many tokens a conversation has.
+    #[must_use]
+    pub fn count(&self, messages: &[Message]) -> usize {
+        self.conversation(messages).0.len()
+    }
+}
+
+/// Merges as text, in the form of [`TINY_MERGES`].
+#[must_use]
+pub fn merges_to_text(merges: &[Pair]) -> String {
+    merges.iter().fold(String::new(), |mut out, (left, right)| {
+        let _ = writeln!(out, "{left} {right}");
+        out
+    })
+}

@@ -1,0 +1,55 @@
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::config::{ConfigError, PipelineErrors};
+use crate::ledger::LedgerError;
+use crate::stage::StageError;
+use crate::store::StoreError;
+
+/// What can go wrong before and around the stages.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the fields are the parts of the messages beside them")]
+pub enum EngineError {
+    /// The pipeline file is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Pipeline(Box<PipelineErrors>),
+
+    /// The command line names what is not there.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Usage(ConfigError),
+
+    /// `--locked`, and something would be made again.
+    #[error("--locked, and {} would be made again: {}", if stages.len() == 1 { "a stage" } else { "stages" }, stages.join(", "))]
+    #[diagnostic(code(engine::stale), help("`retune plan` tells why; run without --locked where the results may change, and commit the lock file"))]
+    Stale { stages: Vec<String> },
+
+    /// The workspace cannot be used.
+    #[error("cannot use the workspace {}: {reason}", path.display())]
+    #[diagnostic(code(engine::workspace), help("retune keeps its state in `.retune` there; give yourself the right to write in it"))]
+    Workspace { path: PathBuf, reason: String },
+
+    /// The ledger failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ledger(#[from] LedgerError),
+
+    /// The store failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+
+    /// A stage failed outside a run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Stage(#[from] StageError),
+}
+
+impl From<PipelineErrors> for EngineError {
+    fn from(errors: PipelineErrors) -> Self {
+        Self::Pipeline(Box::new(errors))
+    }
+}

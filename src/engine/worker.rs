@@ -1,0 +1,248 @@
+//! One action from its inputs to its record.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::fingerprint::ActionKey;
+use crate::graph::NodeId;
+use crate::ledger::{Event, LockFile, RunId, RunLog};
+use crate::provider::Watch;
+use crate::stage::{Context, StageError};
+use crate::store::{Artifact, KeyLock, Record, RecordOutcome, Session, Store, StoreError};
+
+use super::explain::{Reasons, reasons};
+use super::notice::{Notice, Observer};
+use super::recipe::Recipe;
+use super::resolve::{Made, Ready, ready, touched};
+use super::workspace::Workspace;
+
+/// What all actions of a run share.
+pub struct Shared {
+    pub recipe: Arc<Recipe>,
+    pub workspace: Arc<Workspace>,
+    pub lock: LockFile,
+    pub observer: Arc<dyn Observer>,
+    pub log: RunLog,
+    pub run: RunId,
+    pub stop: CancellationToken,
+    pub jobs: Semaphore,
+    pub forced: Vec<usize>,
+    pub session: Mutex<Option<Arc<Session>>>,
+}
+
+/// What came of an action.
+#[derive(Debug)]
+pub struct Done {
+    pub key: ActionKey,
+    pub outcome: RecordOutcome,
+    pub seconds: f64,
+    /// Whether it was done just now, and not found.
+    pub ran: bool,
+    pub reasons: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// How the work of an action speaks to the run.
+struct StageWatch<'a> {
+    shared: &'a Shared,
+    stage: String,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Watch for StageWatch<'_> {
+    fn progress(&self, done: u64, total: u64, unit: &str, detail: &str) {
+        let (unit, detail) = (unit.to_owned(), detail.to_owned());
+        self.shared.observer.notice(Notice::Progress { stage: self.stage.clone(), done, total, unit, detail });
+    }
+
+    fn note(&self, message: &str) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+        let event = Event::Note { stage: self.stage.clone(), message: message.to_owned() };
+        // The note is shown in any case; a log that cannot be written fails the run elsewhere.
+        let _ = self.shared.log.append(&event);
+        self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message: message.to_owned() });
+    }
+
+    fn stopped(&self) -> bool {
+        self.shared.stop.is_cancelled()
+    }
+}
+
+impl Shared {
+    /// Finds the result of an action, or makes it.
+    pub async fn act(&self, id: NodeId, made: &Made) -> Result<Done, StageError> {
+        let done = self.find_or_make(id, made).await;
+        if let Err(error) = &done {
+            let node = self.recipe.actions.node(id);
+            let (stage, action) = (self.recipe.stage_name(node).to_string(), node.action.name.to_owned());
+            // The error itself goes on to the user, log or no log.
+            let _ = self.log.append(&Event::ActionFailed { stage, action, message: error.to_string() });
+        }
+        done
+    }
+
+    async fn find_or_make(&self, id: NodeId, made: &Made) -> Result<Done, StageError> {
+        let node = self.recipe.actions.node(id);
+        let stage = self.recipe.stage_name(node).to_string();
+        let ready = tokio::task::block_in_place(|| ready(&self.recipe, &self.workspace, node, made))?;
+        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default() };
+        let forced = self.forced.contains(&node.stage);
+        if !forced && let Some(found) = self.found(id, &ready, &watch)? {
+            return Ok(found);
+        }
+        // The semaphore is never closed, so that there is always a permit in the end.
+        let _permit = self.jobs.acquire().await;
+        if self.stop.is_cancelled() {
+            return Err(StageError::Stopped);
+        }
+        let _lock = self.key_lock(&stage, ready.key).await?;
+        // Whoever had the lock before may have made it.
+        if !forced && let Some(found) = self.found(id, &ready, &watch)? {
+            return Ok(found);
+        }
+        let why = if forced { Reasons::words("--force") } else { reasons(&self.workspace.store, &self.lock, &stage, node.action.name, &ready) };
+        self.make(id, ready, why.lines(), &watch).await
+    }
+
+    fn found(&self, id: NodeId, ready: &Ready, watch: &StageWatch<'_>) -> Result<Option<Done>, StageError> {
+        let node = self.recipe.actions.node(id);
+        let done = |outcome, notes| Done { key: ready.key, outcome, seconds: 0.0, ran: false, reasons: Vec::new(), notes };
+        if node.action.effect {
+            let settled = node.action.work.settled(&self.workspace.root, ready.key)?;
+            return Ok(settled.map(|settled| done(RecordOutcome::default(), settled.note.into_iter().collect())));
+        }
+        let Some(record) = self.workspace.store.find(ready.key) else { return Ok(None) };
+        let mut notes = Vec::new();
+        if node.action.appears {
+            notes = tokio::task::block_in_place(|| self.appear(&record.outcome, watch))?;
+        }
+        Ok(Some(done(record.outcome, notes)))
+    }
+
+    /// Waits for the right to make a key. Another process that has it is most likely making the very result.
+    async fn key_lock(&self, stage: &str, key: ActionKey) -> Result<KeyLock, StageError> {
+        let mut told = false;
+        loop {
+            if let Some(lock) = KeyLock::try_take(&self.workspace.store, key)? {
+                return Ok(lock);
+            }
+            if self.stop.is_cancelled() {
+                return Err(StageError::Stopped);
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.observer.notice(Notice::Waiting { stage: stage.to_owned() });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn make(&self, id: NodeId, ready: Ready, reasons: Vec<String>, watch: &StageWatch<'_>) -> Result<Done, StageError> {
+        let node = self.recipe.actions.node(id);
+        let (stage, action) = (watch.stage.clone(), node.action.name.to_owned());
+        self.observer.notice(Notice::Started { stage: stage.clone(), action: action.clone(), reasons: reasons.clone() });
+        self.log.append(&Event::ActionStarted {
+            stage: stage.clone(),
+            action: action.clone(),
+            key: ready.key.to_string(),
+            reasons: reasons.clone(),
+            at: Timestamp::now(),
+        })?;
+        let attempt = self.session()?.attempt()?;
+        let began = Instant::now();
+        let log = self.log_path(&stage);
+        let context = Context {
+            key: ready.key,
+            stage: self.recipe.stage_name(node),
+            store: &self.workspace.store,
+            workspace: &self.workspace.root,
+            folder: attempt.path(),
+            log: &log,
+            inputs: &ready.given,
+            watch,
+        };
+        let outcome = node.action.work.run(&context).await?;
+        if let Some(path) = touched(&ready) {
+            return Err(StageError::InputChanged { path: path.strip_prefix(&self.workspace.root).unwrap_or(path).display().to_string() });
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let record = Record {
+            format: Record::FORMAT,
+            key: ready.key,
+            preimage: ready.preimage,
+            outcome: outcome.clone(),
+            seconds,
+            run: self.run.to_string(),
+            finished: Timestamp::now(),
+        };
+        self.workspace.store.publish(&record)?;
+        self.log.append(&Event::ActionDone { stage, action, seconds })?;
+        let mut notes = std::mem::take(&mut *watch.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        if node.action.appears {
+            notes.extend(tokio::task::block_in_place(|| self.appear(&outcome, watch))?);
+        }
+        Ok(Done { key: ready.key, outcome, seconds, ran: true, reasons, notes })
+    }
+
+    fn log_path(&self, stage: &str) -> PathBuf {
+        self.workspace.store.root().join("runs").join(self.run.to_string()).join("logs").join(format!("{stage}.log"))
+    }
+
+    fn session(&self) -> Result<Arc<Session>, StoreError> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = &*session {
+            return Ok(Arc::clone(session));
+        }
+        let begun = Arc::new(Session::begin(&self.workspace.store, &format!("{}-{}", self.run, std::process::id()))?);
+        *session = Some(Arc::clone(&begun));
+        Ok(begun)
+    }
+
+    /// Lets outputs appear at their paths in the workspace. What lies there and is nowhere else is moved aside first.
+    fn appear(&self, outcome: &RecordOutcome, watch: &StageWatch<'_>) -> Result<Vec<String>, StageError> {
+        let mut notes = Vec::new();
+        for (path, &artifact) in &outcome.outputs {
+            let place = self.workspace.root.join(path);
+            if self.stands(&place, artifact)? {
+                continue;
+            }
+            if let Some(aside) = self.displace(path, &place)? {
+                watch.note(&format!("{path} held something that no stage made; it is kept as {aside}"));
+                notes.push(format!("{path} was replaced; what it held is kept as {aside}"));
+            }
+            self.workspace.store.export(artifact, &place)?;
+        }
+        Ok(notes)
+    }
+
+    /// Whether the file or folder at a place is an artifact already.
+    fn stands(&self, place: &std::path::Path, artifact: Artifact) -> Result<bool, StageError> {
+        let same = |path: &std::path::Path, digest| path.is_file() && self.workspace.files.digest(path).is_ok_and(|(found, _)| found == digest);
+        Ok(match artifact {
+            Artifact::File { digest, .. } => same(place, digest),
+            Artifact::Tree { .. } => place.is_dir() && self.workspace.store.tree(artifact)?.iter().all(|file| same(&place.join(&file.path), file.digest)),
+        })
+    }
+
+    /// Moves a file that the store does not know out of the way. Files that it knows can be had again and may go.
+    fn displace(&self, path: &str, place: &std::path::Path) -> Result<Option<String>, StageError> {
+        if !place.is_file() || known(&self.workspace.store, place) {
+            return Ok(None);
+        }
+        let name = format!("{}.{}", path.replace('/', "_"), self.run);
+        let folder = self.workspace.store.root().join("displaced");
+        let aside = folder.join(&name);
+        let moved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::rename(place, &aside));
+        moved.map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
+        Ok(Some(format!(".retune/displaced/{name}")))
+    }
+}
+
+fn known(store: &Store, place: &std::path::Path) -> bool {
+    let Ok(bytes) = std::fs::read(place) else { return false };
+    bytes.is_empty() || store.has(Artifact::File { digest: crate::fingerprint::Digest::of(&bytes), size: bytes.len() as u64 })
+}

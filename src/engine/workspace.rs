@@ -1,0 +1,92 @@
+use std::path::{Path, PathBuf};
+
+use crate::config::ConfigError;
+use crate::ledger::LockFile;
+use crate::store::{FileStates, Store};
+
+use super::EngineError;
+
+/// The folder that a pipeline's paths are relative to, and the state kept in it.
+#[derive(Debug)]
+pub struct Workspace {
+    /// The folder.
+    pub root: PathBuf,
+    /// Its store.
+    pub store: Store,
+    /// The digests of its files.
+    pub files: FileStates,
+}
+
+impl Workspace {
+    /// The root of the workspace of a pipeline file: the nearest folder upward that holds `.git` or `.retune`, else the file's own.
+    #[must_use]
+    pub fn root_of(pipeline: &Path) -> PathBuf {
+        let absolute = std::path::absolute(pipeline).unwrap_or_else(|_| pipeline.to_owned());
+        let own = absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+        let marked = own.ancestors().find(|folder| folder.join(".git").exists() || folder.join(".retune").is_dir());
+        marked.map_or(own.clone(), Path::to_owned)
+    }
+
+    /// Opens the workspace of a pipeline file for work.
+    ///
+    /// # Errors
+    /// When its state cannot be written.
+    pub fn open(pipeline: &Path) -> Result<Self, EngineError> {
+        let root = Self::root_of(pipeline);
+        let store = Store::open(&root.join(".retune")).map_err(|error| EngineError::Workspace { path: root.clone(), reason: error.to_string() })?;
+        Ok(Self::with(root, store))
+    }
+
+    /// Opens the workspace of a pipeline file for looking: nothing is written but remembered digests, where there is a place for them.
+    #[must_use]
+    pub fn look(pipeline: &Path) -> Self {
+        let root = Self::root_of(pipeline);
+        let store = Store::at(&root.join(".retune"));
+        Self::with(root, store)
+    }
+
+    fn with(root: PathBuf, store: Store) -> Self {
+        let files = FileStates::load(&store.root().join("files.json"));
+        Self { root, store, files }
+    }
+}
+
+/// The pipeline that is meant: the one that is named, else `retune.kdl`, else the only one in `pipelines/`.
+///
+/// # Errors
+/// When none is named and there is none, or there are several.
+pub fn discover(named: Option<&Path>) -> Result<PathBuf, EngineError> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let usual = PathBuf::from("retune.kdl");
+    if usual.is_file() {
+        return Ok(usual);
+    }
+    let entries = std::fs::read_dir("pipelines").into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_pipeline = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".kdl") && !name.ends_with(".lock.kdl")
+    };
+    let mut found: Vec<PathBuf> = entries.filter(is_pipeline).collect();
+    found.sort();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(EngineError::Usage(ConfigError::NoPipeline {
+            found: "none in pipelines/".into(),
+            help: "name one: `retune COMMAND path/to/pipeline.kdl`".into(),
+        })),
+        several => {
+            let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+            Err(EngineError::Usage(ConfigError::NoPipeline {
+                found: format!("pipelines/ holds {}", names.len()),
+                help: format!("name one of them: {}", names.join(", ")),
+            }))
+        }
+    }
+}
+
+/// Where the lock file of a pipeline lies.
+pub(super) fn lock_path(pipeline: &crate::config::Pipeline) -> PathBuf {
+    LockFile::path(&pipeline.file.path, pipeline.profile.as_deref())
+}

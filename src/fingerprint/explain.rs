@@ -1,0 +1,69 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Leaf, Preimage, Tree};
+
+/// One difference between what a result was made from and what it would be made from now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The path of the field: `settings.method.epochs`, `inputs.files.data/a.csv`.
+    pub field: String,
+    /// What it was; nothing if it is new.
+    pub old: Option<String>,
+    /// What it is; nothing if it is gone.
+    pub new: Option<String>,
+    /// Where it is written, or which stage made it.
+    pub origin: Option<String>,
+}
+
+/// The differences of two preimages, by field.
+#[must_use]
+pub fn explain(old: &Preimage, new: &Preimage) -> Vec<Change> {
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    let (old, new) = (old.tree(), new.tree());
+    flatten(&old, String::new(), &mut before);
+    flatten(&new, String::new(), &mut after);
+    let mut fields: Vec<&String> = before.keys().chain(after.keys()).collect();
+    fields.sort();
+    fields.dedup();
+    let changed = fields.into_iter().filter(|field| before.get(*field).map(|l| l.0) != after.get(*field).map(|l| l.0));
+    changed
+        .map(|field| {
+            let (old, new) = (before.get(field), after.get(field));
+            let origin = new.or(old).and_then(|(_, origin)| origin.map(str::to_owned));
+            Change { field: field.clone(), old: old.map(|(leaf, _)| shown(leaf)), new: new.map(|(leaf, _)| shown(leaf)), origin }
+        })
+        .collect()
+}
+
+type Leaves<'a> = BTreeMap<String, (&'a Leaf, Option<&'a str>)>;
+
+fn flatten<'a>(tree: &'a Tree, path: String, out: &mut Leaves<'a>) {
+    let under = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match tree {
+        Tree::Leaf { value, origin } => {
+            out.insert(path, (value, origin.as_deref()));
+        }
+        Tree::Map(parts) => {
+            for (name, part) in parts {
+                flatten(part, under(name), out);
+            }
+        }
+        Tree::List(parts) => {
+            for (index, part) in parts.iter().enumerate() {
+                flatten(part, under(&(index + 1).to_string()), out);
+            }
+        }
+    }
+}
+
+fn shown(leaf: &Leaf) -> String {
+    match leaf {
+        Leaf::Text(text) => format!("{text:?}"),
+        Leaf::Integer(number) => number.to_string(),
+        Leaf::Number(number) => number.to_string(),
+        Leaf::Flag(flag) => format!("#{flag}"),
+        Leaf::Content(digest) => digest.short(),
+    }
+}

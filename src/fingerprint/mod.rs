@@ -1,0 +1,12 @@
+//! What a result depends on, as a typed tree; its hash is the action key, and the difference of two
+//! such trees is the whole explanation of why something runs again.
+
+mod digest;
+mod explain;
+mod preimage;
+mod settings;
+
+pub use digest::{ActionKey, BadDigest, Digest};
+pub use explain::{Change, explain};
+pub use preimage::{Leaf, Preimage, Tree};
+pub use settings::{settings, settings_of};

@@ -1,0 +1,85 @@
+use std::collections::BTreeMap;
+
+use globset::GlobBuilder;
+
+use crate::config::{ConfigError, Kind, Pipeline, Span, Value};
+
+/// A file or folder that a stage writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// The stage, by its place in [`Pipeline::stages`].
+    pub stage: usize,
+    /// The path, as the stage declares it.
+    pub path: String,
+}
+
+/// Which stage writes which path of the workspace.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    by_path: BTreeMap<String, (usize, Span)>,
+}
+
+/// A path in one spelling: no `./`, no `//`, no `/` at the end.
+fn plain(path: &str) -> String {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
+}
+
+impl Outputs {
+    /// Gathers the outputs of all stages. Two stages that write one path, or one inside the other, are an error.
+    pub fn gather(pipeline: &Pipeline, errors: &mut Vec<ConfigError>) -> Self {
+        let mut outputs = Self::default();
+        for (stage, declared) in pipeline.stages.iter().enumerate() {
+            declared.block.each_slot(|slot, value| {
+                let (Kind::Output, Value::Text(path)) = (slot.kind, &value.value) else { return };
+                let path = plain(path);
+                if let Some((first, _)) = outputs.around(&path) {
+                    errors.push(ConfigError::SharedOutput { path, first: first.into(), at: value.span.into() });
+                } else {
+                    outputs.by_path.insert(path, (stage, value.span));
+                }
+            });
+        }
+        outputs
+    }
+
+    /// The output that is this path, lies in it, or holds it.
+    fn around(&self, path: &str) -> Option<(Span, &str)> {
+        let same = self.by_path.get_key_value(path);
+        let holds = || ancestors(path).find_map(|folder| self.by_path.get_key_value(folder));
+        let inside = format!("{path}/");
+        let held = || self.by_path.range(inside.clone()..).next().filter(|(other, _)| other.starts_with(&inside));
+        same.or_else(holds).or_else(held).map(|(path, (_, span))| (*span, path.as_str()))
+    }
+
+    /// Whether a stage writes this file.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        !self.by_path.is_empty() && (self.by_path.contains_key(path) || ancestors(path).any(|folder| self.by_path.contains_key(folder)))
+    }
+
+    /// The outputs that a path or glob means: that very path, a folder that holds it, what lies in it, or what the glob matches.
+    #[must_use]
+    pub fn meant_by(&self, pattern: &str) -> Vec<Produced> {
+        let pattern = plain(pattern);
+        let found = |(path, (stage, _)): (&String, &(usize, Span))| Produced { stage: *stage, path: path.clone() };
+        if let Some(exact) = self.by_path.get_key_value(&pattern) {
+            return vec![found(exact)];
+        }
+        if let Some(folder) = ancestors(&pattern).find_map(|folder| self.by_path.get_key_value(folder)) {
+            return vec![found(folder)];
+        }
+        let inside = format!("{pattern}/");
+        let mut meant: Vec<Produced> = self.by_path.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside)).map(found).collect();
+        if pattern.contains(['*', '?', '[', '{'])
+            && let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build()
+        {
+            let matcher = glob.compile_matcher();
+            meant.extend(self.by_path.iter().filter(|(path, _)| matcher.is_match(path)).map(found));
+        }
+        meant
+    }
+}
+
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.rmatch_indices('/').map(|(at, _)| &path[..at])
+}

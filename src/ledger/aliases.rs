@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::fingerprint::{ActionKey, Digest};
+use crate::store::write_atomically;
+
+use super::LedgerError;
+use super::kdl_text::{self, child_text, inside, property, quoted, text};
+
+/// A name that users of a model know, and the versions that it has stood for. Kept in
+/// `deployments/ALIAS.kdl` of the workspace, to be committed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Alias {
+    /// The alias.
+    pub name: String,
+    /// The number of the version that it stands for now.
+    pub current: u32,
+    /// All versions, oldest first, numbered from 1.
+    pub versions: Vec<Version>,
+}
+
+/// One version of an alias. It never changes once it is written, but for being marked as rolled back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    /// The deploy stage's fingerprint: the same fingerprint is the same version.
+    pub fingerprint: ActionKey,
+    /// The model in words: provider and name.
+    pub model: String,
+    /// The model's files in the store.
+    pub artifact: Digest,
+    /// The verdict of each stage that was required, by content.
+    pub verdicts: BTreeMap<String, Digest>,
+    /// The metrics that it was deployed on.
+    pub metrics: BTreeMap<String, f64>,
+    /// When.
+    pub deployed: Timestamp,
+    /// When it was rolled back, if it was.
+    pub rolled_back: Option<Timestamp>,
+}
+
+impl Alias {
+    fn folder(workspace: &Path) -> PathBuf {
+        workspace.join("deployments")
+    }
+
+    fn path(workspace: &Path, name: &str) -> PathBuf {
+        Self::folder(workspace).join(format!("{name}.kdl"))
+    }
+
+    /// Reads an alias; one that was never deployed has no versions.
+    ///
+    /// # Errors
+    /// When its file cannot be read, or is not what retune writes.
+    pub fn read(workspace: &Path, name: &str) -> Result<Self, LedgerError> {
+        let path = Self::path(workspace, name);
+        let empty = Self { name: name.to_owned(), ..Self::default() };
+        let Some(document) = kdl_text::read(&path)? else { return Ok(empty) };
+        let broken = |problem: &str| LedgerError::Unreadable { path: path.clone(), problem: problem.to_owned() };
+        let mut alias = empty;
+        for node in document.nodes() {
+            match node.name().value() {
+                "current" => {
+                    let number = node.get(0).and_then(|value| value.as_integer()).and_then(|number| u32::try_from(number).ok());
+                    alias.current = number.ok_or_else(|| broken("`current` is no version number"))?;
+                }
+                "version" => alias.versions.push(version(node).ok_or_else(|| broken("a version lacks something"))?),
+                _ => {}
+            }
+        }
+        if alias.current as usize > alias.versions.len() {
+            return Err(broken("the current version is not among the versions"));
+        }
+        Ok(alias)
+    }
+
+    /// All aliases of a workspace, by name.
+    ///
+    /// # Errors
+    /// When one of the files cannot be read.
+    pub fn all(workspace: &Path) -> Result<Vec<Self>, LedgerError> {
+        let entries = fs::read_dir(Self::folder(workspace)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".kdl").map(str::to_owned));
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        names.iter().map(|name| Self::read(workspace, name)).collect()
+    }
+
+    /// Writes the alias down.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, workspace: &Path) -> Result<(), LedgerError> {
+        let folder = Self::folder(workspace);
+        fs::create_dir_all(&folder).map_err(LedgerError::io("create", &folder))?;
+        Ok(write_atomically(&Self::path(workspace, &self.name), self.render().as_bytes())?)
+    }
+
+    fn render(&self) -> String {
+        let mut out = String::from("// Written by retune, to be committed: which versions this alias has stood for.\n");
+        let _ = writeln!(out, "alias {}\ncurrent {}", quoted(&self.name), self.current);
+        for (index, version) in self.versions.iter().enumerate() {
+            let _ = writeln!(out, "\nversion {} {{", index + 1);
+            let _ = writeln!(out, "    deployed \"{}\"", version.deployed);
+            if let Some(time) = version.rolled_back {
+                let _ = writeln!(out, "    rolled-back \"{time}\"");
+            }
+            let _ = writeln!(out, "    model {} blake3=\"{}\"", quoted(&version.model), version.artifact);
+            let _ = writeln!(out, "    fingerprint \"{}\"", version.fingerprint);
+            for (stage, verdict) in &version.verdicts {
+                let _ = writeln!(out, "    verdict {} blake3=\"{verdict}\"", quoted(stage));
+            }
+            for (metric, value) in &version.metrics {
+                let _ = writeln!(out, "    metric {} {value:?}", quoted(metric));
+            }
+            out.push_str("}\n");
+        }
+        out
+    }
+
+    /// The version that holds now.
+    #[must_use]
+    pub fn now(&self) -> Option<&Version> {
+        self.versions.get((self.current as usize).checked_sub(1)?)
+    }
+
+    /// Adds a version and makes it the current one.
+    pub fn deploy(&mut self, version: Version) {
+        self.versions.push(version);
+        self.current = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+    }
+
+    /// Goes back to the nearest earlier version that was not itself rolled back. Returns its number.
+    ///
+    /// # Errors
+    /// When there is none, or nothing was ever deployed.
+    pub fn roll_back(&mut self, now: Timestamp) -> Result<u32, LedgerError> {
+        let current = self.current as usize;
+        let earlier = (1..current).rev().find(|&number| self.versions[number - 1].rolled_back.is_none());
+        let Some(earlier) = earlier else {
+            return Err(LedgerError::NoEarlierVersion { alias: self.name.clone(), current: self.current });
+        };
+        self.versions[current - 1].rolled_back = Some(now);
+        self.current = u32::try_from(earlier).unwrap_or(u32::MAX);
+        Ok(self.current)
+    }
+}
+
+fn version(node: &kdl::KdlNode) -> Option<Version> {
+    let model = inside(node).iter().find(|child| child.name().value() == "model")?;
+    let named = |name: &'static str| inside(node).iter().filter(move |child| child.name().value() == name);
+    let verdicts = named("verdict").filter_map(|child| Some((text(child)?.to_owned(), property(child, "blake3")?.parse().ok()?)));
+    let metrics = named("metric").filter_map(|child| Some((text(child)?.to_owned(), child.get(1)?.as_float()?)));
+    Some(Version {
+        fingerprint: ActionKey(child_text(node, "fingerprint")?.parse().ok()?),
+        model: text(model)?.to_owned(),
+        artifact: property(model, "blake3")?.parse().ok()?,
+        verdicts: verdicts.collect(),
+        metrics: metrics.collect(),
+        deployed: child_text(node, "deployed")?.parse().ok()?,
+        rolled_back: child_text(node, "rolled-back").and_then(|time| time.parse().ok()),
+    })
+}

@@ -1,0 +1,203 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::LedgerError;
+
+/// The name of a run: the time that it began, and something to tell runs of one second apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// A new name.
+    #[must_use]
+    pub fn new(now: Timestamp, nonce: u32) -> Self {
+        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), nonce & 0xff_ffff))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What became of a stage in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageStatus {
+    /// At least one of its actions was done.
+    Ran,
+    /// All of its results were there already.
+    Cached,
+    /// One of its actions failed.
+    Failed,
+    /// Not begun, because a stage before it failed or the run was stopped.
+    Skipped,
+    /// Its gates said no.
+    Gated,
+}
+
+impl fmt::Display for StageStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ran => "ran",
+            Self::Cached => "cached",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Gated => "gated",
+        })
+    }
+}
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The run began.
+    RunStarted {
+        /// The pipeline's name.
+        pipeline: String,
+        /// The pipeline's file.
+        file: String,
+        /// The profile in force.
+        profile: Option<String>,
+        /// What `--set` changed.
+        set: Vec<String>,
+        /// The version of the program.
+        version: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// An action began.
+    ActionStarted {
+        /// Its stage.
+        stage: String,
+        /// Its name in the stage.
+        action: String,
+        /// Its key.
+        key: String,
+        /// Why it is done.
+        reasons: Vec<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An action's result is in the store.
+    ActionDone {
+        /// Its stage.
+        stage: String,
+        /// Its name in the stage.
+        action: String,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// An action failed.
+    ActionFailed {
+        /// Its stage.
+        stage: String,
+        /// Its name in the stage.
+        action: String,
+        /// What was said.
+        message: String,
+    },
+    /// Something worth telling about a stage.
+    Note {
+        /// The stage.
+        stage: String,
+        /// What there is to tell.
+        message: String,
+    },
+    /// A stage is over.
+    StageDone {
+        /// The stage.
+        stage: String,
+        /// How it ended.
+        status: StageStatus,
+        /// Its fingerprint, where it got as far as having one.
+        fingerprint: Option<String>,
+        /// How long its actions took.
+        seconds: f64,
+        /// Its figures.
+        metrics: BTreeMap<String, f64>,
+    },
+    /// The run is over.
+    RunDone {
+        /// `ok`, `failed`, `gated` or `interrupted`.
+        status: String,
+        /// How long it took.
+        seconds: f64,
+    },
+}
+
+/// The log of a run under way: one event a line, in `runs/ID/events.jsonl`.
+#[derive(Debug)]
+pub struct RunLog {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl RunLog {
+    /// Begins the log of a run.
+    ///
+    /// # Errors
+    /// When its folder cannot be made.
+    pub fn begin(runs: &Path, run: &RunId) -> Result<Self, LedgerError> {
+        let folder = runs.join(run.to_string());
+        fs::create_dir_all(&folder).map_err(LedgerError::io("create", &folder))?;
+        let path = folder.join("events.jsonl");
+        let file = File::options().create(true).append(true).open(&path).map_err(LedgerError::io("create", &path))?;
+        Ok(Self { path, file: Mutex::new(file) })
+    }
+
+    /// Appends an event in one write, so that events of many threads never mix.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn append(&self, event: &Event) -> Result<(), LedgerError> {
+        let mut line = serde_json::to_vec(event).map_err(|error| LedgerError::io("write", &self.path)(error.into()))?;
+        line.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(&line).map_err(LedgerError::io("write", &self.path))
+    }
+}
+
+/// A run as its events tell it.
+#[derive(Clone, Debug)]
+pub struct RunSummary {
+    /// Its name.
+    pub id: RunId,
+    /// All of its events that could be read.
+    pub events: Vec<Event>,
+}
+
+impl RunSummary {
+    /// How it ended; nothing if it was killed or is still running.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::RunDone { status, .. } => Some(status.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// The runs of a workspace, latest first. Lines that a kill cut off are passed over.
+#[must_use]
+pub fn runs(folder: &Path) -> Vec<RunSummary> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_by(|a, b| b.cmp(a));
+    let summary = |name: String| {
+        let text = fs::read(folder.join(&name).join("events.jsonl")).unwrap_or_default();
+        let events = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        RunSummary { id: RunId(name), events }
+    };
+    names.into_iter().map(summary).collect()
+}

@@ -1,0 +1,121 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::ActionKey;
+
+use super::LedgerError;
+
+/// One step in the life of a remote job. Each is on disk before the next is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobStep {
+    /// We are about to ask for a job under this key.
+    Intent {
+        /// The provider.
+        provider: String,
+        /// The model to start from.
+        model: String,
+    },
+    /// A file of ours is with the provider.
+    Uploaded {
+        /// What it is to the job (`train`, `validation`).
+        role: String,
+        /// The provider's id of it.
+        file: String,
+    },
+    /// The request that makes the job is about to be sent; from here on it may exist.
+    Creating,
+    /// The job exists.
+    Exists {
+        /// The provider's id of it.
+        job: String,
+        /// Whether it was found there rather than made by us just now.
+        found: bool,
+    },
+    /// The job is over, one way or another.
+    Ended {
+        /// The provider's word for how it ended.
+        status: String,
+    },
+}
+
+/// The journal of one remote job: what is known of it, written and synced before every step.
+#[derive(Debug)]
+pub struct JobJournal {
+    path: PathBuf,
+    steps: Vec<JobStep>,
+}
+
+impl JobJournal {
+    /// Opens the journal of a key; the steps taken before are in it. A last line that a crash cut off is no step.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open(folder: &Path, key: ActionKey) -> Result<Self, LedgerError> {
+        let path = folder.join(format!("{key}.jsonl"));
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(LedgerError::io("read", &path)(error)),
+        };
+        let steps = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let steps = steps.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Ok(Self { path, steps })
+    }
+
+    /// The steps taken so far.
+    #[must_use]
+    pub fn steps(&self) -> &[JobStep] {
+        &self.steps
+    }
+
+    /// The id of the job, if it is known to exist and to be worth following.
+    #[must_use]
+    pub fn job(&self) -> Option<&str> {
+        let mut job = None;
+        for step in &self.steps {
+            match step {
+                JobStep::Exists { job: id, .. } => job = Some(id.as_str()),
+                JobStep::Ended { status } if status != "succeeded" => job = None,
+                _ => {}
+            }
+        }
+        job
+    }
+
+    /// The file that was uploaded in a role.
+    #[must_use]
+    pub fn file(&self, role: &str) -> Option<&str> {
+        self.steps.iter().rev().find_map(|step| match step {
+            JobStep::Uploaded { role: of, file } if of == role => Some(file.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Writes a step down, to the disk itself, before it returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; the step must not be taken then.
+    pub fn note(&mut self, step: JobStep) -> Result<(), LedgerError> {
+        let fresh = !self.path.exists();
+        let mut line = serde_json::to_vec(&step).map_err(|error| LedgerError::io("write", &self.path)(error.into()))?;
+        line.push(b'\n');
+        let cut_off = fs::read(&self.path).is_ok_and(|bytes| bytes.last().is_some_and(|&byte| byte != b'\n'));
+        if cut_off {
+            line.insert(0, b'\n');
+        }
+        let written = File::options().create(true).append(true).open(&self.path).and_then(|mut file| {
+            file.write_all(&line)?;
+            file.sync_all()
+        });
+        written.map_err(LedgerError::io("write", &self.path))?;
+        if fresh && let Some(folder) = self.path.parent() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(LedgerError::io("write", folder))?;
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+}

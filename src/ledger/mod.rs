@@ -1,0 +1,15 @@
+//! What happened and what holds: events of each run, remote jobs, the lock file, and the versions of
+//! aliases. All of it is plain text that a person can read and git can merge.
+
+mod aliases;
+mod error;
+mod events;
+mod jobs;
+mod kdl_text;
+mod lockfile;
+
+pub use aliases::{Alias, Version};
+pub use error::LedgerError;
+pub use events::{Event, RunId, RunLog, RunSummary, StageStatus, runs};
+pub use jobs::{JobJournal, JobStep};
+pub use lockfile::{LockFile, LockedAction, LockedStage};

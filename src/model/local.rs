@@ -1,0 +1,114 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use async_trait::async_trait;
+
+use crate::data::{Message, Special, Tokenizer, parse_examples};
+use crate::ledger::JobJournal;
+use crate::provider::{Generation, Infer, ModelCard, ModelHandle, ProviderError, Tune, TuningRequest, TuningResult, Watch};
+
+use super::adapter::{Adapter, LoraShape};
+use super::batch::samples;
+use super::builtin::base;
+use super::error::ModelError;
+use super::files::{load_adapter, load_weights, save_adapter, save_weights};
+use super::generate::generate;
+use super::trainer::{LossPoint, Trained, Tuning, TuningMethod, tune};
+use super::weights::Weights;
+
+/// The version of the engine: raised when the same inputs would give other bytes.
+pub const ENGINE_VERSION: u32 = 1;
+
+/// Tunes and asks models on this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalEngine;
+
+/// Samples in one step where the pipeline does not say.
+const BATCH_SIZE: usize = 16;
+
+#[async_trait]
+impl Tune for LocalEngine {
+    async fn tune(&self, request: TuningRequest, _: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+        tokio::task::block_in_place(|| tune_here(&request, watch))
+    }
+}
+
+fn tune_here(request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+    let weights = base(&request.base)?;
+    let tokenizer = Tokenizer::tiny();
+    let context = weights.architecture.context;
+    let train = samples(tokenizer, &parse_examples(&request.train)?, context)?;
+    let validation = samples(tokenizer, &parse_examples(&request.validation)?, context)?;
+    let sizes = &request.hyperparameters;
+    let method = match sizes.lora {
+        Some((rank, alpha)) => TuningMethod::Lora(LoraShape { rank, alpha }),
+        None => TuningMethod::Full,
+    };
+    let tuning = Tuning {
+        method,
+        epochs: sizes.epochs,
+        batch_size: sizes.batch_size.unwrap_or(BATCH_SIZE),
+        learning_rate: sizes.learning_rate,
+        warmup: sizes.warmup,
+        weight_decay: sizes.weight_decay,
+        seed: sizes.seed,
+    };
+    let trained = tune(weights, &train, &validation, &tuning, watch)?;
+    let metrics = figures(&trained);
+    let (name, files) = match method {
+        TuningMethod::Lora(shape) => {
+            let adapter = Adapter { architecture: weights.architecture, shape, values: trained.values };
+            ("adapter", save_adapter(&adapter, &request.base)?)
+        }
+        TuningMethod::Full => {
+            let tuned = Weights { architecture: weights.architecture, values: trained.values };
+            ("weights", BTreeMap::from([("model.safetensors".to_owned(), save_weights(&tuned, false)?)]))
+        }
+    };
+    let model = ModelCard { provider: "local".into(), base: request.base.clone(), name: name.into() };
+    Ok(TuningResult { model, files, losses: losses(&trained.points), metrics })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn figures(trained: &Trained) -> BTreeMap<String, f64> {
+    let mut metrics = BTreeMap::from([
+        ("steps".to_owned(), trained.points.len() as f64),
+        ("best-step".to_owned(), trained.best_step as f64),
+        ("trained-tokens".to_owned(), trained.tokens as f64),
+    ]);
+    metrics.extend(trained.points.last().map(|point| ("train-loss".to_owned(), point.train)));
+    metrics.extend(trained.best_validation.map(|loss| ("validation-loss".to_owned(), loss)));
+    metrics
+}
+
+fn losses(points: &[LossPoint]) -> Vec<u8> {
+    let mut text = String::from("step,train_loss,valid_loss\n");
+    for point in points {
+        let validation = point.validation.map_or(String::new(), |loss| format!("{loss:.6}"));
+        let _ = writeln!(text, "{},{:.6},{validation}", point.step, point.train);
+    }
+    text.into_bytes()
+}
+
+#[async_trait]
+impl Infer for LocalEngine {
+    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<String>, ProviderError> {
+        tokio::task::block_in_place(|| Ok(answer_here(model, &prompts, how, watch)?))
+    }
+}
+
+fn answer_here(model: &ModelHandle, prompts: &[Vec<Message>], how: Generation, watch: &dyn Watch) -> Result<Vec<String>, ModelError> {
+    let base = base(&model.card.base)?;
+    let tuned = match model.card.name.as_str() {
+        "adapter" => Some(load_adapter(base.architecture, &model.files)?.merged(base)),
+        "weights" => {
+            let file = model.files.get("model.safetensors").ok_or_else(|| ModelError::Misfit { problem: "model.safetensors is missing".into() })?;
+            Some(load_weights(base.architecture, file)?)
+        }
+        _ => None,
+    };
+    let tokenizer = Tokenizer::tiny();
+    let prompts: Vec<Vec<u32>> = prompts.iter().map(|messages| tokenizer.prompt(messages)).collect();
+    let answers = generate(tuned.as_ref().unwrap_or(base), &prompts, how.max_tokens, tokenizer.special(Special::End), watch)?;
+    Ok(answers.iter().map(|tokens| tokenizer.decode(tokens)).collect())
+}

@@ -1,0 +1,35 @@
+//! The local engine: a small decoder with forward and backward passes written by hand, its trainer, its
+//! generation, and the model that comes with the program.
+
+mod adapter;
+mod architecture;
+mod backward;
+mod batch;
+mod builtin;
+mod decoder;
+mod error;
+mod files;
+mod generate;
+mod gradient;
+mod kernel;
+mod local;
+mod matmul;
+mod optimizer;
+mod random;
+mod trainer;
+mod weights;
+
+pub use adapter::{Adapter, LoraShape};
+pub use architecture::Architecture;
+pub use batch::{Packed, Sample, samples};
+pub use builtin::{TINY, TINY_ARCHITECTURE, base, builtin_digest};
+pub use decoder::loss;
+pub use error::ModelError;
+pub use files::{load_adapter, load_weights, save_adapter, save_weights};
+pub use generate::generate;
+pub use gradient::{FullGradient, GradientSink, LoraGradient};
+pub use local::{ENGINE_VERSION, LocalEngine};
+pub use optimizer::{AdamW, Schedule};
+pub use random::Random;
+pub use trainer::{LossPoint, Trained, Tuning, TuningMethod, tune};
+pub use weights::{Matrix, Weights};

@@ -1,0 +1,75 @@
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::data::DataError;
+use crate::ledger::LedgerError;
+
+/// What can go wrong with a provider.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the fields are the parts of the messages beside them")]
+pub enum ProviderError {
+    /// No key.
+    #[error("provider `{provider}` needs a key in the environment variable `{variable}`, which is not set")]
+    #[diagnostic(code(provider::no_key), help("set it before the command: `{variable}=... retune run`; the key is never stored"))]
+    NoKey { provider: String, variable: String },
+
+    /// The provider cannot be reached.
+    #[error("cannot reach {url}: {reason}")]
+    #[diagnostic(code(provider::unreachable), help("check the network and `base-url`; a job that was begun goes on, and the next run finds it"))]
+    Unreachable { url: String, reason: String },
+
+    /// The provider said no.
+    #[error("{method} {url} was refused with {status}: {message}")]
+    #[diagnostic(code(provider::refused), help("{}", refusal_help(*status)))]
+    Refused { method: String, url: String, status: u16, message: String },
+
+    /// The provider said something that cannot be understood.
+    #[error("{url} answered with something unexpected: {problem}")]
+    #[diagnostic(code(provider::unexpected), help("is `base-url` the address of an OpenAI-compatible API?"))]
+    Unexpected { url: String, problem: String },
+
+    /// The job did not succeed.
+    #[error("the fine-tuning job {job} ended as {status}: {message}")]
+    #[diagnostic(code(provider::job_failed), help("mend what it names and run again, which makes a new job; this one is never followed again"))]
+    JobFailed { job: String, status: String, message: String },
+
+    /// A provider without what is asked of it.
+    #[error("provider `{provider}` {lack}")]
+    #[diagnostic(code(provider::cannot), help("name another provider in the pipeline"))]
+    Cannot { provider: String, lack: String },
+
+    /// The user let go of the job.
+    #[error("let go of the job{}; it goes on at the provider", job.as_ref().map_or(String::new(), |job| format!(" {job}")))]
+    #[diagnostic(code(provider::detached), help("run again to follow it; nothing is paid twice"))]
+    Detached { job: Option<String> },
+
+    /// The local engine failed.
+    #[error("{0}")]
+    #[diagnostic(forward(0))]
+    Local(Box<dyn Diagnostic + Send + Sync>),
+
+    /// The user stopped it.
+    #[error("stopped")]
+    #[diagnostic(code(provider::stopped), help("run again to begin this stage anew"))]
+    Stopped,
+
+    /// The journal of the job failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ledger(#[from] LedgerError),
+
+    /// The examples are not what they should be.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Data(#[from] DataError),
+}
+
+const fn refusal_help(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "the key is wrong, or may not do this",
+        404 => "there is no such model or address; check `model` and `base-url`",
+        429 => "too much at once, or no credit left; wait, or look at the account",
+        500..=599 => "the provider has trouble; run again later, nothing is paid twice",
+        _ => "mend what the message names and run again",
+    }
+}

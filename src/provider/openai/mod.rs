@@ -1,0 +1,27 @@
+//! OpenAI's protocol, which many others speak: files, fine-tuning jobs, chat completions.
+
+mod chat;
+mod client;
+mod files;
+mod jobs;
+mod shapes;
+
+use super::Declared;
+use client::Client;
+
+/// A provider that speaks OpenAI's protocol.
+#[derive(Debug)]
+pub struct OpenAi {
+    client: Client,
+}
+
+impl OpenAi {
+    /// A provider at an address, with the key that was declared for it.
+    #[must_use]
+    pub fn new(declared: &Declared, base_url: &str) -> Self {
+        Self { client: Client::new(declared, base_url) }
+    }
+}
+
+/// The settings of supervised training that this protocol has a field for.
+pub const EXPRESSES: &[&str] = &["epochs", "batch-size"];

@@ -1,0 +1,197 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use crate::config::{ConfigError, Pipeline, StageName};
+use crate::fingerprint::{ActionKey, Digest, Tree};
+use crate::graph::Outputs;
+use crate::provider::Watch;
+use crate::store::{Artifact, RecordOutcome, Store};
+
+use super::StageError;
+
+/// The unit of fingerprint, cache and schedule: one thing to do, and all that its result depends on.
+#[derive(Debug)]
+pub struct Action {
+    /// Its name in its stage (`generate`, `grade`).
+    pub name: &'static str,
+    /// The version of the code behind it.
+    pub version: u32,
+    /// The settings that can change its result.
+    pub settings: Tree,
+    /// Environment, provider and model that can change its result, by name.
+    pub context: BTreeMap<String, Tree>,
+    /// What goes in.
+    pub inputs: Vec<Input>,
+    /// The names of what comes out.
+    pub outputs: Vec<String>,
+    /// Outputs that appear as files of the workspace, at the path that is their name.
+    pub appears: bool,
+    /// Whether it changes the world outside the store, so that its result is never taken from the cache.
+    pub effect: bool,
+    /// What is done.
+    pub work: Box<dyn Work>,
+}
+
+/// Something that goes into an action, under the name of its role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its role.
+    pub name: String,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where an input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An output of an action, of this stage or another.
+    Output {
+        /// The stage.
+        stage: StageName,
+        /// The output's name.
+        output: String,
+    },
+    /// Files of the workspace: a path, a folder with all in it, or a glob.
+    Files {
+        /// The pattern, relative to the workspace.
+        pattern: String,
+        /// The content that it must have, where it is pinned.
+        pinned: Option<Digest>,
+        /// Whether it may match nothing, because stages write what it means.
+        optional: bool,
+    },
+}
+
+impl Input {
+    /// An output of a stage in a role.
+    #[must_use]
+    pub fn output(name: impl Into<String>, stage: &StageName, output: impl Into<String>) -> Self {
+        Self { name: name.into(), source: Source::Output { stage: stage.clone(), output: output.into() } }
+    }
+}
+
+/// An input as it is given to the work.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// An output of another action.
+    Artifact {
+        /// The name under which it was made: for an `exec` its path.
+        name: String,
+        /// What it is.
+        artifact: Artifact,
+    },
+    /// Files of the workspace, by path, with the digests that they had when the key was made.
+    Files(Vec<(String, Digest)>),
+}
+
+/// What an action is compiled with.
+#[derive(Debug)]
+pub struct Compiler<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// Who writes which file.
+    pub outputs: &'a Outputs,
+    /// What is worth a warning.
+    pub warnings: Vec<ConfigError>,
+}
+
+impl Compiler<'_> {
+    /// The inputs that a path or glob of the workspace means: outputs of stages, and files that no stage writes.
+    #[must_use]
+    pub fn files(&self, pattern: &str, pinned: Option<Digest>) -> Vec<Input> {
+        let produced = self.outputs.meant_by(pattern);
+        let exact = produced.len() == 1 && !pattern.contains(['*', '?', '[', '{']);
+        let made = produced.into_iter().map(|made| Input::output(&made.path, &self.pipeline.stages[made.stage].name, &made.path));
+        let mut inputs: Vec<Input> = made.collect();
+        if !exact {
+            let source = Source::Files { pattern: pattern.to_owned(), pinned, optional: !inputs.is_empty() };
+            inputs.push(Input { name: pattern.to_owned(), source });
+        }
+        inputs
+    }
+}
+
+/// What an action works with.
+pub struct Context<'a> {
+    /// Its key.
+    pub key: ActionKey,
+    /// Its stage.
+    pub stage: &'a StageName,
+    /// The store that its outputs go to.
+    pub store: &'a Store,
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// A folder of its own, gone afterwards.
+    pub folder: &'a Path,
+    /// Where it may write what its command prints.
+    pub log: &'a Path,
+    /// Its inputs by role.
+    pub inputs: &'a BTreeMap<String, Given>,
+    /// To say how far it is, and to hear that it should stop.
+    pub watch: &'a dyn Watch,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("key", &self.key).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl Context<'_> {
+    /// The artifact given in a role.
+    ///
+    /// # Errors
+    /// When there is none, which is a mistake in the stage kind.
+    pub fn artifact(&self, name: &str) -> Result<Artifact, StageError> {
+        match self.inputs.get(name) {
+            Some(Given::Artifact { artifact, .. }) => Ok(*artifact),
+            _ => Err(StageError::NoInput { name: name.to_owned() }),
+        }
+    }
+
+    /// The bytes of the file given in a role.
+    ///
+    /// # Errors
+    /// When there is none, or the store cannot give it.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, StageError> {
+        Ok(self.store.read(self.artifact(name)?)?)
+    }
+
+    /// Reads a file of the workspace, and makes sure that it is still what the key covers.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has changed.
+    pub fn read_workspace(&self, path: &str, digest: Digest) -> Result<Vec<u8>, StageError> {
+        let place = self.workspace.join(path);
+        let bytes = std::fs::read(&place).map_err(|source| StageError::Io { doing: "read", path: place, source })?;
+        if Digest::of(&bytes) != digest {
+            return Err(StageError::InputChanged { path: path.to_owned() });
+        }
+        Ok(bytes)
+    }
+}
+
+/// What an action does.
+#[async_trait]
+pub trait Work: Send + Sync + fmt::Debug {
+    /// Does it, and leaves its outputs in the store.
+    async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
+
+    /// For an action with an outside effect: whether the effect under this key is there already, and what there is to say about it.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    fn settled(&self, _workspace: &Path, _key: ActionKey) -> Result<Option<Settled>, StageError> {
+        Ok(None)
+    }
+}
+
+/// An outside effect that is there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What there is to say about it, if anything.
+    pub note: Option<String>,
+}

@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, StageDecl};
+use crate::data::{DataError, Rejected, Row, format, write_lines};
+use crate::fingerprint::{Digest, settings};
+use crate::store::{Artifact, RecordOutcome};
+
+use super::{Action, Compiler, Context, Given, StageError, StageKind, Work};
+
+static SETTING: Setting = Setting::new("collect", "Gathers rows from files.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
+    .children(|| vec![&SOURCE]);
+static SOURCE: Setting = Setting::new("source", "Where rows come from.")
+    .many()
+    .arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace: CSV, TSV, JSON or JSON Lines by ending.")])
+    .properties(&[Slot::new("blake3", Kind::Text, "The digest that the file must have; anything else is an error.").or(Default::Absent).without_effect()]);
+
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+
+const VERSION: u32 = 1;
+/// What later stages call the outputs.
+pub const ROWS: &str = "rows";
+pub const REJECTED: &str = "rejected";
+const REPORT: &str = "report";
+
+fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
+    let mut inputs = Vec::new();
+    for source in stage.block.all("source") {
+        inputs.extend(compiler.files(source.text("path"), pinned(source)?));
+    }
+    if inputs.is_empty() {
+        return Err(ConfigError::MissingNode {
+            node: "collect".into(),
+            child: "source".into(),
+            at: stage.name_span.into(),
+            help: "say where the rows come from: `source \"data/*.csv\"`".into(),
+        });
+    }
+    let action = Action {
+        name: "collect",
+        version: VERSION,
+        settings: settings(&stage.block, &compiler.pipeline.file),
+        context: BTreeMap::new(),
+        inputs,
+        outputs: [ROWS, REJECTED, REPORT].map(str::to_owned).to_vec(),
+        appears: false,
+        effect: false,
+        work: Box::new(Collect),
+    };
+    Ok(vec![action])
+}
+
+fn pinned(source: &Block) -> Result<Option<Digest>, ConfigError> {
+    let Some(text) = source.find_text("blake3") else { return Ok(None) };
+    let wrong = |_| ConfigError::WrongType {
+        name: "blake3".into(),
+        expected: "64 hexadecimal digits".into(),
+        found: format!("{text:?}"),
+        at: source.span_of("blake3").into(),
+        help: "`b3sum FILE` prints them".into(),
+    };
+    text.parse().map(Some).map_err(wrong)
+}
+
+#[derive(Debug)]
+struct Collect;
+
+#[async_trait]
+impl Work for Collect {
+    async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        tokio::task::block_in_place(|| collect(context))
+    }
+}
+
+fn collect(context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+    let (mut rows, mut rejected) = (Vec::new(), Vec::new());
+    let mut files = Vec::new();
+    let mut take = |path: &str, bytes: &[u8]| -> Result<(), StageError> {
+        let parsed = format::read(path, bytes)?;
+        files.push(json!({ "file": path, "rows": parsed.rows.len(), "rejected": parsed.rejected.len() }));
+        rows.extend(parsed.rows);
+        rejected.extend(parsed.rejected);
+        context.watch.progress(rows.len() as u64, 0, "rows", path);
+        Ok(())
+    };
+    for (path, content) in contents(context)? {
+        match content {
+            Content::Workspace(digest) => take(&path, &context.read_workspace(&path, digest)?)?,
+            Content::Stored(artifact) => take(&path, &context.store.read(artifact)?)?,
+        }
+    }
+    if rows.is_empty() {
+        let first = rejected.first().map_or_else(
+            || "the files are there and have nothing in them".to_owned(),
+            |row: &Rejected| format!("the first: {}:{}: {}", row.source, row.line, row.reason),
+        );
+        return Err(DataError::NoRows { rejected: rejected.len(), first }.into());
+    }
+    let report = json!({ "rows": rows.len(), "rejected": rejected.len(), "files": files });
+    publish(context, &rows, &rejected, &report)
+}
+
+enum Content {
+    Workspace(Digest),
+    Stored(Artifact),
+}
+
+/// Everything to read, by path, each path once.
+fn contents(context: &Context<'_>) -> Result<BTreeMap<String, Content>, StageError> {
+    let mut contents = BTreeMap::new();
+    for given in context.inputs.values() {
+        match given {
+            Given::Files(files) => contents.extend(files.iter().map(|(path, digest)| (path.clone(), Content::Workspace(*digest)))),
+            Given::Artifact { name, artifact: artifact @ Artifact::File { .. } } => {
+                contents.insert(name.clone(), Content::Stored(*artifact));
+            }
+            Given::Artifact { name, artifact } => {
+                let files = context.store.tree(*artifact)?.into_iter();
+                contents.extend(files.map(|file| (format!("{name}/{}", file.path), Content::Stored(Artifact::File { digest: file.digest, size: file.size }))));
+            }
+        }
+    }
+    Ok(contents)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+fn publish(context: &Context<'_>, rows: &[Row], rejected: &[Rejected], report: &serde_json::Value) -> Result<RecordOutcome, StageError> {
+    let outputs = BTreeMap::from([
+        (ROWS.to_owned(), context.store.put_bytes(&write_lines(rows))?),
+        (REJECTED.to_owned(), context.store.put_bytes(&write_lines(rejected))?),
+        (REPORT.to_owned(), context.store.put_bytes(format!("{report:#}\n").as_bytes())?),
+    ]);
+    let metrics = BTreeMap::from([("rows".to_owned(), rows.len() as f64), ("rejected".to_owned(), rejected.len() as f64)]);
+    Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
+}

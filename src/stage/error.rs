@@ -1,0 +1,97 @@
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::data::DataError;
+use crate::ledger::LedgerError;
+use crate::provider::ProviderError;
+use crate::store::StoreError;
+
+/// What can go wrong while a stage runs.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the fields are the parts of the messages beside them")]
+pub enum StageError {
+    /// The operating system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    #[diagnostic(code(stage::io), help("mend that and run again; what was finished is kept"))]
+    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+
+    /// An input was edited while the stage ran.
+    #[error("{path} changed while the stage ran")]
+    #[diagnostic(code(stage::input_changed), help("nothing was published, since the result would belong to neither content; run again"))]
+    InputChanged { path: String },
+
+    /// A pinned file with other content.
+    #[error("{path} is not the content that is pinned: it hashes to {found}")]
+    #[diagnostic(code(stage::pin_mismatch), help("get the right file, or change `blake3=` if the new content is meant"))]
+    PinMismatch { path: String, found: String },
+
+    /// A command that failed.
+    #[error("the command {how}{}", if tail.is_empty() { String::new() } else { format!(", after saying:\n{tail}") })]
+    #[diagnostic(code(stage::command_failed), help("a command runs in a folder with only its declared inputs; add `input` for every file that it needs. All it said: `retune log STAGE`"))]
+    CommandFailed { how: String, tail: String },
+
+    /// A command that did not write what it should.
+    #[error("the command ended well and did not write `{path}`")]
+    #[diagnostic(code(stage::missing_output), help("outputs are paths relative to the workspace, and the command starts there; check the path"))]
+    MissingOutput { path: String },
+
+    /// The user stopped it.
+    #[error("stopped")]
+    #[diagnostic(code(stage::stopped), help("run again to go on; what was finished is kept"))]
+    Stopped,
+
+    /// A mistake in a stage kind.
+    #[error("the input `{name}` was not given")]
+    #[diagnostic(code(stage::no_input), help("this is a mistake in retune; please report it with the pipeline"))]
+    NoInput { name: String },
+
+    /// A file in the store that should be ours and is not.
+    #[error("{what} cannot be read: {problem}")]
+    #[diagnostic(code(stage::unreadable_artifact), help("run the stage that made it with `--force`"))]
+    Unreadable { what: &'static str, problem: String },
+
+    /// Data is not as it should be.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Data(#[from] DataError),
+
+    /// A provider failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Provider(ProviderError),
+
+    /// The store failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+
+    /// The ledger failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<ProviderError> for StageError {
+    fn from(error: ProviderError) -> Self {
+        match error {
+            ProviderError::Stopped => Self::Stopped,
+            error => Self::Provider(error),
+        }
+    }
+}
+
+impl StageError {
+    /// Whether the user wanted it.
+    #[must_use]
+    pub const fn is_stop(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Provider(ProviderError::Detached { .. }))
+    }
+
+    /// Whether the store turned out to be damaged, so that making things again can help.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Corrupt { .. } | StoreError::Missing { .. }))
+    }
+}

@@ -1,0 +1,115 @@
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
+use crate::fingerprint::{Tree, settings};
+use crate::store::RecordOutcome;
+
+use super::{Action, Compiler, Context, Given, StageError, StageKind, Work};
+
+static SETTING: Setting = Setting::new("exec", "Runs any command as a stage.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
+    .children(|| vec![&RUN, &INPUT, &OUTPUT, &ENV]);
+static RUN: Setting = Setting::new("run", "The command, for `sh -c`.").once().arguments(&[Slot::new("command", Kind::Text, "It begins in a folder with only the declared inputs.")]);
+static INPUT: Setting = Setting::new("input", "What the command reads.").many().arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace.")]);
+static OUTPUT: Setting = Setting::new("output", "What the command writes.").many().arguments(&[Slot::new("path", Kind::Output, "A file or folder of the workspace.")]);
+static ENV: Setting = Setting::new("env", "An environment variable that the command sees. Its value is part of the fingerprint.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Variable, "Its name.")]);
+
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+
+const VERSION: u32 = 1;
+
+fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
+    let block = &stage.block;
+    let inputs = block.all("input").flat_map(|input| compiler.files(input.text("path"), None)).collect();
+    let outputs: Vec<String> = block.all("output").map(|output| output.text("path").trim_end_matches('/').to_owned()).collect();
+    let environment = environment(block);
+    let seen = environment.iter().map(|(name, value)| (name.clone(), Tree::text(value)));
+    let context = if environment.is_empty() { BTreeMap::new() } else { BTreeMap::from([("env".to_owned(), Tree::map(seen))]) };
+    let action = Action {
+        name: "exec",
+        version: VERSION,
+        settings: settings(block, &compiler.pipeline.file),
+        context,
+        inputs,
+        outputs: outputs.clone(),
+        appears: true,
+        effect: false,
+        work: Box::new(Exec { command: block.child_text("run").unwrap_or_default().to_owned(), outputs, environment }),
+    };
+    Ok(vec![action])
+}
+
+/// The declared variables that are set, with their values.
+fn environment(block: &Block) -> BTreeMap<String, String> {
+    let names = block.all("env").map(|env| env.text("name"));
+    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+#[derive(Debug)]
+struct Exec {
+    command: String,
+    outputs: Vec<String>,
+    environment: BTreeMap<String, String>,
+}
+
+#[async_trait]
+impl Work for Exec {
+    async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        let folder = context.folder.join("work");
+        self.lay_out(context, &folder)?;
+        process::run(&self.command, &folder, &self.environment, context).await?;
+        let mut outputs = BTreeMap::new();
+        for path in &self.outputs {
+            let made = folder.join(path);
+            if !made.exists() {
+                return Err(StageError::MissingOutput { path: path.clone() });
+            }
+            outputs.insert(path.clone(), context.store.put_path(&made)?);
+        }
+        Ok(RecordOutcome { outputs, ..RecordOutcome::default() })
+    }
+}
+
+impl Exec {
+    /// Puts copies of the inputs into the folder, each at its own path, and makes the folders of the outputs.
+    fn lay_out(&self, context: &Context<'_>, folder: &Path) -> Result<(), StageError> {
+        make_folder(folder)?;
+        for given in context.inputs.values() {
+            match given {
+                Given::Artifact { name, artifact } => context.store.export(*artifact, &folder.join(name))?,
+                Given::Files(files) => {
+                    for (path, digest) in files {
+                        let target = folder.join(path);
+                        target.parent().map_or(Ok(()), make_folder)?;
+                        copy(context, path, *digest, &target)?;
+                    }
+                }
+            }
+        }
+        for path in &self.outputs {
+            folder.join(path).parent().map_or(Ok(()), make_folder)?;
+        }
+        Ok(())
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StageError> {
+    std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
+}
+
+/// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
+fn copy(context: &Context<'_>, path: &str, digest: crate::fingerprint::Digest, target: &Path) -> Result<(), StageError> {
+    let source = context.workspace.join(path);
+    std::fs::copy(&source, target).map_err(|error| StageError::Io { doing: "copy", path: source, source: error })?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
+    if crate::fingerprint::Digest::from(hasher.finalize()) == digest { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
+}

@@ -1,0 +1,44 @@
+//! The kinds of stages. A kind is one file (or folder) here and one line in [`KINDS`]: its table of
+//! settings, the actions that it compiles to with what their keys cover, and the work that they do.
+
+mod action;
+mod collect;
+mod deploy;
+mod error;
+mod evaluate;
+mod exec;
+mod prepare;
+mod providers;
+mod train;
+
+use crate::config::{ConfigError, Language, Setting, StageDecl};
+
+pub use action::{Action, Compiler, Context, Given, Input, Source, Work};
+pub use error::StageError;
+
+/// A kind of stage.
+#[derive(Clone, Copy, Debug)]
+pub struct StageKind {
+    /// Its settings.
+    pub setting: &'static Setting,
+    /// Compiles a declared stage to actions.
+    pub compile: fn(&StageDecl, &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError>,
+}
+
+/// All kinds of stages.
+pub static KINDS: &[StageKind] = &[collect::KIND, prepare::KIND, train::KIND, evaluate::KIND, deploy::KIND, exec::KIND];
+
+static SETTINGS: [&Setting; 6] =
+    [collect::KIND.setting, prepare::KIND.setting, train::KIND.setting, evaluate::KIND.setting, deploy::KIND.setting, exec::KIND.setting];
+
+/// The language of pipeline files, with all stage kinds and built-in providers.
+pub static LANGUAGE: Language = Language { stages: &SETTINGS, providers: crate::provider::BUILT_IN, provider: &crate::provider::SETTING };
+
+/// Compiles a declared stage to its actions.
+///
+/// # Errors
+/// When its settings make no sense together.
+pub fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
+    let kind = KINDS.iter().find(|kind| kind.setting.name == stage.kind);
+    kind.map_or_else(|| Ok(Vec::new()), |kind| (kind.compile)(stage, compiler))
+}

@@ -1,0 +1,79 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{ActionKey, Preimage};
+
+use super::{Artifact, Store, StoreError, write_atomically};
+
+/// What an action made: its outputs by name, and figures about them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecordOutcome {
+    /// What it made, by name.
+    pub outputs: BTreeMap<String, Artifact>,
+    /// Figures for people and gates. They are derived from the outputs and no part of any key.
+    pub metrics: BTreeMap<String, f64>,
+    /// The model that it made, in words.
+    pub model: Option<String>,
+    /// Whether gates let the result pass, where it has any.
+    pub passed: Option<bool>,
+}
+
+/// The stored account of an action that was done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of this format.
+    pub format: u32,
+    /// The action's key, which must be the hash of the preimage.
+    pub key: ActionKey,
+    /// All that the key covers.
+    pub preimage: Preimage,
+    /// What came of it.
+    pub outcome: RecordOutcome,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The run that did it.
+    pub run: String,
+    /// When it was done.
+    pub finished: Timestamp,
+}
+
+impl Record {
+    /// The version of the format that this program writes.
+    pub const FORMAT: u32 = 1;
+}
+
+impl Store {
+    /// The record of a key, if there is one and all that it names is here. Anything doubtful is a miss.
+    #[must_use]
+    pub fn find(&self, key: ActionKey) -> Option<Record> {
+        let record = self.remembered(key)?;
+        let whole = record.outcome.outputs.values().all(|&artifact| self.has(artifact));
+        whole.then_some(record)
+    }
+
+    /// The record of a key, whether its outputs are still here or not, for explanations.
+    #[must_use]
+    pub fn remembered(&self, key: ActionKey) -> Option<Record> {
+        let bytes = std::fs::read(self.record(key)).ok()?;
+        let record: Record = serde_json::from_slice(&bytes).ok()?;
+        (record.format == Record::FORMAT && record.key == key && record.preimage.key() == key).then_some(record)
+    }
+
+    /// Publishes a record. Its outputs must be in the store already: the record is always the last thing written.
+    ///
+    /// # Errors
+    /// When an output is not here after all, or the store cannot be written.
+    pub fn publish(&self, record: &Record) -> Result<(), StoreError> {
+        if let Some(absent) = record.outcome.outputs.values().find(|&&artifact| !self.has(artifact)) {
+            return Err(StoreError::Missing { digest: absent.digest() });
+        }
+        let bytes = serde_json::to_vec(record).map_err(|error| StoreError::Io {
+            doing: "write",
+            path: self.record(record.key),
+            source: error.into(),
+        })?;
+        write_atomically(&self.record(record.key), &bytes)
+    }
+}

@@ -1,0 +1,19 @@
+//! Content and results on disk: blobs and trees by digest, records of actions by key, the states of
+//! workspace files, locks, and the folders of attempts. Everything is written beside its place and
+//! renamed into it, so that a reader never sees half of anything.
+
+mod actions;
+mod attempt;
+mod cas;
+mod error;
+mod files;
+mod lock;
+mod write;
+
+pub use actions::{Record, RecordOutcome};
+pub use attempt::{Attempt, Session};
+pub use cas::{Artifact, Store, TreeEntry};
+pub use error::StoreError;
+pub use files::{FileState, FileStates};
+pub use lock::KeyLock;
+pub use write::write_atomically;
