@@ -3,15 +3,15 @@
 //!
 //! The folders are layers, each using only those before it in this list. `docs/architecture.md` tells more.
 
-pub mod config;
-pub mod fingerprint;
-pub mod graph;
-pub mod store;
-pub mod ledger;
-pub mod data;
-pub mod grade;
-pub mod provider;
-pub mod model;
-pub mod stage;
-pub mod engine;
 pub mod cli;
+pub mod config;
+pub mod data;
+pub mod engine;
+pub mod fingerprint;
+pub mod grade;
+pub mod graph;
+pub mod ledger;
+pub mod model;
+pub mod provider;
+pub mod stage;
+pub mod store;

@@ -42,10 +42,35 @@ const FRAMES: &[&str] = &[
     "which {n} do you {v}",
     "my {n} did not work with the {n}",
 ];
-const VERBS: &[&str] = &["use", "change", "get", "cancel", "open", "close", "send", "check", "fix", "order", "add", "remove", "find", "see", "move", "keep", "share", "track", "stop", "start", "show", "make", "update", "request"];
-const ADJECTIVES: &[&str] = &["wrong", "late", "missing", "broken", "new", "old", "pending", "slow", "too high", "not there", "blocked", "different", "gone", "twice as big", "still open", "fine", "not working", "unknown", "small", "declined"];
+const VERBS: &[&str] = &[
+    "use", "change", "get", "cancel", "open", "close", "send", "check", "fix", "order", "add", "remove", "find", "see", "move", "keep", "share", "track",
+    "stop", "start", "show", "make", "update", "request",
+];
+const ADJECTIVES: &[&str] = &[
+    "wrong",
+    "late",
+    "missing",
+    "broken",
+    "new",
+    "old",
+    "pending",
+    "slow",
+    "too high",
+    "not there",
+    "blocked",
+    "different",
+    "gone",
+    "twice as big",
+    "still open",
+    "fine",
+    "not working",
+    "unknown",
+    "small",
+    "declined",
+];
 const OPENERS: &[&str] = &["", "", "", "", "Hi, ", "hello ", "Dear team, ", "good morning, ", "hey ", "Sorry to bother you. ", "URGENT ", "so "];
-const CLOSERS: &[&str] = &["", "", "", "", " thanks", " Thank you!", " please help", " regards", " asap", " many thanks in advance.", " what now?", " this is urgent"];
+const CLOSERS: &[&str] =
+    &["", "", "", "", " thanks", " Thank you!", " please help", " regards", " asap", " many thanks in advance.", " what now?", " this is urgent"];
 
 struct Topic {
     label: String,
@@ -108,7 +133,8 @@ fn conversation(random: &mut Random, topics: &[Topic]) -> Vec<Message> {
         }
         4 => ("Say another word for this topic.".to_owned(), (*pick(random, &topic.words)).to_owned()),
         _ => {
-            let system = *pick(random, &["Name the topic.", "Which topic is it?", "Name the team that should answer.", "Classify the message.", "Name the intent."]);
+            let system =
+                *pick(random, &["Name the topic.", "Which topic is it?", "Name the team that should answer.", "Classify the message.", "Name the intent."]);
             (system.to_owned(), topic.label.clone())
         }
     };

@@ -42,7 +42,9 @@ impl Screen {
             [only] => format!(": {only}"),
             [first, rest @ ..] => format!(": {first}, and {} more", rest.len()),
         };
-        let Some(live) = &self.live else { return eprintln!("> {label}{why}") };
+        let Some(live) = &self.live else {
+            return eprintln!("> {label}{why}");
+        };
         let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = live.add(ProgressBar::new_spinner().with_style(style).with_prefix(label));
         bar.enable_steady_tick(Duration::from_millis(100));

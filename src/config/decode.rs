@@ -29,8 +29,12 @@ impl Decoder<'_> {
         let mut slots: BTreeMap<&'static str, Spanned<Value>> = BTreeMap::new();
         let mut position = 0;
         for entry in node.entries() {
-            let Some(slot) = self.slot_for(entry, setting, &mut position) else { continue };
-            let Some(value) = self.value(entry, slot, setting) else { continue };
+            let Some(slot) = self.slot_for(entry, setting, &mut position) else {
+                continue;
+            };
+            let Some(value) = self.value(entry, slot, setting) else {
+                continue;
+            };
             if let Some(first) = slots.get(slot.name) {
                 self.errors.push(ConfigError::Repeated {
                     name: slot.name.into(),
@@ -77,11 +81,7 @@ impl Decoder<'_> {
 
     fn value(&mut self, entry: &KdlEntry, slot: &Slot, setting: &Setting) -> Option<Spanned<Value>> {
         let span = value_span(entry);
-        let name = if setting.arguments.iter().any(|argument| argument.name == slot.name) {
-            setting.name
-        } else {
-            slot.name
-        };
+        let name = if setting.arguments.iter().any(|argument| argument.name == slot.name) { setting.name } else { slot.name };
         let written = params::scalar(entry.value());
         let value = match (entry.ty().map(|ty| ty.value()), written) {
             (_, None) => {
@@ -126,7 +126,8 @@ impl Decoder<'_> {
                 self.errors.push(ConfigError::UnknownAnnotation {
                     name: other.into(),
                     at: span.into(),
-                    help: "`(param)\"name\"` takes a parameter, `(env)\"NAME\"` an environment variable, `(secret)\"NAME\"` a secret where one is wanted".into(),
+                    help: "`(param)\"name\"` takes a parameter, `(env)\"NAME\"` an environment variable, `(secret)\"NAME\"` a secret where one is wanted"
+                        .into(),
                 });
                 return None;
             }
@@ -145,14 +146,12 @@ impl Decoder<'_> {
         let problem = match (kind, &value) {
             (Kind::Any, _) | (Kind::Flag, Value::Flag(_)) => None,
             (Kind::Text | Kind::Template | Kind::Stage(_) | Kind::Model | Kind::Variable | Kind::Secret, Value::Text(_)) => None,
-            (Kind::Choice(choices), Value::Text(text)) => {
-                (!choices.contains(&text.as_str())).then(|| ConfigError::UnknownChoice {
-                    name: name.into(),
-                    found: value.to_string(),
-                    at: span.into(),
-                    help: offer(text, choices.iter().copied(), "there are no choices"),
-                })
-            }
+            (Kind::Choice(choices), Value::Text(text)) => (!choices.contains(&text.as_str())).then(|| ConfigError::UnknownChoice {
+                name: name.into(),
+                found: value.to_string(),
+                at: span.into(),
+                help: offer(text, choices.iter().copied(), "there are no choices"),
+            }),
             (Kind::Provider, Value::Text(text)) => (!self.providers.contains(text)).then(|| ConfigError::UnknownChoice {
                 name: name.into(),
                 found: value.to_string(),
@@ -162,9 +161,7 @@ impl Decoder<'_> {
                     offer(text, self.providers.iter().map(String::as_str), "there are none")
                 ),
             }),
-            (Kind::Input | Kind::Output, Value::Text(path)) => {
-                leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() })
-            }
+            (Kind::Input | Kind::Output, Value::Text(path)) => leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() }),
             (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, kind, &value, span)),
             (Kind::Number(..) | Kind::Positive(_), Value::Number(_) | Value::Integer(_)) => {
                 (!within(kind, &value)).then(|| out_of_range(name, kind, &value, span))
@@ -237,12 +234,7 @@ impl Decoder<'_> {
             children.extend(self.block(node, child));
         }
         for child in table.iter().filter(|child| child.repeat == Repeat::Once && !seen.contains_key(child.name)) {
-            self.errors.push(ConfigError::MissingNode {
-                node: setting.name.into(),
-                child: child.name.into(),
-                at: at.into(),
-                help: child.doc.into(),
-            });
+            self.errors.push(ConfigError::MissingNode { node: setting.name.into(), child: child.name.into(), at: at.into(), help: child.doc.into() });
         }
         children
     }
@@ -261,7 +253,9 @@ pub fn offer<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, none: &s
 /// The bytes of an entry's value alone, without the key of a property.
 fn value_span(entry: &KdlEntry) -> Span {
     let whole = Span::from(entry.span());
-    let Some(name) = entry.name() else { return whole };
+    let Some(name) = entry.name() else {
+        return whole;
+    };
     let start = name.span().offset() + name.span().len() + 1;
     let end = whole.start + whole.length;
     if start < end { Span { start, length: end - start } } else { whole }
@@ -282,7 +276,9 @@ fn widened(value: Value, kind: Kind) -> Value {
 }
 
 fn within(kind: Kind, value: &Value) -> bool {
-    let Value::Number(number) = widened(value.clone(), kind) else { return false };
+    let Value::Number(number) = widened(value.clone(), kind) else {
+        return false;
+    };
     match kind {
         Kind::Number(low, high) => number >= low && number <= high,
         Kind::Positive(high) => number > 0.0 && number <= high,

@@ -36,12 +36,7 @@ pub fn collect(document: &KdlDocument, overrides: &Overrides, errors: &mut Vec<C
     for node in document.nodes().iter().filter(|node| node.name().value() == "params") {
         for (name, value, name_span) in declared(node, errors) {
             if let Some(first) = params.insert(name.clone(), value) {
-                errors.push(ConfigError::Repeated {
-                    name,
-                    place: "params".into(),
-                    first: first.span.into(),
-                    at: name_span.into(),
-                });
+                errors.push(ConfigError::Repeated { name, place: "params".into(), first: first.span.into(), at: name_span.into() });
             }
         }
     }
@@ -118,21 +113,14 @@ fn fits(value: &Value, declared: &Value) -> bool {
 }
 
 fn apply_set(given: &str, params: &mut Params, errors: &mut Vec<ConfigError>) {
-    let bad = |problem: String, at: Option<Span>, help: String| ConfigError::BadSet {
-        given: given.to_owned(),
-        problem,
-        at: at.map(Into::into),
-        help,
-    };
+    let bad = |problem: String, at: Option<Span>, help: String| ConfigError::BadSet { given: given.to_owned(), problem, at: at.map(Into::into), help };
     let Some((name, text)) = given.split_once('=') else {
         errors.push(bad("expected name=value".into(), None, "for example `--set epochs=8`".into()));
         return;
     };
     let Some(declared) = params.get(name) else {
-        let help = nearest(name, params.keys().map(String::as_str)).map_or_else(
-            || format!("declared are: {}", listed(params)),
-            |near| format!("did you mean `{near}`? declared are: {}", listed(params)),
-        );
+        let help = nearest(name, params.keys().map(String::as_str))
+            .map_or_else(|| format!("declared are: {}", listed(params)), |near| format!("did you mean `{near}`? declared are: {}", listed(params)));
         errors.push(bad(format!("no parameter `{name}` is declared"), None, help));
         return;
     };

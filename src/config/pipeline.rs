@@ -116,14 +116,8 @@ impl Pipeline {
         let declared = declared.filter_map(|node| node.get(0).and_then(|name| name.as_string()).map(str::to_owned));
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
         let mut decoder = Decoder { params: &params, providers: &providers, errors, used: std::collections::BTreeSet::new() };
-        let mut pipeline = Self {
-            name: String::new(),
-            profile: overrides.profile.clone(),
-            providers: Vec::new(),
-            stages: Vec::new(),
-            references: Vec::new(),
-            file,
-        };
+        let mut pipeline =
+            Self { name: String::new(), profile: overrides.profile.clone(), providers: Vec::new(), stages: Vec::new(), references: Vec::new(), file };
         let named = pipeline.take_nodes(&document, language, &mut decoder);
         if named.is_none() && !decoder.errors.iter().any(|error| error.offset() == 0 && !matches!(error, ConfigError::BadSet { .. })) {
             let length = document.nodes().first().map_or(0, |node| node.name().span().len());
@@ -170,8 +164,12 @@ impl Pipeline {
 
     fn take_stage(&mut self, node: &KdlNode, setting: &'static Setting, decoder: &mut Decoder<'_>, names: &mut BTreeMap<StageName, Span>) {
         let block = decoder.block(node, setting);
-        let Some(entry) = node.entries().iter().find(|entry| entry.name().is_none()) else { return };
-        let Some(text) = entry.value().as_string() else { return };
+        let Some(entry) = node.entries().iter().find(|entry| entry.name().is_none()) else {
+            return;
+        };
+        let Some(text) = entry.value().as_string() else {
+            return;
+        };
         let name_span = Span::from(entry.span());
         let Some(name) = StageName::new(text) else {
             decoder.errors.push(ConfigError::BadName { name: text.into(), at: name_span.into() });

@@ -148,17 +148,7 @@ impl Setting {
     /// A node without arguments that may be left out.
     #[must_use]
     pub const fn new(name: &'static str, doc: &'static str) -> Self {
-        Self {
-            name,
-            doc,
-            repeat: Repeat::Optional,
-            arguments: &[],
-            properties: &[],
-            children: no_children,
-            ordered: false,
-            effect: Effect::Result,
-            version: 0,
-        }
+        Self { name, doc, repeat: Repeat::Optional, arguments: &[], properties: &[], children: no_children, ordered: false, effect: Effect::Result, version: 0 }
     }
 
     /// The same node, which must stand exactly once.

@@ -54,9 +54,7 @@ impl Example {
 pub fn parse_examples(bytes: &[u8]) -> Result<Vec<Example>, DataError> {
     let lines = bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     lines
-        .map(|(index, line)| {
-            serde_json::from_slice(line).map_err(|error| DataError::MalformedExample { line: index + 1, problem: error.to_string() })
-        })
+        .map(|(index, line)| serde_json::from_slice(line).map_err(|error| DataError::MalformedExample { line: index + 1, problem: error.to_string() }))
         .collect()
 }
 

@@ -38,7 +38,9 @@ pub fn line(change: &Change) -> String {
 
 /// Why an action whose result is not in the store has to be done.
 pub fn reasons(store: &Store, lock: &LockFile, stage: &str, action: &str, ready: &Ready) -> Reasons {
-    let Some(last) = lock.fingerprint(stage, action) else { return Reasons::words("it was never done here") };
+    let Some(last) = lock.fingerprint(stage, action) else {
+        return Reasons::words("it was never done here");
+    };
     if last == ready.key {
         return Reasons::words("its result is not in this store");
     }

@@ -106,7 +106,8 @@ pub fn plan(recipe: &Recipe, workspace: &Workspace) -> Result<Plan, EngineError>
     let mut open: BTreeSet<NodeId> = BTreeSet::new();
     for &id in &recipe.order {
         let node = recipe.actions.node(id);
-        let waits: BTreeSet<&str> = recipe.actions.needs(id).filter(|need| open.contains(need)).map(|need| recipe.stage_name(recipe.actions.node(need)).as_str()).collect();
+        let waits: BTreeSet<&str> =
+            recipe.actions.needs(id).filter(|need| open.contains(need)).map(|need| recipe.stage_name(recipe.actions.node(need)).as_str()).collect();
         let planned = if waits.is_empty() { look(recipe, workspace, &lock, id, &made) } else { waiting(node.action.name, &waits) };
         if planned.standing == Standing::Cached {
             let outputs = planned.record.iter().flat_map(|record| &record.outcome.outputs);
@@ -144,7 +145,9 @@ fn look(recipe: &Recipe, workspace: &Workspace, lock: &LockFile, id: NodeId, mad
     };
     let ready = match ready(recipe, workspace, node, made) {
         Ok(ready) => ready,
-        Err(error) => return planned(Standing::Run, None, Reasons::words(format!("it cannot begin: {error}")), None),
+        Err(error) => {
+            return planned(Standing::Run, None, Reasons::words(format!("it cannot begin: {error}")), None);
+        }
     };
     let why = || reasons(&workspace.store, lock, recipe.stage_name(node).as_str(), node.action.name, &ready);
     if node.action.effect {

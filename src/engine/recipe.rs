@@ -41,7 +41,9 @@ impl Recipe {
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
         let file = PipelineFile::read(path).map_err(|error| PipelineErrors::unread(&path.display().to_string(), error))?;
         let (pipeline, mut errors) = Pipeline::decode(file.clone(), LANGUAGE, overrides);
-        let Some(pipeline) = pipeline else { return Err(PipelineErrors::new(&file, errors)) };
+        let Some(pipeline) = pipeline else {
+            return Err(PipelineErrors::new(&file, errors));
+        };
         let outputs = Outputs::gather(&pipeline, &mut errors);
         let stages = StageGraph::build(&pipeline, &outputs, &mut errors);
         let mut actions = Dag::new();
@@ -82,7 +84,8 @@ impl Recipe {
         let found = self.pipeline.stages.iter().position(|stage| stage.name.as_str() == name);
         found.ok_or_else(|| {
             let names: Vec<&str> = self.pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
-            let help = nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+            let help =
+                nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
             EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help })
         })
     }

@@ -8,7 +8,7 @@ use crate::config::StageName;
 use crate::data::DataError;
 use crate::fingerprint::{ActionKey, Preimage, Tree};
 use crate::stage::{Given, Source, StageError};
-use crate::store::{Artifact, FileState};
+use crate::store::{Artifact, FileState, Reading};
 
 use super::recipe::{ActionNode, Recipe};
 use super::workspace::Workspace;
@@ -38,13 +38,16 @@ pub fn ready(recipe: &Recipe, workspace: &Workspace, node: &ActionNode, made: &M
                 inputs.insert(input.name.clone(), Tree::content(artifact.digest(), format!("made by `{stage}`")));
                 given.insert(input.name.clone(), Given::Artifact { name: input.name.clone(), artifact });
             }
-            Source::Files { pattern, pinned, optional } => {
+            Source::Files { pattern, pinned, optional, reading } => {
                 let mut files = Vec::new();
                 for path in matches(&workspace.root, pattern)?.into_iter().filter(|path| !recipe.outputs.covers(path)) {
                     let place = workspace.root.join(&path);
-                    let (digest, state) = workspace.files.digest(&place)?;
-                    if pinned.is_some_and(|pinned| pinned != digest) {
-                        return Err(StageError::PinMismatch { path, found: digest.to_string() });
+                    let (digest, state) = workspace.files.digest(&place, *reading)?;
+                    if let Some(pinned) = pinned {
+                        let (found, _) = workspace.files.digest(&place, Reading::Bytes)?;
+                        if found != *pinned {
+                            return Err(StageError::PinMismatch { path, found: found.to_string() });
+                        }
                     }
                     inputs.insert(path.clone(), Tree::content(digest, "a file of the workspace"));
                     states.push((place, state));
@@ -78,7 +81,9 @@ fn matches(root: &Path, pattern: &str) -> Result<Vec<String>, StageError> {
     if place.is_dir() {
         return listed(root, &place, |_| true);
     }
-    let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build() else { return Ok(Vec::new()) };
+    let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build() else {
+        return Ok(Vec::new());
+    };
     let fixed: PathBuf = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect();
     let start = root.join(fixed);
     if !start.is_dir() {

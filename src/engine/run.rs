@@ -94,8 +94,7 @@ pub async fn run(
     let progress = go(&shared, &wanted, options.keep_going).await;
     workspace.files.save();
     let status = status(&shared, &progress);
-    let stages: Vec<StageSummary> =
-        stage_ids(&recipe, &wanted).into_iter().map(|stage| summarize(&shared, stage, &wanted, &progress, status)).collect();
+    let stages: Vec<StageSummary> = stage_ids(&recipe, &wanted).into_iter().map(|stage| summarize(&shared, stage, &wanted, &progress, status)).collect();
     let seconds = began.elapsed().as_secs_f64();
     for stage in &stages {
         shared.log.append(&Event::StageDone {
@@ -216,7 +215,7 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
         kind: declared.kind.to_owned(),
         status,
         fingerprint: stage_fingerprint(ids.iter().map(|id| progress.done.get(id).map(|done| done.key))),
-        seconds: done.iter().map(|done| done.seconds).sum(),
+        seconds: done.iter().fold(0.0, |sum, done| sum + done.seconds),
         reasons: reasons(recipe, &ids, progress),
         metrics: done.iter().flat_map(|done| done.outcome.metrics.clone()).collect(),
         outputs: outputs.collect(),

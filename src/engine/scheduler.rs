@@ -26,8 +26,7 @@ pub type OnEnd<'a> = &'a mut dyn FnMut(&Progress, NodeId);
 /// Does the wanted actions. After a failure nothing new begins, unless `keep_going` says that all goes on that does not need what failed.
 pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, keep_going: bool, on_end: OnEnd<'_>) -> Progress {
     let actions = &shared.recipe.actions;
-    let mut missing: BTreeMap<NodeId, usize> =
-        wanted.iter().map(|&id| (id, actions.needs(id).filter(|need| wanted.contains(need)).count())).collect();
+    let mut missing: BTreeMap<NodeId, usize> = wanted.iter().map(|&id| (id, actions.needs(id).filter(|need| wanted.contains(need)).count())).collect();
     let mut progress = Progress::default();
     let mut made = Made::new();
     let mut running: JoinSet<(NodeId, Result<Done, StageError>)> = JoinSet::new();
@@ -38,7 +37,9 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, keep_goin
             let (shared, made) = (Arc::clone(shared), inputs(shared, id, &made));
             running.spawn(async move { (id, shared.act(id, &made).await) });
         }
-        let Some(ended) = running.join_next().await else { break };
+        let Some(ended) = running.join_next().await else {
+            break;
+        };
         // A panic in an action is a mistake in the program and must not pass for a result.
         let (id, result) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match result {

@@ -13,7 +13,7 @@ use crate::graph::NodeId;
 use crate::ledger::{Event, LockFile, RunId, RunLog};
 use crate::provider::Watch;
 use crate::stage::{Context, StageError};
-use crate::store::{Artifact, KeyLock, Record, RecordOutcome, Session, Store, StoreError};
+use crate::store::{Artifact, KeyLock, Reading, Record, RecordOutcome, Session, Store, StoreError};
 
 use super::explain::{Reasons, reasons};
 use super::notice::{Notice, Observer};
@@ -116,7 +116,9 @@ impl Shared {
             let settled = node.action.work.settled(&self.workspace.root, ready.key)?;
             return Ok(settled.map(|settled| done(RecordOutcome::default(), settled.note.into_iter().collect())));
         }
-        let Some(record) = self.workspace.store.find(ready.key) else { return Ok(None) };
+        let Some(record) = self.workspace.store.find(ready.key) else {
+            return Ok(None);
+        };
         let mut notes = Vec::new();
         if node.action.appears {
             notes = tokio::task::block_in_place(|| self.appear(&record.outcome, watch))?;
@@ -221,7 +223,7 @@ impl Shared {
 
     /// Whether the file or folder at a place is an artifact already.
     fn stands(&self, place: &std::path::Path, artifact: Artifact) -> Result<bool, StageError> {
-        let same = |path: &std::path::Path, digest| path.is_file() && self.workspace.files.digest(path).is_ok_and(|(found, _)| found == digest);
+        let same = |path: &std::path::Path, digest| path.is_file() && self.workspace.files.digest(path, Reading::Bytes).is_ok_and(|(found, _)| found == digest);
         Ok(match artifact {
             Artifact::File { digest, .. } => same(place, digest),
             Artifact::Tree { .. } => place.is_dir() && self.workspace.store.tree(artifact)?.iter().all(|file| same(&place.join(&file.path), file.digest)),
@@ -243,6 +245,8 @@ impl Shared {
 }
 
 fn known(store: &Store, place: &std::path::Path) -> bool {
-    let Ok(bytes) = std::fs::read(place) else { return false };
+    let Ok(bytes) = std::fs::read(place) else {
+        return false;
+    };
     bytes.is_empty() || store.has(Artifact::File { digest: crate::fingerprint::Digest::of(&bytes), size: bytes.len() as u64 })
 }

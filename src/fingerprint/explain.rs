@@ -40,7 +40,9 @@ pub fn explain(old: &Preimage, new: &Preimage) -> Vec<Change> {
 type Leaves<'a> = BTreeMap<String, (&'a Leaf, Option<&'a str>)>;
 
 fn flatten<'a>(tree: &'a Tree, path: String, out: &mut Leaves<'a>) {
-    let under = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let under = |name: &str| {
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    };
     match tree {
         Tree::Leaf { value, origin } => {
             out.insert(path, (value, origin.as_deref()));

@@ -30,7 +30,9 @@ impl Outputs {
         let mut outputs = Self::default();
         for (stage, declared) in pipeline.stages.iter().enumerate() {
             declared.block.each_slot(|slot, value| {
-                let (Kind::Output, Value::Text(path)) = (slot.kind, &value.value) else { return };
+                let (Kind::Output, Value::Text(path)) = (slot.kind, &value.value) else {
+                    return;
+                };
                 let path = plain(path);
                 if let Some((first, _)) = outputs.around(&path) {
                     errors.push(ConfigError::SharedOutput { path, first: first.into(), at: value.span.into() });

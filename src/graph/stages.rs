@@ -25,7 +25,9 @@ impl StageGraph {
         }
         for (from, stage) in pipeline.stages.iter().enumerate() {
             stage.block.each_slot(|slot, value| {
-                let (Kind::Input, Value::Text(pattern)) = (slot.kind, &value.value) else { return };
+                let (Kind::Input, Value::Text(pattern)) = (slot.kind, &value.value) else {
+                    return;
+                };
                 for produced in outputs.meant_by(pattern) {
                     graph.update_edge(nodes[produced.stage], nodes[from], value.span);
                 }

@@ -58,7 +58,9 @@ impl Alias {
     pub fn read(workspace: &Path, name: &str) -> Result<Self, LedgerError> {
         let path = Self::path(workspace, name);
         let empty = Self { name: name.to_owned(), ..Self::default() };
-        let Some(document) = kdl_text::read(&path)? else { return Ok(empty) };
+        let Some(document) = kdl_text::read(&path)? else {
+            return Ok(empty);
+        };
         let broken = |problem: &str| LedgerError::Unreadable { path: path.clone(), problem: problem.to_owned() };
         let mut alias = empty;
         for node in document.nodes() {

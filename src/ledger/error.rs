@@ -16,7 +16,10 @@ pub enum LedgerError {
 
     /// A file of ours that somebody has changed into something else, or a merge conflict.
     #[error("{} is not what retune writes: {problem}", path.display())]
-    #[diagnostic(code(ledger::unreadable_file), help("resolve a merge conflict if there is one, take it from git again, or delete it: the next run writes it anew"))]
+    #[diagnostic(
+        code(ledger::unreadable_file),
+        help("resolve a merge conflict if there is one, take it from git again, or delete it: the next run writes it anew")
+    )]
     Unreadable { path: PathBuf, problem: String },
 
     /// An alias that nothing was ever deployed to.

@@ -54,7 +54,9 @@ impl LockFile {
     /// # Errors
     /// When it cannot be read, or is not what retune writes.
     pub fn read(path: &Path) -> Result<Self, LedgerError> {
-        let Some(document) = kdl_text::read(path)? else { return Ok(Self::default()) };
+        let Some(document) = kdl_text::read(path)? else {
+            return Ok(Self::default());
+        };
         let broken = |problem: &str| LedgerError::Unreadable { path: path.to_owned(), problem: problem.to_owned() };
         let mut lock = Self::default();
         for node in document.nodes().iter().filter(|node| node.name().value() == "stage") {

@@ -14,10 +14,8 @@ fn misfit(problem: impl std::fmt::Display) -> ModelError {
 }
 
 fn serialize(tensors: Vec<(String, Vec<usize>, Dtype, Vec<u8>)>) -> Result<Vec<u8>, ModelError> {
-    let views: Result<Vec<_>, ModelError> = tensors
-        .iter()
-        .map(|(name, shape, dtype, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(misfit)?)))
-        .collect();
+    let views: Result<Vec<_>, ModelError> =
+        tensors.iter().map(|(name, shape, dtype, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(misfit)?))).collect();
     safetensors::serialize(views?, None).map_err(misfit)
 }
 

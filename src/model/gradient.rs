@@ -130,7 +130,9 @@ impl GradientSink for LoraGradient<'_> {
 pub fn add_up(parts: &mut [Vec<f32>]) {
     use rayon::prelude::*;
     const BLOCK: usize = 1 << 14;
-    let Some((sum, rest)) = parts.split_first_mut() else { return };
+    let Some((sum, rest)) = parts.split_first_mut() else {
+        return;
+    };
     let rest = &*rest;
     sum.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sum)| {
         for part in rest {

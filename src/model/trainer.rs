@@ -186,7 +186,9 @@ impl Trainer<'_> {
         let loss: f64 = results.iter().map(|(loss, _)| loss).sum();
         let mut gradients: Vec<Vec<f32>> = results.into_iter().map(|(_, gradient)| gradient).collect();
         add_up(&mut gradients);
-        let Some(sum) = gradients.first() else { return 0.0 };
+        let Some(sum) = gradients.first() else {
+            return 0.0;
+        };
         let length = sum_of_squares(sum).sqrt();
         let scale = if length > CLIP { CLIP / length } else { 1.0 };
         if length.is_finite() {
@@ -206,7 +208,8 @@ impl Trainer<'_> {
         if let Some(adapter) = &self.adapter {
             adapter.merge_into(self.base, &mut self.current);
         }
-        let groups: Vec<(f64, usize)> = samples.par_chunks(GROUP).map(|group| super::decoder::loss_with(&self.current, &self.rotary, &Packed::new(group))).collect();
+        let groups: Vec<(f64, usize)> =
+            samples.par_chunks(GROUP).map(|group| super::decoder::loss_with(&self.current, &self.rotary, &Packed::new(group))).collect();
         let sum: f64 = groups.iter().map(|(loss, _)| loss).sum();
         let tokens: usize = groups.iter().map(|(_, tokens)| tokens).sum();
         sum / tokens.max(1) as f64

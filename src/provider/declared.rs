@@ -37,7 +37,8 @@ static API: Setting =
     Setting::new("api", "The protocol.").once().arguments(&[Slot::new("name", Kind::Choice(&["openai"]), "`openai`: OpenAI's and all that speak it.")]);
 static BASE_URL: Setting =
     Setting::new("base-url", "The address.").arguments(&[Slot::new("url", Kind::Text, "Up to and with the version, as in `https://api.openai.com/v1`.")]);
-static KEY: Setting = Setting::new("key", "The key.").arguments(&[Slot::new("secret", Kind::Secret, "`(secret)\"NAME\"`: the environment variable that holds it.")]);
+static KEY: Setting =
+    Setting::new("key", "The key.").arguments(&[Slot::new("secret", Kind::Secret, "`(secret)\"NAME\"`: the environment variable that holds it.")]);
 
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 

@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Pipeline, StageName};
 use crate::fingerprint::{ActionKey, Digest, Tree};
 use crate::graph::Outputs;
 use crate::provider::Watch;
-use crate::store::{Artifact, RecordOutcome, Store};
+use crate::store::{Artifact, Reading, RecordOutcome, Store};
 
 use super::StageError;
 
@@ -62,6 +62,8 @@ pub enum Source {
         pinned: Option<Digest>,
         /// Whether it may match nothing, because stages write what it means.
         optional: bool,
+        /// What of the files counts.
+        reading: Reading,
     },
 }
 
@@ -101,13 +103,13 @@ pub struct Compiler<'a> {
 impl Compiler<'_> {
     /// The inputs that a path or glob of the workspace means: outputs of stages, and files that no stage writes.
     #[must_use]
-    pub fn files(&self, pattern: &str, pinned: Option<Digest>) -> Vec<Input> {
+    pub fn files(&self, pattern: &str, reading: Reading, pinned: Option<Digest>) -> Vec<Input> {
         let produced = self.outputs.meant_by(pattern);
         let exact = produced.len() == 1 && !pattern.contains(['*', '?', '[', '{']);
         let made = produced.into_iter().map(|made| Input::output(&made.path, &self.pipeline.stages[made.stage].name, &made.path));
         let mut inputs: Vec<Input> = made.collect();
         if !exact {
-            let source = Source::Files { pattern: pattern.to_owned(), pinned, optional: !inputs.is_empty() };
+            let source = Source::Files { pattern: pattern.to_owned(), pinned, optional: !inputs.is_empty(), reading };
             inputs.push(Input { name: pattern.to_owned(), source });
         }
         inputs
@@ -164,9 +166,10 @@ impl Context<'_> {
     ///
     /// # Errors
     /// When it cannot be read, or has changed.
-    pub fn read_workspace(&self, path: &str, digest: Digest) -> Result<Vec<u8>, StageError> {
+    pub fn read_workspace(&self, path: &str, reading: Reading, digest: Digest) -> Result<Vec<u8>, StageError> {
         let place = self.workspace.join(path);
         let bytes = std::fs::read(&place).map_err(|source| StageError::Io { doing: "read", path: place, source })?;
+        let bytes = reading.of(bytes);
         if Digest::of(&bytes) != digest {
             return Err(StageError::InputChanged { path: path.to_owned() });
         }

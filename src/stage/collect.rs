@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, StageDecl};
 use crate::data::{DataError, Rejected, Row, format, write_lines};
 use crate::fingerprint::{Digest, settings};
-use crate::store::{Artifact, RecordOutcome};
+use crate::store::{Artifact, Reading, RecordOutcome};
 
 use super::{Action, Compiler, Context, Given, StageError, StageKind, Work};
 
@@ -30,7 +30,7 @@ const REPORT: &str = "report";
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let mut inputs = Vec::new();
     for source in stage.block.all("source") {
-        inputs.extend(compiler.files(source.text("path"), pinned(source)?));
+        inputs.extend(compiler.files(source.text("path"), Reading::Text, pinned(source)?));
     }
     if inputs.is_empty() {
         return Err(ConfigError::MissingNode {
@@ -55,7 +55,9 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
 }
 
 fn pinned(source: &Block) -> Result<Option<Digest>, ConfigError> {
-    let Some(text) = source.find_text("blake3") else { return Ok(None) };
+    let Some(text) = source.find_text("blake3") else {
+        return Ok(None);
+    };
     let wrong = |_| ConfigError::WrongType {
         name: "blake3".into(),
         expected: "64 hexadecimal digits".into(),
@@ -89,8 +91,8 @@ fn collect(context: &Context<'_>) -> Result<RecordOutcome, StageError> {
     };
     for (path, content) in contents(context)? {
         match content {
-            Content::Workspace(digest) => take(&path, &context.read_workspace(&path, digest)?)?,
-            Content::Stored(artifact) => take(&path, &context.store.read(artifact)?)?,
+            Content::Workspace(digest) => take(&path, &context.read_workspace(&path, Reading::Text, digest)?)?,
+            Content::Stored(artifact) => take(&path, &Reading::Text.of(context.store.read(artifact)?))?,
         }
     }
     if rows.is_empty() {

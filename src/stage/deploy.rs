@@ -18,10 +18,13 @@ static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a mode
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
     .children(|| vec![&MODEL, &REQUIRES, &ALIAS]);
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
-static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.")
-    .many()
-    .arguments(&[Slot::new("stage", Kind::Stage(&["evaluate"]), "An evaluate stage that judges the same model.")]);
-static ALIAS: Setting = Setting::new("alias", "The name that users of the model know.").once().arguments(&[Slot::new("name", Kind::Text, "Letters, digits, `-`, `_` and `.`.")]);
+static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
+    "stage",
+    Kind::Stage(&["evaluate"]),
+    "An evaluate stage that judges the same model.",
+)]);
+static ALIAS: Setting =
+    Setting::new("alias", "The name that users of the model know.").once().arguments(&[Slot::new("name", Kind::Text, "Letters, digits, `-`, `_` and `.`.")]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -33,7 +36,9 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let mut inputs: Vec<Input> = compiler.pipeline.stage(model).map(|stage| Input::output("model", &stage.name, train::MODEL_OUTPUT)).into_iter().collect();
     let mut required = Vec::new();
     for requires in block.all("requires") {
-        let Some(judge) = compiler.pipeline.stage(requires.text("stage")) else { continue };
+        let Some(judge) = compiler.pipeline.stage(requires.text("stage")) else {
+            continue;
+        };
         let judged = evaluate::judged(&judge.block);
         if judged != model {
             return Err(ConfigError::Contradiction {

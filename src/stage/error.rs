@@ -29,7 +29,10 @@ pub enum StageError {
 
     /// A command that failed.
     #[error("the command {how}{}", if tail.is_empty() { String::new() } else { format!(", after saying:\n{tail}") })]
-    #[diagnostic(code(stage::command_failed), help("a command runs in a folder with only its declared inputs; add `input` for every file that it needs. All it said: `retune log STAGE`"))]
+    #[diagnostic(
+        code(stage::command_failed),
+        help("a command runs in a folder with only its declared inputs; add `input` for every file that it needs. All it said: `retune log STAGE`")
+    )]
     CommandFailed { how: String, tail: String },
 
     /// A command that did not write what it should.

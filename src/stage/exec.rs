@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Tree, settings};
-use crate::store::RecordOutcome;
+use crate::store::{Reading, RecordOutcome};
 
 use super::{Action, Compiler, Context, Given, StageError, StageKind, Work};
 
@@ -15,9 +15,15 @@ static SETTING: Setting = Setting::new("exec", "Runs any command as a stage.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
     .children(|| vec![&RUN, &INPUT, &OUTPUT, &ENV]);
-static RUN: Setting = Setting::new("run", "The command, for `sh -c`.").once().arguments(&[Slot::new("command", Kind::Text, "It begins in a folder with only the declared inputs.")]);
-static INPUT: Setting = Setting::new("input", "What the command reads.").many().arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace.")]);
-static OUTPUT: Setting = Setting::new("output", "What the command writes.").many().arguments(&[Slot::new("path", Kind::Output, "A file or folder of the workspace.")]);
+static RUN: Setting = Setting::new("run", "The command, for `sh -c`.").once().arguments(&[Slot::new(
+    "command",
+    Kind::Text,
+    "It begins in a folder with only the declared inputs.",
+)]);
+static INPUT: Setting =
+    Setting::new("input", "What the command reads.").many().arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace.")]);
+static OUTPUT: Setting =
+    Setting::new("output", "What the command writes.").many().arguments(&[Slot::new("path", Kind::Output, "A file or folder of the workspace.")]);
 static ENV: Setting = Setting::new("env", "An environment variable that the command sees. Its value is part of the fingerprint.")
     .many()
     .arguments(&[Slot::new("name", Kind::Variable, "Its name.")]);
@@ -28,7 +34,7 @@ const VERSION: u32 = 1;
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let block = &stage.block;
-    let inputs = block.all("input").flat_map(|input| compiler.files(input.text("path"), None)).collect();
+    let inputs = block.all("input").flat_map(|input| compiler.files(input.text("path"), Reading::Bytes, None)).collect();
     let outputs: Vec<String> = block.all("output").map(|output| output.text("path").trim_end_matches('/').to_owned()).collect();
     let environment = environment(block);
     let seen = environment.iter().map(|(name, value)| (name.clone(), Tree::text(value)));

@@ -15,12 +15,20 @@ static SETTING: Setting = Setting::new("train", "Tunes a model on examples.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
     .children(|| vec![&DATA, &PROVIDER, &MODEL, &METHOD, &SEED]);
-static DATA: Setting =
-    Setting::new("data", "The examples.").once().arguments(&[Slot::new("stage", Kind::Stage(&["prepare"]), "A prepare stage; its train and validation splits are used.")]);
-static PROVIDER: Setting = Setting::new("provider", "Where the model is tuned; `local` is this machine.")
-    .arguments(&[Slot::new("name", Kind::Provider, "A built-in or declared provider.")]);
+static DATA: Setting = Setting::new("data", "The examples.").once().arguments(&[Slot::new(
+    "stage",
+    Kind::Stage(&["prepare"]),
+    "A prepare stage; its train and validation splits are used.",
+)]);
+static PROVIDER: Setting = Setting::new("provider", "Where the model is tuned; `local` is this machine.").arguments(&[Slot::new(
+    "name",
+    Kind::Provider,
+    "A built-in or declared provider.",
+)]);
 static MODEL: Setting =
-    Setting::new("model", "The model to start from.").once().arguments(&[Slot::new("name", Kind::Text, "Its name at the provider; locally `builtin:tiny`.").without_effect()]);
+    Setting::new("model", "The model to start from.")
+        .once()
+        .arguments(&[Slot::new("name", Kind::Text, "Its name at the provider; locally `builtin:tiny`.").without_effect()]);
 static METHOD: Setting = Setting::new("method", "How it is tuned.")
     .once()
     .arguments(&[Slot::new("name", Kind::Choice(&["supervised"]), "`supervised`: the model learns to say what the assistant says.")])
@@ -30,15 +38,22 @@ static BATCH_SIZE: Setting = Setting::new("batch-size", "Examples in one step; w
     .arguments(&[Slot::new("count", Kind::Integer(1, 4096), "How many.")]);
 static LEARNING_RATE: Setting =
     Setting::new("learning-rate", "The highest learning rate; 0.003 where it is not given.").arguments(&[Slot::new("rate", Kind::Positive(1.0), "The rate.")]);
-static WARMUP: Setting = Setting::new("warmup", "The share of the steps in which the rate rises; 0.05 where it is not given.")
-    .arguments(&[Slot::new("share", Kind::Number(0.0, 1.0), "The share.")]);
-static WEIGHT_DECAY: Setting =
-    Setting::new("weight-decay", "How fast weights shrink by themselves; 0 where it is not given.").arguments(&[Slot::new("rate", Kind::Number(0.0, 1.0), "The rate.")]);
+static WARMUP: Setting = Setting::new("warmup", "The share of the steps in which the rate rises; 0.05 where it is not given.").arguments(&[Slot::new(
+    "share",
+    Kind::Number(0.0, 1.0),
+    "The share.",
+)]);
+static WEIGHT_DECAY: Setting = Setting::new("weight-decay", "How fast weights shrink by themselves; 0 where it is not given.").arguments(&[Slot::new(
+    "rate",
+    Kind::Number(0.0, 1.0),
+    "The rate.",
+)]);
 static LORA: Setting = Setting::new("lora", "Trains a small adapter in place of all weights.").properties(&[
     Slot::new("rank", Kind::Integer(1, 256), "The width of the adapter.").or(Default::Integer(8)),
     Slot::new("alpha", Kind::Positive(4096.0), "The adapter's part is multiplied by alpha / rank.").or(Default::Number(16.0)),
 ]);
-static SEED: Setting = Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);
+static SEED: Setting =
+    Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -76,10 +91,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         name: "train",
         version: VERSION,
         settings,
-        context: BTreeMap::from([
-            ("provider".to_owned(), providers::provider_tree(&declared)),
-            ("model".to_owned(), providers::model_tree(&declared, &base)),
-        ]),
+        context: BTreeMap::from([("provider".to_owned(), providers::provider_tree(&declared)), ("model".to_owned(), providers::model_tree(&declared, &base))]),
         inputs: inputs.collect(),
         outputs: vec![MODEL_OUTPUT.to_owned(), "losses".to_owned()],
         appears: false,
@@ -161,10 +173,7 @@ impl Work for Train {
         let mut files = tuned.files;
         let card = serde_json::to_string_pretty(&tuned.model).unwrap_or_default();
         files.insert(CARD.to_owned(), format!("{card}\n").into_bytes());
-        let outputs = BTreeMap::from([
-            (MODEL_OUTPUT.to_owned(), keep(context.store, files)?),
-            ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?),
-        ]);
+        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), keep(context.store, files)?), ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?)]);
         Ok(RecordOutcome { outputs, metrics: tuned.metrics, model: Some(described(&tuned.model)), passed: None })
     }
 }

@@ -69,11 +69,7 @@ impl Store {
         if let Some(absent) = record.outcome.outputs.values().find(|&&artifact| !self.has(artifact)) {
             return Err(StoreError::Missing { digest: absent.digest() });
         }
-        let bytes = serde_json::to_vec(record).map_err(|error| StoreError::Io {
-            doing: "write",
-            path: self.record(record.key),
-            source: error.into(),
-        })?;
+        let bytes = serde_json::to_vec(record).map_err(|error| StoreError::Io { doing: "write", path: self.record(record.key), source: error.into() })?;
         write_atomically(&self.record(record.key), &bytes)
     }
 }

@@ -191,7 +191,9 @@ impl Store {
             }
             let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            let Artifact::File { digest, size } = self.put_file(entry.path())? else { continue };
+            let Artifact::File { digest, size } = self.put_file(entry.path())? else {
+                continue;
+            };
             files.push(TreeEntry { path: name, digest, size, executable });
         }
         self.put_tree(files)
@@ -218,7 +220,9 @@ impl Store {
         let place = self.object(digest);
         let bytes = match fs::read(&place) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(StoreError::Missing { digest }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing { digest });
+            }
             Err(error) => return Err(StoreError::io("read", &place)(error)),
         };
         let found = Digest::of(&bytes);

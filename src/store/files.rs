@@ -56,39 +56,78 @@ pub struct FileStates {
     table: Mutex<Table>,
 }
 
+/// What of a file counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// Every byte.
+    Bytes,
+    /// The text: a line that ends in CR LF is the same as one that ends in LF, so that a checkout on
+    /// another system is the same data.
+    Text,
+}
+
+impl Reading {
+    /// The bytes that count.
+    #[must_use]
+    pub fn of(self, bytes: Vec<u8>) -> Vec<u8> {
+        if self == Self::Bytes || !bytes.windows(2).any(|pair| pair == b"\r\n") {
+            return bytes;
+        }
+        let ends = bytes.iter().skip(1).chain([&0]);
+        bytes.iter().zip(ends).filter(|pair| *pair != (&b'\r', &b'\n')).map(|(byte, _)| *byte).collect()
+    }
+
+    fn hash(self, path: &Path, size: u64) -> Result<Digest, StoreError> {
+        match self {
+            Self::Bytes => hash_file(path, size),
+            Self::Text => Ok(Digest::of(&self.of(fs::read(path).map_err(StoreError::io("read", path))?))),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Table {
     known: BTreeMap<PathBuf, (FileState, Digest)>,
+    texts: BTreeMap<PathBuf, (FileState, Digest)>,
     changed: bool,
+}
+
+impl Table {
+    const fn of(&mut self, reading: Reading) -> &mut BTreeMap<PathBuf, (FileState, Digest)> {
+        match reading {
+            Reading::Bytes => &mut self.known,
+            Reading::Text => &mut self.texts,
+        }
+    }
 }
 
 impl FileStates {
     /// Loads the table of a workspace. A table that is missing or cannot be read is an empty one.
     #[must_use]
     pub fn load(path: &Path) -> Self {
-        let known = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { path: path.to_owned(), table: Mutex::new(Table { known, changed: false }) }
+        let (known, texts) = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Self { path: path.to_owned(), table: Mutex::new(Table { known, texts, changed: false }) }
     }
 
     /// The digest of a file and the state in which it has that digest, read only if its state is new.
     ///
     /// # Errors
     /// When the file cannot be read, or changes again and again while it is read.
-    pub fn digest(&self, path: &Path) -> Result<(Digest, FileState), StoreError> {
+    pub fn digest(&self, path: &Path, reading: Reading) -> Result<(Digest, FileState), StoreError> {
         let before = FileState::of(path)?;
-        if let Some((state, digest)) = self.lock().known.get(path)
+        if let Some((state, digest)) = self.lock().of(reading).get(path)
             && *state == before
         {
             return Ok((*digest, before));
         }
-        let digest = hash_file(path, before.size)?;
+        let digest = reading.hash(path, before.size)?;
         let after = FileState::of(path)?;
         if after != before {
             return Err(StoreError::MovingFile { path: path.to_owned() });
         }
         if after.settled(now()) {
             let mut table = self.lock();
-            table.known.insert(path.to_owned(), (after, digest));
+            table.of(reading).insert(path.to_owned(), (after, digest));
             table.changed = true;
         }
         Ok((digest, after))
@@ -98,7 +137,7 @@ impl FileStates {
     pub fn save(&self) {
         let table = self.lock();
         if table.changed
-            && let Ok(bytes) = serde_json::to_vec(&table.known)
+            && let Ok(bytes) = serde_json::to_vec(&(&table.known, &table.texts))
         {
             let _ = write_atomically(&self.path, &bytes);
         }
@@ -118,11 +157,7 @@ const LARGE: u64 = 1 << 20;
 
 fn hash_file(path: &Path, size: u64) -> Result<Digest, StoreError> {
     let mut hasher = blake3::Hasher::new();
-    let fed = if size > LARGE {
-        hasher.update_mmap_rayon(path).map(drop)
-    } else {
-        fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop))
-    };
+    let fed = if size > LARGE { hasher.update_mmap_rayon(path).map(drop) } else { fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop)) };
     fed.map_err(StoreError::io("read", path))?;
     Ok(hasher.finalize().into())
 }

@@ -14,6 +14,6 @@ pub use actions::{Record, RecordOutcome};
 pub use attempt::{Attempt, Session};
 pub use cas::{Artifact, Store, TreeEntry};
 pub use error::StoreError;
-pub use files::{FileState, FileStates};
+pub use files::{FileState, FileStates, Reading};
 pub use lock::KeyLock;
 pub use write::write_atomically;

@@ -31,7 +31,11 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
         print_json(&plan.summary());
         return Ok(Exit::Done);
     }
-    if arguments.actions { print!("{}", actions(&plan)) } else { print!("{}", stages(&plan)) }
+    if arguments.actions {
+        print!("{}", actions(&plan))
+    } else {
+        print!("{}", stages(&plan))
+    }
     println!("\n{}", verdict(&plan));
     Ok(Exit::Done)
 }

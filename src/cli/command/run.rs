@@ -52,10 +52,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         locked: arguments.locked,
         set: arguments.changes.set.clone(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| engine::EngineError::Workspace {
-        path: workspace.root.clone(),
-        reason: format!("no threads can be had: {error}"),
-    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| engine::EngineError::Workspace { path: workspace.root.clone(), reason: format!("no threads can be had: {error}") })?;
     let finished = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(listen(stop.clone()));
@@ -66,7 +66,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     for (stage, error) in &finished.errors {
         print_stage(stage, error);
     }
-    if arguments.json { print_json(&finished.summary) } else { print(&finished) }
+    if arguments.json {
+        print_json(&finished.summary)
+    } else {
+        print(&finished)
+    }
     Ok(match finished.summary.status {
         RunStatus::Ok => Exit::Done,
         RunStatus::Failed => Exit::Failed,
@@ -77,7 +81,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 
 /// The first interruption stops the run in order, the second ends the program there and then.
 async fn listen(stop: CancellationToken) {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return;
+    };
     let mut times = 0;
     loop {
         tokio::select! {

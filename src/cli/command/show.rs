@@ -67,7 +67,11 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
         verdict,
         actions,
     };
-    if arguments.json { print_json(&shown) } else { print(&shown) }
+    if arguments.json {
+        print_json(&shown)
+    } else {
+        print(&shown)
+    }
     Ok(Exit::Done)
 }
 

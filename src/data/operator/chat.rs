@@ -6,21 +6,21 @@ use super::super::flow::{Flow, Item, Verdict};
 use super::super::{DataError, Example, Message, Role};
 use super::{Operator, OperatorKind};
 
-static SETTING: Setting = Setting::new("chat", "Makes a conversation of each row by templates over its fields.").operator(1).children(|| vec![&SYSTEM, &USER, &ASSISTANT]);
+static SETTING: Setting =
+    Setting::new("chat", "Makes a conversation of each row by templates over its fields.").operator(1).children(|| vec![&SYSTEM, &USER, &ASSISTANT]);
 
 const TEMPLATE: &[Slot] = &[Slot::new("template", Kind::Template, "Text with `{{ field }}` where a field of the row goes.")];
 static SYSTEM: Setting = Setting::new("system", "What the model is told before the conversation.").arguments(TEMPLATE);
 static USER: Setting = Setting::new("user", "What the user says.").once().arguments(TEMPLATE);
-static ASSISTANT: Setting = Setting::new("assistant", "What the model should answer.").once().arguments(TEMPLATE).properties(&[
-    Slot::new("trim", Kind::Flag, "Takes white space away at both ends.").or(Default::Flag(true)),
-]);
+static ASSISTANT: Setting = Setting::new("assistant", "What the model should answer.").once().arguments(TEMPLATE).properties(&[Slot::new(
+    "trim",
+    Kind::Flag,
+    "Takes white space away at both ends.",
+)
+.or(Default::Flag(true))]);
 
-pub const KIND: OperatorKind = OperatorKind {
-    setting: &SETTING,
-    prepare: |block| Ok(Box::new(Chat::new(block)?)),
-    makes_examples: true,
-    needs_examples: false,
-};
+pub const KIND: OperatorKind =
+    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Chat::new(block)?)), makes_examples: true, needs_examples: false };
 
 #[derive(Debug)]
 struct Chat {
@@ -35,8 +35,12 @@ impl Chat {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let mut roles = Vec::new();
         for (name, role) in [("system", Role::System), ("user", Role::User), ("assistant", Role::Assistant)] {
-            let Some(child) = block.child(name) else { continue };
-            let Some(Value::Text(text)) = child.value() else { continue };
+            let Some(child) = block.child(name) else {
+                continue;
+            };
+            let Some(Value::Text(text)) = child.value() else {
+                continue;
+            };
             let bad = |error: minijinja::Error| ConfigError::BadTemplate { problem: error.to_string(), at: child.span_of("template").into() };
             environment.add_template_owned(name, text.clone()).map_err(bad)?;
             roles.push((role, name));

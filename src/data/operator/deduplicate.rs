@@ -14,12 +14,8 @@ static SETTING: Setting = Setting::new("deduplicate", "Keeps the first of rows t
     .arguments(&[Slot::new("how", Kind::Choice(&["exact"]), "What counts as the same: `exact` is letter by letter.")])
     .properties(&[Slot::new("key", Kind::Text, "The field to compare; without it rows must agree in all fields.").or(Default::Absent)]);
 
-pub const KIND: OperatorKind = OperatorKind {
-    setting: &SETTING,
-    prepare: |block| Ok(Box::new(Deduplicate::from(block))),
-    makes_examples: false,
-    needs_examples: false,
-};
+pub const KIND: OperatorKind =
+    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Deduplicate::from(block))), makes_examples: false, needs_examples: false };
 
 #[derive(Debug)]
 struct Deduplicate {

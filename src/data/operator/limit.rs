@@ -11,12 +11,8 @@ static SETTING: Setting = Setting::new("limit", "Bounds the length of an example
     Slot::new("overflow", Kind::Choice(&["drop", "fail"]), "What happens to a longer one: it is rejected, or the stage fails.").or(Default::Text("drop")),
 ]);
 
-pub const KIND: OperatorKind = OperatorKind {
-    setting: &SETTING,
-    prepare: |block| Ok(Box::new(Limit::from(block))),
-    makes_examples: false,
-    needs_examples: true,
-};
+pub const KIND: OperatorKind =
+    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Limit::from(block))), makes_examples: false, needs_examples: true };
 
 #[derive(Debug)]
 struct Limit {

@@ -12,12 +12,8 @@ static SETTING: Setting = Setting::new("normalize", "Brings the text of all fiel
     Slot::new("whitespace", Kind::Flag, "Makes one space of every run of white space, and trims.").or(Default::Flag(true)),
 ]);
 
-pub const KIND: OperatorKind = OperatorKind {
-    setting: &SETTING,
-    prepare: |block| Ok(Box::new(Normalize::from(block))),
-    makes_examples: false,
-    needs_examples: false,
-};
+pub const KIND: OperatorKind =
+    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Normalize::from(block))), makes_examples: false, needs_examples: false };
 
 #[derive(Debug, Clone, Copy)]
 enum Form {

@@ -12,8 +12,7 @@ pub fn learn_merges<'a>(texts: impl IntoIterator<Item = &'a str>, count: usize) 
             *frequencies.entry(word).or_default() += 1;
         }
     }
-    let mut vocabulary: Vec<(Vec<u32>, u64)> =
-        frequencies.into_iter().map(|(word, times)| (word.bytes().map(u32::from).collect(), times)).collect();
+    let mut vocabulary: Vec<(Vec<u32>, u64)> = frequencies.into_iter().map(|(word, times)| (word.bytes().map(u32::from).collect(), times)).collect();
     let mut pairs = count_pairs(&vocabulary);
     let mut merges = Vec::with_capacity(count);
     while merges.len() < count {

@@ -69,7 +69,9 @@ impl Tokenizer {
         let mut pieces: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
         let mut ranks = HashMap::with_capacity(merges.len());
         for (rank, &(left, right)) in (0..).zip(merges) {
-            let (Some(a), Some(b)) = (pieces.get(left as usize), pieces.get(right as usize)) else { break };
+            let (Some(a), Some(b)) = (pieces.get(left as usize), pieces.get(right as usize)) else {
+                break;
+            };
             pieces.push([a.as_slice(), b.as_slice()].concat());
             ranks.insert((left, right), rank);
         }

@@ -15,7 +15,9 @@ pub fn split(text: &str) -> impl Iterator<Item = &str> {
 
 fn first_word(text: &str) -> usize {
     let mut characters = text.chars();
-    let Some(first) = characters.next() else { return 0 };
+    let Some(first) = characters.next() else {
+        return 0;
+    };
     let run = |from: usize, belongs: fn(char) -> bool| from + text[from..].chars().take_while(|&c| belongs(c)).map(char::len_utf8).sum::<usize>();
     match (first, characters.next()) {
         (' ', Some(second)) if second.is_alphabetic() => run(1, char::is_alphabetic),

@@ -7,11 +7,7 @@ pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is
     .arguments(&[Slot::new("kind", Kind::Choice(&["exact-match"]), "`exact-match`: right is what is the same text, white space at the ends aside.")])
     .properties(&[Slot::new("ignore-case", Kind::Flag, "Takes small and capital letters for the same.").or(Default::Flag(false))]);
 
-pub const KIND: GraderKind = GraderKind {
-    name: "exact-match",
-    version: 1,
-    prepare: |block| Box::new(ExactMatch::from(block)),
-};
+pub const KIND: GraderKind = GraderKind { name: "exact-match", version: 1, prepare: |block| Box::new(ExactMatch::from(block)) };
 
 #[derive(Debug)]
 struct ExactMatch {

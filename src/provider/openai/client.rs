@@ -74,13 +74,7 @@ impl Client {
     }
 
     /// Sends a request, as often as `repeat` and the replies allow.
-    pub async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        repeat: Repeat,
-        fill: impl Fn(RequestBuilder) -> RequestBuilder,
-    ) -> Result<Response, ProviderError> {
+    pub async fn send(&self, method: Method, path: &str, repeat: Repeat, fill: impl Fn(RequestBuilder) -> RequestBuilder) -> Result<Response, ProviderError> {
         let key = self.key.reveal(&self.provider)?;
         let url = self.url(path);
         let mut attempt = 1;

@@ -52,10 +52,7 @@ impl OpenAi {
             request.multipart(Form::new().text("purpose", "fine-tune").part("file", part))
         };
         let reply = self.client.send(Method::POST, "/files", Repeat::Freely, fill).await?;
-        let file: File = reply
-            .json()
-            .await
-            .map_err(|error| ProviderError::Unexpected { url: self.client.url("/files"), problem: error.to_string() })?;
+        let file: File = reply.json().await.map_err(|error| ProviderError::Unexpected { url: self.client.url("/files"), problem: error.to_string() })?;
         Ok(file.id)
     }
 }

@@ -193,7 +193,9 @@ fn plain(bytes: Vec<u8>) -> Vec<u8> {
 fn last_losses(csv: &[u8]) -> Vec<(String, f64)> {
     let text = String::from_utf8_lossy(csv);
     let mut lines = text.lines();
-    let Some(header) = lines.next() else { return Vec::new() };
+    let Some(header) = lines.next() else {
+        return Vec::new();
+    };
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     let column = |name: &str| header.split(',').position(|column| column.trim() == name);
     let last = |name: &str| {
@@ -212,6 +214,9 @@ mod tests {
     fn result_files_are_read_plain_and_as_base64() {
         assert_eq!(plain(b"step,train_loss\n1,2.5\n".to_vec()), b"step,train_loss\n1,2.5\n");
         assert_eq!(plain(b"c3RlcCx0cmFpbl9sb3NzCjEsMi41Cg==\n".to_vec()), b"step,train_loss\n1,2.5\n");
-        assert_eq!(last_losses(b"step,train_loss,valid_loss\n1,2.5,\n2,1.5,1.75\n3,1.25,\n"), [("train-loss".to_owned(), 1.25), ("validation-loss".to_owned(), 1.75)]);
+        assert_eq!(
+            last_losses(b"step,train_loss,valid_loss\n1,2.5,\n2,1.5,1.75\n3,1.25,\n"),
+            [("train-loss".to_owned(), 1.25), ("validation-loss".to_owned(), 1.75)]
+        );
     }
 }

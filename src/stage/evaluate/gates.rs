@@ -3,7 +3,11 @@ use crate::grade::Gate;
 
 pub static SETTING: Setting = Setting::new("gate", "A condition without which the result does not pass.")
     .many()
-    .arguments(&[Slot::new("metric", Kind::Choice(&["accuracy", "accuracy.gain"]), "What is held against the bound; `accuracy.gain` is the difference to the baseline.")])
+    .arguments(&[Slot::new(
+        "metric",
+        Kind::Choice(&["accuracy", "accuracy.gain"]),
+        "What is held against the bound; `accuracy.gain` is the difference to the baseline.",
+    )])
     .properties(&[
         Slot::new("min", Kind::Number(-1.0, 1.0), "The least that it may be.").or(Default::Absent),
         Slot::new("max", Kind::Number(-1.0, 1.0), "The most that it may be.").or(Default::Absent),

@@ -19,16 +19,23 @@ static SETTING: Setting = Setting::new("evaluate", "Asks a model questions that 
     .children(|| vec![&MODEL, &BASELINE, &DATA, &PROVIDER, &GENERATE, &grader::SETTING, &gates::SETTING]);
 static MODEL: Setting =
     Setting::new("model", "The model that is judged.").once().arguments(&[Slot::new("name", Kind::Model, "A train stage, or the name of a model.")]);
-static BASELINE: Setting =
-    Setting::new("baseline", "The model that it is compared with on the same rows.").arguments(&[Slot::new("name", Kind::Model, "A train stage, or the name of a model.")]);
+static BASELINE: Setting = Setting::new("baseline", "The model that it is compared with on the same rows.").arguments(&[Slot::new(
+    "name",
+    Kind::Model,
+    "A train stage, or the name of a model.",
+)]);
 static DATA: Setting = Setting::new("data", "The questions.")
     .once()
     .arguments(&[Slot::new("stage", Kind::Stage(&["prepare"]), "A prepare stage.")])
     .properties(&[Slot::new("split", Kind::Choice(&["train", "validation", "test"]), "Which part of it.").or(Default::Text("test")).without_effect()]);
 static PROVIDER: Setting = Setting::new("provider", "Who answers for a model that no stage makes; that of the judged train stage where it is not given.")
     .arguments(&[Slot::new("name", Kind::Provider, "A built-in or declared provider.")]);
-static GENERATE: Setting = Setting::new("generate", "How answers are generated: the likeliest token each time.")
-    .properties(&[Slot::new("max-tokens", Kind::Integer(1, 16_384), "The most tokens in an answer.").or(Default::Integer(MAX_TOKENS))]);
+static GENERATE: Setting = Setting::new("generate", "How answers are generated: the likeliest token each time.").properties(&[Slot::new(
+    "max-tokens",
+    Kind::Integer(1, 16_384),
+    "The most tokens in an answer.",
+)
+.or(Default::Integer(MAX_TOKENS))]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 

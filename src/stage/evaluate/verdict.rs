@@ -19,8 +19,8 @@ pub struct Decide {
 #[async_trait]
 impl Work for Decide {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let metrics: Metrics = serde_json::from_slice(&context.read(METRICS)?)
-            .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
+        let metrics: Metrics =
+            serde_json::from_slice(&context.read(METRICS)?).map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
         let verdict = Verdict::of(&self.gates, &metrics);
         for gate in verdict.gates.iter().filter(|gate| !gate.passed) {
             context.watch.note(&format!("gate not met: {}: {}", gate.gate, gate.reason));

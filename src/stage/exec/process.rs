@@ -67,7 +67,9 @@ fn die_with_parent(process: &mut Command) {
 
 /// Asks the whole process group to end, and makes it end where it does not.
 async fn end(child: &mut Child) {
-    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
+        return;
+    };
     let _ = kill_process_group(group, Signal::TERM);
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
         let _ = kill_process_group(group, Signal::KILL);

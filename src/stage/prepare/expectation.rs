@@ -65,8 +65,10 @@ impl Expectation {
             (None, Some(max)) => format!("at most {max}"),
             (None, None) => String::new(),
         };
-        let aside = account.flow.rejected.first().map_or_else(String::new, |row| format!("; the first row rejected here: {}:{}: {}", row.source, row.line, row.reason));
-        let before = if account.rejected_before > 0 { format!("; {} rows were rejected when they were collected", account.rejected_before) } else { String::new() };
+        let aside =
+            account.flow.rejected.first().map_or_else(String::new, |row| format!("; the first row rejected here: {}:{}: {}", row.source, row.line, row.reason));
+        let before =
+            if account.rejected_before > 0 { format!("; {} rows were rejected when they were collected", account.rejected_before) } else { String::new() };
         let help = format!("mend the data, or change the expectation{before}{aside}");
         Err(DataError::Expectation { what: self.what.clone(), wanted, found: shown(found), help })
     }

@@ -75,9 +75,13 @@ fn operators(stage: &StageDecl) -> Result<Vec<Box<dyn Operator>>, ConfigError> {
     let mut ready = Vec::new();
     let mut maker: Option<&Block> = None;
     for block in stage.block.children.iter().filter(|child| child.setting.ordered) {
-        let Some(kind) = OPERATORS.iter().find(|kind| kind.setting.name == block.setting.name) else { continue };
+        let Some(kind) = OPERATORS.iter().find(|kind| kind.setting.name == block.setting.name) else {
+            continue;
+        };
         let name = kind.setting.name;
-        if kind.makes_examples && let Some(first) = maker.replace(block) {
+        if kind.makes_examples
+            && let Some(first) = maker.replace(block)
+        {
             return Err(ConfigError::Repeated { name: name.into(), place: "`prepare`".into(), first: first.name_span.into(), at: block.name_span.into() });
         }
         if kind.needs_examples && maker.is_none() {
@@ -102,7 +106,9 @@ fn operators(stage: &StageDecl) -> Result<Vec<Box<dyn Operator>>, ConfigError> {
 }
 
 fn splitter(block: &Block) -> Result<Splitter, ConfigError> {
-    let Some(split) = block.child("split") else { return Ok(Splitter { shares: [1.0, 0.0, 0.0], key: None, seed: 0 }) };
+    let Some(split) = block.child("split") else {
+        return Ok(Splitter { shares: [1.0, 0.0, 0.0], key: None, seed: 0 });
+    };
     let shares = Split::ALL.map(|part| split.number(part.name()));
     let sum: f64 = shares.iter().sum();
     if (sum - 1.0).abs() > 1e-6 {
