@@ -39,7 +39,7 @@ fn parts(block: &Block, file: &PipelineFile, wanted: &dyn Fn(&str) -> bool) -> B
             inner.insert("operator".into(), Tree::text(name));
             operators.push(Tree::Map(inner));
         } else if child.setting.repeat == Repeat::Many {
-            repeated.entry(name).or_default().extend((!inner.is_empty()).then(|| Tree::Map(inner)));
+            repeated.entry(name).or_default().extend((!inner.is_empty()).then_some(Tree::Map(inner)));
         } else {
             parts.insert(name.to_owned(), collapsed(child, inner));
         }

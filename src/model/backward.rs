@@ -1,10 +1,11 @@
+use super::adapter::Adapter;
 use super::architecture::Architecture;
 use super::batch::Packed;
 use super::decoder::{Decoder, LayerTrace, Trace, score_scale, sized};
-use super::gradient::{GradientSink, LinearGradient};
+use super::gradient::{FullGradient, GradientSink, LinearGradient, LoraGradient};
 use super::kernel;
 use super::matmul::{View, product};
-use super::weights::Matrix;
+use super::weights::{Matrix, Weights};
 
 /// Buffers of the backward pass, kept from step to step.
 #[derive(Clone, Debug, Default)]
@@ -134,4 +135,19 @@ fn attention_backward(a: &Architecture, packed: &Packed, trace: &LayerTrace, d_a
             offset += length * length;
         }
     }
+}
+
+/// The summed loss of packed samples and its gradient: of all weights, or of an adapter that has been merged into them.
+#[must_use]
+pub fn gradient(weights: &Weights, adapter: Option<&Adapter>, packed: &Packed) -> (f64, Vec<f32>) {
+    let rotary = kernel::Rotary::new(&weights.architecture);
+    let decoder = Decoder { weights, rotary: &rotary };
+    let (mut trace, mut scratch) = (Trace::default(), Scratch::default());
+    decoder.forward(packed, &mut trace);
+    let mut sink: Box<dyn GradientSink> = match adapter {
+        Some(adapter) => Box::new(LoraGradient::new(adapter, Vec::new())),
+        None => Box::new(FullGradient::new(weights.layout(), &weights.architecture, Vec::new())),
+    };
+    let loss = decoder.backward(packed, &trace, &mut scratch, sink.as_mut(), 1.0);
+    (loss, std::mem::take(sink.values()))
 }

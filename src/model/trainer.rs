@@ -132,7 +132,7 @@ impl Trainer<'_> {
                 return Err(ModelError::Diverged { step: step + 1, rate });
             }
             done.tokens += batch.iter().map(|sample| sample.tokens.len() as u64).sum::<u64>();
-            let measured = (place + 1) % every == 0 || place + 1 == per_epoch;
+            let measured = (place + 1).is_multiple_of(every) || place + 1 == per_epoch;
             let validated = (measured && !validation.is_empty()).then(|| self.measure(validation));
             done.points.push(LossPoint { step: step + 1, train: loss, validation: validated });
             if let Some(validated) = validated

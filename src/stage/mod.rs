@@ -26,10 +26,17 @@ pub struct StageKind {
 }
 
 /// All kinds of stages.
-pub static KINDS: &[StageKind] = &[collect::KIND, prepare::KIND, train::KIND, evaluate::KIND, deploy::KIND, exec::KIND];
+pub const KINDS: &[StageKind] = &[collect::KIND, prepare::KIND, train::KIND, evaluate::KIND, deploy::KIND, exec::KIND];
 
-static SETTINGS: [&Setting; 6] =
-    [collect::KIND.setting, prepare::KIND.setting, train::KIND.setting, evaluate::KIND.setting, deploy::KIND.setting, exec::KIND.setting];
+static SETTINGS: [&Setting; KINDS.len()] = {
+    let mut settings = [KINDS[0].setting; KINDS.len()];
+    let mut index = 0;
+    while index < KINDS.len() {
+        settings[index] = KINDS[index].setting;
+        index += 1;
+    }
+    settings
+};
 
 /// The language of pipeline files, with all stage kinds and built-in providers.
 pub static LANGUAGE: Language = Language { stages: &SETTINGS, providers: crate::provider::BUILT_IN, provider: &crate::provider::SETTING };
