@@ -12,6 +12,9 @@ fn check(folder: &Path, layer: usize, found: &mut Vec<String>) {
             check(&path, layer, found);
             continue;
         }
+        if path.extension().is_none_or(|ending| ending != "rs") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).expect("a source file");
         for (at, _) in text.match_indices("crate::") {
             let name: String = text[at + 7..].chars().take_while(|c| c.is_ascii_lowercase()).collect();

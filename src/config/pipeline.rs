@@ -89,6 +89,8 @@ pub struct Pipeline {
     pub stages: Vec<StageDecl>,
     /// Which stage names which.
     pub references: Vec<Reference>,
+    /// The kinds of all declared stages by name, those with mistakes in them too.
+    pub declared: BTreeMap<String, &'static str>,
 }
 
 static PIPELINE: Setting = Setting::new("pipeline", "Names the pipeline.")
@@ -116,8 +118,15 @@ impl Pipeline {
         let declared = declared.filter_map(|node| node.get(0).and_then(|name| name.as_string()).map(str::to_owned));
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
         let mut decoder = Decoder { params: &params, providers: &providers, errors, used: std::collections::BTreeSet::new() };
-        let mut pipeline =
-            Self { name: String::new(), profile: overrides.profile.clone(), providers: Vec::new(), stages: Vec::new(), references: Vec::new(), file };
+        let mut pipeline = Self {
+            name: String::new(),
+            profile: overrides.profile.clone(),
+            providers: Vec::new(),
+            stages: Vec::new(),
+            references: Vec::new(),
+            declared: stage_names(&document, language),
+            file,
+        };
         let named = pipeline.take_nodes(&document, language, &mut decoder);
         if named.is_none() && !decoder.errors.iter().any(|error| error.offset() == 0 && !matches!(error, ConfigError::BadSet { .. })) {
             let length = document.nodes().first().map_or(0, |node| node.name().span().len());
@@ -125,7 +134,7 @@ impl Pipeline {
             decoder.errors.push(ConfigError::UnnamedPipeline { at: Span { start, length }.into() });
         }
         let mut errors = decoder.errors;
-        let known = stage_names(&document, language);
+        let known = pipeline.declared.clone();
         pipeline.resolve(&known, &mut errors);
         (Some(pipeline), errors)
     }

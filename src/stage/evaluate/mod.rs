@@ -121,7 +121,9 @@ fn provider(name: &str, block: &Block, compiler: &Compiler<'_>) -> Result<Declar
 
 /// A local model must be one that there is: otherwise the name of a stage was mistyped, most likely.
 fn check_named(block: &Block, role: &str, name: &str, declared: &Declared, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
-    if declared.api != Api::Local || train::untuned(declared, name).is_ok() {
+    // A train stage that is there and has a mistake of its own is no second mistake.
+    let broken = compiler.pipeline.declared.get(name) == Some(&"train");
+    if broken || declared.api != Api::Local || train::untuned(declared, name).is_ok() {
         return Ok(());
     }
     let stages = compiler.pipeline.stages.iter().filter(|stage| stage.kind == "train").map(|stage| stage.name.as_str());
