@@ -210,9 +210,12 @@ impl Decoder<'_> {
         let table = (setting.children)();
         let mut children: Vec<Block> = Vec::new();
         let mut seen: BTreeMap<&'static str, Span> = BTreeMap::new();
+        let mut mistyped: Vec<&'static str> = Vec::new();
         for node in document.into_iter().flat_map(KdlDocument::nodes) {
             let name = node.name().value();
             let Some(child) = table.iter().copied().find(|child| child.name == name) else {
+                // What is mistyped is not missing as well.
+                mistyped.extend(nearest(name, table.iter().map(|child| child.name)));
                 self.errors.push(ConfigError::UnknownNode {
                     name: name.into(),
                     place: format!("`{}`", setting.name),
@@ -233,7 +236,7 @@ impl Decoder<'_> {
             }
             children.extend(self.block(node, child));
         }
-        for child in table.iter().filter(|child| child.repeat == Repeat::Once && !seen.contains_key(child.name)) {
+        for child in table.iter().filter(|child| child.repeat == Repeat::Once && !seen.contains_key(child.name) && !mistyped.contains(&child.name)) {
             self.errors.push(ConfigError::MissingNode { node: setting.name.into(), child: child.name.into(), at: at.into(), help: child.doc.into() });
         }
         children
