@@ -17,8 +17,6 @@ pub struct Decoder<'a> {
     pub params: &'a Params,
     pub providers: &'a [String],
     pub errors: Vec<ConfigError>,
-    /// Which parameters were used.
-    pub used: std::collections::BTreeSet<String>,
 }
 
 impl Decoder<'_> {
@@ -112,7 +110,6 @@ impl Decoder<'_> {
                     self.errors.push(params::unknown(&param, span, self.params));
                     return None;
                 };
-                self.used.insert(param);
                 value.value.clone()
             }
             (Some("env"), Some(Value::Text(variable))) => {

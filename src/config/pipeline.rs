@@ -117,7 +117,7 @@ impl Pipeline {
         let declared = document.nodes().iter().filter(|node| node.name().value() == "provider");
         let declared = declared.filter_map(|node| node.get(0).and_then(|name| name.as_string()).map(str::to_owned));
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
-        let mut decoder = Decoder { params: &params, providers: &providers, errors, used: std::collections::BTreeSet::new() };
+        let mut decoder = Decoder { params: &params, providers: &providers, errors };
         let mut pipeline = Self {
             name: String::new(),
             profile: overrides.profile.clone(),
