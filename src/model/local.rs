@@ -17,7 +17,7 @@ use super::trainer::{LossPoint, Trained, Tuning, TuningMethod, tune};
 use super::weights::Weights;
 
 /// The version of the engine: raised when the same inputs would give other bytes.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;
 
 /// Tunes and asks models on this machine.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +81,12 @@ fn figures(trained: &Trained) -> BTreeMap<String, f64> {
     metrics
 }
 
+/// The columns of OpenAI's result files, and the loss of all validation rows where it was measured.
 fn losses(points: &[LossPoint]) -> Vec<u8> {
-    let mut text = String::from("step,train_loss,valid_loss\n");
+    let mut text = String::from("step,train_loss,valid_loss,full_valid_loss\n");
+    let figure = |loss: Option<f64>| loss.map_or(String::new(), |loss| format!("{loss:.6}"));
     for point in points {
-        let validation = point.validation.map_or(String::new(), |loss| format!("{loss:.6}"));
-        let _ = writeln!(text, "{},{:.6},{validation}", point.step, point.train);
+        let _ = writeln!(text, "{},{:.6},{},{}", point.step, point.train, figure(point.validation), figure(point.full_validation));
     }
     text.into_bytes()
 }

@@ -5,7 +5,7 @@ use crate::provider::Watch;
 use super::adapter::{Adapter, LoraShape};
 use super::backward::Scratch;
 use super::batch::{Packed, Sample, shards};
-use super::decoder::{Decoder, Trace};
+use super::decoder::{Decoder, Trace, loss_with};
 use super::error::ModelError;
 use super::gradient::{FullGradient, GradientSink, LoraGradient, add_up};
 use super::kernel::{Rotary, sum_of_squares};
@@ -48,8 +48,11 @@ pub struct LossPoint {
     pub step: usize,
     /// The mean loss of the step's tokens, in nats.
     pub train: f64,
-    /// The mean loss of the validation samples after the step, where it was measured.
+    /// The mean loss of the few validation samples whose turn it is, with the same parameters as `train`; none without
+    /// validation samples.
     pub validation: Option<f64>,
+    /// The mean loss of all validation samples after the step, where it was measured.
+    pub full_validation: Option<f64>,
 }
 
 /// What came of a training.
@@ -69,8 +72,10 @@ pub struct Trained {
 
 /// Gradients are scaled down to this length.
 const CLIP: f64 = 1.0;
-/// The validation loss is measured this often in an epoch.
+/// All validation samples are measured this often in an epoch.
 const VALIDATIONS: usize = 2;
+/// This many validation samples are measured at each step, in turn.
+const VALIDATION_SAMPLES: usize = 4;
 
 #[derive(Default)]
 struct Worker {
@@ -127,14 +132,16 @@ impl Trainer<'_> {
             let chosen = &order[place * tuning.batch_size..train.len().min((place + 1) * tuning.batch_size)];
             let batch: Vec<&Sample> = chosen.iter().map(|&index| &train[index]).collect();
             let rate = schedule.rate(step);
-            let loss = self.step(&batch, &mut optimizer, rate);
+            let turn = step * VALIDATION_SAMPLES % validation.len().max(1);
+            let glimpse: Vec<&Sample> = validation.iter().cycle().skip(turn).take(VALIDATION_SAMPLES.min(validation.len())).collect();
+            let (loss, glimpsed) = self.step(&batch, &glimpse, &mut optimizer, rate);
             if !loss.is_finite() {
                 return Err(ModelError::Diverged { step: step + 1, rate });
             }
             done.tokens += batch.iter().map(|sample| sample.tokens.len() as u64).sum::<u64>();
             let measured = (place + 1).is_multiple_of(every) || place + 1 == per_epoch;
             let validated = (measured && !validation.is_empty()).then(|| self.measure(validation));
-            done.points.push(LossPoint { step: step + 1, train: loss, validation: validated });
+            done.points.push(LossPoint { step: step + 1, train: loss, validation: glimpsed, full_validation: validated });
             if let Some(validated) = validated
                 && done.best_validation.is_none_or(|best| validated < best)
             {
@@ -142,7 +149,7 @@ impl Trainer<'_> {
                 done.best_step = step + 1;
                 done.values.clone_from(self.parameters());
             }
-            let shown = validated.or(done.points.iter().rev().find_map(|point| point.validation));
+            let shown = validated.or(done.points.iter().rev().find_map(|point| point.full_validation));
             let detail = shown.map_or(format!("loss {loss:.3}"), |validation| format!("loss {loss:.3}, validation {validation:.3}"));
             watch.progress(step as u64 + 1, steps as u64, "steps", &detail);
         }
@@ -157,9 +164,9 @@ impl Trainer<'_> {
         self.adapter.as_ref().map_or(&self.current.values, |adapter| &adapter.values)
     }
 
-    /// One step; returns the mean loss of its tokens.
+    /// One step; returns the mean loss of its tokens, and that of the validation samples given, both before the update.
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^24 in one step")]
-    fn step(&mut self, batch: &[&Sample], optimizer: &mut AdamW, rate: f64) -> f64 {
+    fn step(&mut self, batch: &[&Sample], validation: &[&Sample], optimizer: &mut AdamW, rate: f64) -> (f64, Option<f64>) {
         if let Some(adapter) = &self.adapter {
             adapter.merge_into(self.base, &mut self.current);
         }
@@ -182,12 +189,16 @@ impl Trainer<'_> {
             let loss = decoder.backward(packed, &worker.trace, &mut worker.scratch, sink.as_mut(), weight);
             (loss, std::mem::take(sink.values()))
         };
-        let results: Vec<(f64, Vec<f32>)> = packed.par_iter().zip(self.workers.par_iter_mut()).map(run).collect();
+        let workers = &mut self.workers;
+        let (results, validated): (Vec<(f64, Vec<f32>)>, _) = rayon::join(
+            || packed.par_iter().zip(workers.par_iter_mut()).map(run).collect(),
+            || (!validation.is_empty()).then(|| mean_loss(&self.current, &self.rotary, validation)),
+        );
         let loss: f64 = results.iter().map(|(loss, _)| loss).sum();
         let mut gradients: Vec<Vec<f32>> = results.into_iter().map(|(_, gradient)| gradient).collect();
         add_up(&mut gradients);
         let Some(sum) = gradients.first() else {
-            return 0.0;
+            return (0.0, validated);
         };
         let length = sum_of_squares(sum).sqrt();
         let scale = if length > CLIP { CLIP / length } else { 1.0 };
@@ -198,20 +209,25 @@ impl Trainer<'_> {
         for (worker, gradient) in self.workers.iter_mut().zip(gradients) {
             worker.gradient = gradient;
         }
-        if length.is_finite() { loss / targets as f64 } else { f64::NAN }
+        (if length.is_finite() { loss / targets as f64 } else { f64::NAN }, validated)
     }
 
     /// The mean loss of samples, with the parameters as they are.
-    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
     fn measure(&mut self, samples: &[Sample]) -> f64 {
-        const GROUP: usize = 8;
         if let Some(adapter) = &self.adapter {
             adapter.merge_into(self.base, &mut self.current);
         }
-        let groups: Vec<(f64, usize)> =
-            samples.par_chunks(GROUP).map(|group| super::decoder::loss_with(&self.current, &self.rotary, &Packed::new(group))).collect();
-        let sum: f64 = groups.iter().map(|(loss, _)| loss).sum();
-        let tokens: usize = groups.iter().map(|(_, tokens)| tokens).sum();
-        sum / tokens.max(1) as f64
+        mean_loss(&self.current, &self.rotary, &samples.iter().collect::<Vec<_>>())
     }
+}
+
+/// The mean loss of samples over their learned tokens; the same whatever the number of threads.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+fn mean_loss(weights: &Weights, rotary: &Rotary, samples: &[&Sample]) -> f64 {
+    /// Samples that one core takes at a time.
+    const GROUP: usize = 8;
+    let groups: Vec<(f64, usize)> = samples.par_chunks(GROUP).map(|group| loss_with(weights, rotary, &Packed::new(group.iter().copied()))).collect();
+    let sum: f64 = groups.iter().map(|(loss, _)| loss).sum();
+    let tokens: usize = groups.iter().map(|(_, tokens)| tokens).sum();
+    sum / tokens.max(1) as f64
 }
