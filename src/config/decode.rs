@@ -9,7 +9,7 @@ use super::error::ConfigError;
 use super::file::{Span, Spanned};
 use super::nearest::nearest;
 use super::params::{self, Params};
-use super::table::{Default, Kind, Repeat, Setting, Slot};
+use super::table::{Fallback, Kind, Repeat, Setting, Slot};
 use super::value::Value;
 
 /// Decodes nodes by tables, putting in parameters and noting what is wrong.
@@ -184,9 +184,9 @@ impl Decoder<'_> {
             if written(slot, position) {
                 continue;
             }
-            let value = match slot.default {
-                Default::Absent => continue,
-                Default::Required => {
+            let value = match slot.fallback {
+                Fallback::Absent => continue,
+                Fallback::Required => {
                     let what = match position {
                         Some(_) => format!("a value ({}): {}", slot.name, expected(slot.kind)),
                         None => format!("the property `{}=`: {}", slot.name, expected(slot.kind)),
@@ -194,10 +194,10 @@ impl Decoder<'_> {
                     self.errors.push(ConfigError::MissingValue { node: setting.name.into(), what, at: at.into(), help: slot.doc.into() });
                     continue;
                 }
-                Default::Text(text) => Value::Text(text.into()),
-                Default::Integer(number) => Value::Integer(number),
-                Default::Number(number) => Value::Number(number),
-                Default::Flag(flag) => Value::Flag(flag),
+                Fallback::Text(text) => Value::Text(text.into()),
+                Fallback::Integer(number) => Value::Integer(number),
+                Fallback::Number(number) => Value::Number(number),
+                Fallback::Flag(flag) => Value::Flag(flag),
             };
             slots.insert(slot.name, Spanned { value, span: at });
         }

@@ -19,5 +19,5 @@ pub use file::{PipelineFile, Span, Spanned};
 pub use nearest::nearest;
 pub use params::Overrides;
 pub use pipeline::{Language, Pipeline, Reference, StageDecl, StageName};
-pub use table::{Default, Effect, Kind, Repeat, Setting, Slot};
+pub use table::{Effect, Fallback, Kind, Repeat, Setting, Slot};
 pub use value::Value;

@@ -9,7 +9,7 @@ use super::decode::{Decoder, offer};
 use super::error::ConfigError;
 use super::file::{PipelineFile, Span, Spanned};
 use super::params::{self, Overrides};
-use super::table::{Default, Kind, Setting, Slot};
+use super::table::{Fallback, Kind, Setting, Slot};
 use super::value::Value;
 
 /// The name of a stage: letters, digits, `-`, `_` and `.`.
@@ -96,7 +96,7 @@ pub struct Pipeline {
 static PIPELINE: Setting = Setting::new("pipeline", "Names the pipeline.")
     .once()
     .arguments(&[Slot::new("name", Kind::Text, "The pipeline's name.")])
-    .properties(&[Slot::new("description", Kind::Text, "What it is for.").or(Default::Absent)]);
+    .properties(&[Slot::new("description", Kind::Text, "What it is for.").or(Fallback::Absent)]);
 
 /// Nesting beyond this is refused before the parser sees it, since it would recurse as deep.
 const DEEPEST: usize = 64;

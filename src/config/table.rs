@@ -61,7 +61,7 @@ pub enum Kind {
 
 /// What holds where a value is not written.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Default {
+pub enum Fallback {
     /// It must be written.
     Required,
     /// Nothing: the stage does without.
@@ -86,7 +86,7 @@ pub struct Slot {
     /// What it must be.
     pub kind: Kind,
     /// What holds where it is not written.
-    pub default: Default,
+    pub fallback: Fallback,
     /// Whether it can change the result.
     pub effect: Effect,
 }
@@ -99,13 +99,13 @@ impl Slot {
             Kind::Stage(_) | Kind::Model | Kind::Provider | Kind::Input | Kind::Secret | Kind::Variable => Effect::None,
             _ => Effect::Result,
         };
-        Self { name, doc, kind, default: Default::Required, effect }
+        Self { name, doc, kind, fallback: Fallback::Required, effect }
     }
 
     /// The same slot with a default.
     #[must_use]
-    pub const fn or(mut self, default: Default) -> Self {
-        self.default = default;
+    pub const fn or(mut self, fallback: Fallback) -> Self {
+        self.fallback = fallback;
         self
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::json;
 
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::data::{DataError, Rejected, Row, format, write_lines};
 use crate::fingerprint::{Digest, settings};
 use crate::store::{Artifact, Reading, RecordOutcome};
@@ -17,7 +17,7 @@ static SETTING: Setting = Setting::new("collect", "Gathers rows from files.")
 static SOURCE: Setting = Setting::new("source", "Where rows come from.")
     .many()
     .arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace: CSV, TSV, JSON or JSON Lines by ending.")])
-    .properties(&[Slot::new("blake3", Kind::Text, "The digest that the file must have; anything else is an error.").or(Default::Absent).without_effect()]);
+    .properties(&[Slot::new("blake3", Kind::Text, "The digest that the file must have; anything else is an error.").or(Fallback::Absent).without_effect()]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Tree, settings_of};
 use crate::ledger::JobJournal;
 use crate::model::builtin_digest;
@@ -49,8 +49,8 @@ static WEIGHT_DECAY: Setting = Setting::new("weight-decay", "How fast weights sh
     "The rate.",
 )]);
 static LORA: Setting = Setting::new("lora", "Trains a small adapter in place of all weights.").properties(&[
-    Slot::new("rank", Kind::Integer(1, 256), "The width of the adapter.").or(Default::Integer(8)),
-    Slot::new("alpha", Kind::Positive(4096.0), "The adapter's part is multiplied by alpha / rank.").or(Default::Number(16.0)),
+    Slot::new("rank", Kind::Integer(1, 256), "The width of the adapter.").or(Fallback::Integer(8)),
+    Slot::new("alpha", Kind::Positive(4096.0), "The adapter's part is multiplied by alpha / rank.").or(Fallback::Number(16.0)),
 ]);
 static SEED: Setting =
     Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);

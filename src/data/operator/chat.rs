@@ -1,6 +1,6 @@
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, Value};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value};
 
 use super::super::flow::{Flow, Item, Verdict};
 use super::super::{DataError, Example, Message, Role};
@@ -17,7 +17,7 @@ static ASSISTANT: Setting = Setting::new("assistant", "What the model should ans
     Kind::Flag,
     "Takes white space away at both ends.",
 )
-.or(Default::Flag(true))]);
+.or(Fallback::Flag(true))]);
 
 pub const KIND: OperatorKind =
     OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Chat::new(block)?)), makes_examples: true, needs_examples: false };

@@ -3,7 +3,7 @@ use std::collections::hash_map::Entry;
 
 use rayon::prelude::*;
 
-use crate::config::{Block, Default, Kind, Setting, Slot};
+use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Verdict};
@@ -12,7 +12,7 @@ use super::{Operator, OperatorKind};
 static SETTING: Setting = Setting::new("deduplicate", "Keeps the first of rows that are the same.")
     .operator(1)
     .arguments(&[Slot::new("how", Kind::Choice(&["exact"]), "What counts as the same: `exact` is letter by letter.")])
-    .properties(&[Slot::new("key", Kind::Text, "The field to compare; without it rows must agree in all fields.").or(Default::Absent)]);
+    .properties(&[Slot::new("key", Kind::Text, "The field to compare; without it rows must agree in all fields.").or(Fallback::Absent)]);
 
 pub const KIND: OperatorKind =
     OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Deduplicate::from(block))), makes_examples: false, needs_examples: false };

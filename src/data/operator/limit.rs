@@ -1,6 +1,6 @@
 use rayon::prelude::*;
 
-use crate::config::{Block, Default, Kind, Setting, Slot};
+use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::super::flow::{Flow, Item, Verdict};
 use super::super::{DataError, Tokenizer};
@@ -8,7 +8,7 @@ use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("limit", "Bounds the length of an example.").operator(1).properties(&[
     Slot::new("tokens", Kind::Integer(1, 1 << 24), "The most tokens that an example may have, counted with the tokenizer of `builtin:tiny`."),
-    Slot::new("overflow", Kind::Choice(&["drop", "fail"]), "What happens to a longer one: it is rejected, or the stage fails.").or(Default::Text("drop")),
+    Slot::new("overflow", Kind::Choice(&["drop", "fail"]), "What happens to a longer one: it is rejected, or the stage fails.").or(Fallback::Text("drop")),
 ]);
 
 pub const KIND: OperatorKind =

@@ -1,15 +1,15 @@
 use serde_json::Value;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
 
-use crate::config::{Block, Default, Kind, Setting, Slot};
+use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Verdict};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("normalize", "Brings the text of all fields into one form, so that equal things look equal.").operator(1).properties(&[
-    Slot::new("unicode", Kind::Choice(&["nfc", "nfkc", "none"]), "The Unicode normalisation form.").or(Default::Text("nfc")),
-    Slot::new("whitespace", Kind::Flag, "Makes one space of every run of white space, and trims.").or(Default::Flag(true)),
+    Slot::new("unicode", Kind::Choice(&["nfc", "nfkc", "none"]), "The Unicode normalisation form.").or(Fallback::Text("nfc")),
+    Slot::new("whitespace", Kind::Flag, "Makes one space of every run of white space, and trims.").or(Fallback::Flag(true)),
 ]);
 
 pub const KIND: OperatorKind =

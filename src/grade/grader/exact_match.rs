@@ -1,11 +1,11 @@
-use crate::config::{Block, Default, Kind, Setting, Slot};
+use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::{Grader, GraderKind};
 
 pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is.")
     .once()
     .arguments(&[Slot::new("kind", Kind::Choice(&["exact-match"]), "`exact-match`: right is what is the same text, white space at the ends aside.")])
-    .properties(&[Slot::new("ignore-case", Kind::Flag, "Takes small and capital letters for the same.").or(Default::Flag(false))]);
+    .properties(&[Slot::new("ignore-case", Kind::Flag, "Takes small and capital letters for the same.").or(Fallback::Flag(false))]);
 
 pub const KIND: GraderKind = GraderKind { name: "exact-match", version: 1, prepare: |block| Box::new(ExactMatch::from(block)) };
 

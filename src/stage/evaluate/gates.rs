@@ -1,4 +1,4 @@
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 use crate::grade::Gate;
 
 pub static SETTING: Setting = Setting::new("gate", "A condition without which the result does not pass.")
@@ -9,10 +9,10 @@ pub static SETTING: Setting = Setting::new("gate", "A condition without which th
         "What is held against the bound; `accuracy.gain` is the difference to the baseline.",
     )])
     .properties(&[
-        Slot::new("min", Kind::Number(-1.0, 1.0), "The least that it may be.").or(Default::Absent),
-        Slot::new("max", Kind::Number(-1.0, 1.0), "The most that it may be.").or(Default::Absent),
-        Slot::new("over", Kind::Choice(&["baseline"]), "Asks for more than the baseline has, on the same rows.").or(Default::Absent),
-        Slot::new("confidence", Kind::Number(0.5, 0.999_999), "How sure it must be that `over` is no accident.").or(Default::Number(0.95)),
+        Slot::new("min", Kind::Number(-1.0, 1.0), "The least that it may be.").or(Fallback::Absent),
+        Slot::new("max", Kind::Number(-1.0, 1.0), "The most that it may be.").or(Fallback::Absent),
+        Slot::new("over", Kind::Choice(&["baseline"]), "Asks for more than the baseline has, on the same rows.").or(Fallback::Absent),
+        Slot::new("confidence", Kind::Number(0.5, 0.999_999), "How sure it must be that `over` is no accident.").or(Fallback::Number(0.95)),
     ]);
 
 pub fn all(block: &Block, baseline: bool) -> Result<Vec<Gate>, ConfigError> {

@@ -5,7 +5,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::grade::grader::{self, GRADERS};
 use crate::provider::{Api, Declared, Generation};
@@ -27,7 +27,7 @@ static BASELINE: Setting = Setting::new("baseline", "The model that it is compar
 static DATA: Setting = Setting::new("data", "The questions.")
     .once()
     .arguments(&[Slot::new("stage", Kind::Stage(&["prepare"]), "A prepare stage.")])
-    .properties(&[Slot::new("split", Kind::Choice(&["train", "validation", "test"]), "Which part of it.").or(Default::Text("test")).without_effect()]);
+    .properties(&[Slot::new("split", Kind::Choice(&["train", "validation", "test"]), "Which part of it.").or(Fallback::Text("test")).without_effect()]);
 static PROVIDER: Setting = Setting::new("provider", "Who answers for a model that no stage makes; that of the judged train stage where it is not given.")
     .arguments(&[Slot::new("name", Kind::Provider, "A built-in or declared provider.")]);
 static GENERATE: Setting = Setting::new("generate", "How answers are generated: the likeliest token each time.").properties(&[Slot::new(
@@ -35,7 +35,7 @@ static GENERATE: Setting = Setting::new("generate", "How answers are generated: 
     Kind::Integer(1, 16_384),
     "The most tokens in an answer.",
 )
-.or(Default::Integer(MAX_TOKENS))]);
+.or(Fallback::Integer(MAX_TOKENS))]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 

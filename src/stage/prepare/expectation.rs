@@ -1,4 +1,4 @@
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 use crate::data::{DataError, Split};
 
 use super::report::Account;
@@ -9,8 +9,8 @@ pub static SETTING: Setting = Setting::new("expect", "Fails the stage where a fi
     .many()
     .arguments(&[Slot::new("what", Kind::Choice(WHAT), "The figure: examples in all or in a split, or a share.")])
     .properties(&[
-        Slot::new("min", Kind::Number(0.0, f64::MAX), "The least that it may be.").or(Default::Absent),
-        Slot::new("max", Kind::Number(0.0, f64::MAX), "The most that it may be.").or(Default::Absent),
+        Slot::new("min", Kind::Number(0.0, f64::MAX), "The least that it may be.").or(Fallback::Absent),
+        Slot::new("max", Kind::Number(0.0, f64::MAX), "The most that it may be.").or(Fallback::Absent),
     ]);
 
 #[derive(Debug)]

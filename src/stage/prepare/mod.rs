@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::config::{Block, ConfigError, Default, Kind, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::data::flow::{Flow, Item};
 use crate::data::operator::{OPERATORS, Operator};
 use crate::data::{Example, Rejected, Row, Split, Splitter, parse_lines, write_examples, write_lines};
@@ -25,11 +25,11 @@ static SETTING: Setting = Setting::new("prepare", "Makes training examples of ro
 static FROM: Setting =
     Setting::new("from", "The stage that the rows come from.").many().arguments(&[Slot::new("stage", Kind::Stage(&["collect"]), "A collect stage.")]);
 static SPLIT: Setting = Setting::new("split", "Divides examples by a hash of a key, so that new rows never move old ones.").properties(&[
-    Slot::new("train", Kind::Number(0.0, 1.0), "The share to learn from.").or(Default::Number(0.8)),
-    Slot::new("validation", Kind::Number(0.0, 1.0), "The share that tells when to stop.").or(Default::Number(0.1)),
-    Slot::new("test", Kind::Number(0.0, 1.0), "The share to be judged by.").or(Default::Number(0.1)),
-    Slot::new("key", Kind::Text, "The field that decides; without it the prompt does. What has the same key stays together.").or(Default::Absent),
-    Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another division.").or(Default::Integer(0)),
+    Slot::new("train", Kind::Number(0.0, 1.0), "The share to learn from.").or(Fallback::Number(0.8)),
+    Slot::new("validation", Kind::Number(0.0, 1.0), "The share that tells when to stop.").or(Fallback::Number(0.1)),
+    Slot::new("test", Kind::Number(0.0, 1.0), "The share to be judged by.").or(Fallback::Number(0.1)),
+    Slot::new("key", Kind::Text, "The field that decides; without it the prompt does. What has the same key stays together.").or(Fallback::Absent),
+    Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another division.").or(Fallback::Integer(0)),
 ]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
