@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{check, deployments, get, graph, log, plan, rollback, run, runs, show, status, why};
+use command::{check, deployments, get, graph, guard, log, plan, rollback, run, runs, show, status, why};
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
 #[derive(Debug, Parser)]
@@ -49,6 +49,9 @@ enum Command {
     Deployments(deployments::Arguments),
     /// Let an alias stand for the version before
     Rollback(rollback::Arguments),
+    /// Kill the commands of a run that was killed
+    #[command(hide = true)]
+    Guard(guard::Arguments),
 }
 
 /// Runs the program.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runs::runs(&arguments),
         Command::Deployments(arguments) => deployments::deployments(&arguments),
         Command::Rollback(arguments) => rollback::rollback(&arguments),
+        Command::Guard(arguments) => Ok(guard::guard(&arguments)),
     };
     let exit = done.unwrap_or_else(|problem| {
         problem.print();

@@ -1,8 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{ConfigError, Overrides};
+use crate::config::{ConfigError, Overrides, PipelineErrors};
 use crate::engine::{EngineError, Recipe, discover};
 
 use super::problem::{Problem, print_diagnostic};
@@ -19,13 +19,22 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Reads and compiles the pipeline, and prints what is worth a warning.
+    /// Takes the pipeline compiled, from the workspace or anew, and prints what is worth a warning.
     pub fn load(&self, pipeline: Option<&PathBuf>) -> Result<Recipe, Problem> {
+        self.compiled(pipeline, Recipe::load)
+    }
+
+    /// Compiles the pipeline anew, and prints what is worth a warning.
+    pub fn check(&self, pipeline: Option<&PathBuf>) -> Result<Recipe, Problem> {
+        self.compiled(pipeline, Recipe::check)
+    }
+
+    fn compiled(&self, pipeline: Option<&PathBuf>, by: impl Fn(&Path, &Overrides) -> Result<Recipe, PipelineErrors>) -> Result<Recipe, Problem> {
         let path = discover(pipeline.map(PathBuf::as_path))?;
         let overrides = Overrides { profile: self.profile.clone(), set: self.set.clone() };
-        let recipe = Recipe::load(&path, &overrides)?;
+        let recipe = by(&path, &overrides)?;
         for warning in &recipe.warnings {
-            print_diagnostic(&Located { source: recipe.pipeline.file.named_source(), warning });
+            print_diagnostic(&Located { source: recipe.file.named_source(), warning });
         }
         Ok(recipe)
     }

@@ -1,6 +1,6 @@
 //! A KDL node to a [`Block`], by its [`Setting`]; every mistake is noted and decoding goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 
@@ -17,6 +17,8 @@ pub struct Decoder<'a> {
     pub params: &'a Params,
     pub providers: &'a [String],
     pub errors: Vec<ConfigError>,
+    /// The environment variables that were looked at, or will be.
+    pub variables: BTreeSet<String>,
 }
 
 impl Decoder<'_> {
@@ -113,6 +115,7 @@ impl Decoder<'_> {
                 value.value.clone()
             }
             (Some("env"), Some(Value::Text(variable))) => {
+                self.variables.insert(variable.clone());
                 let Ok(value) = std::env::var(&variable) else {
                     self.errors.push(ConfigError::UnsetVariable { name: variable, at: span.into() });
                     return None;
@@ -129,6 +132,9 @@ impl Decoder<'_> {
                 return None;
             }
         };
+        if let (Kind::Variable, Value::Text(variable)) = (slot.kind, &value) {
+            self.variables.insert(variable.clone());
+        }
         self.checked(value, span, name, slot.kind)
     }
 

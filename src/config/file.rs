@@ -1,12 +1,13 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{NamedSource, SourceSpan};
+use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
 /// A stretch of bytes of the pipeline file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
@@ -44,6 +45,8 @@ pub struct PipelineFile {
     pub name: String,
     /// Its text.
     pub text: Arc<str>,
+    /// Where each of its lines begins, found when it is first asked for.
+    lines: Arc<OnceLock<Vec<usize>>>,
 }
 
 /// A pipeline file larger than this is a mistake (a data file given by accident, most likely).
@@ -63,7 +66,7 @@ impl PipelineFile {
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { path: path.to_owned(), name, text: text.into() }),
+            Ok(text) => Ok(Self { path: path.to_owned(), name, text: text.into(), lines: Arc::default() }),
             Err(error) => Err(ConfigError::NotText { path: name, offset: error.utf8_error().valid_up_to() }),
         }
     }
@@ -77,7 +80,7 @@ impl PipelineFile {
     /// The line (from 1) in which a span begins.
     #[must_use]
     pub fn line(&self, span: Span) -> usize {
-        let end = span.start.min(self.text.len());
-        1 + self.text.as_bytes()[..end].iter().filter(|&&byte| byte == b'\n').count()
+        let starts = self.lines.get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect());
+        starts.partition_point(|&start| start <= span.start)
     }
 }

@@ -6,6 +6,7 @@
 mod block;
 mod decode;
 mod error;
+mod excerpt;
 mod file;
 mod nearest;
 mod params;

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use kdl::{KdlDocument, KdlError, KdlNode};
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::block::Block;
 use super::decode::{Decoder, offer};
 use super::error::ConfigError;
+use super::excerpt;
 use super::file::{PipelineFile, Span, Spanned};
 use super::params::{self, Overrides};
 use super::table::{Fallback, Kind, Setting, Slot};
@@ -91,6 +92,10 @@ pub struct Pipeline {
     pub references: Vec<Reference>,
     /// The kinds of all declared stages by name, those with mistakes in them too.
     pub declared: BTreeMap<String, &'static str>,
+    /// The top-level nodes that are no stages.
+    pub shared: Vec<Span>,
+    /// The environment variables that the file's meaning depends on.
+    pub variables: BTreeSet<String>,
 }
 
 static PIPELINE: Setting = Setting::new("pipeline", "Names the pipeline.")
@@ -108,31 +113,46 @@ impl Pipeline {
         if let Some(error) = too_deep(&file.text) {
             return (None, vec![error]);
         }
-        let document = match KdlDocument::parse_v2(&file.text) {
-            Ok(document) => document,
-            Err(error) => return (None, syntax_errors(error)),
-        };
+        match KdlDocument::parse_v2(&file.text) {
+            Ok(document) => Self::decode_document(file, &document, language, overrides),
+            Err(error) => (None, syntax_errors(error)),
+        }
+    }
+
+    /// Decodes some of the top-level nodes of a file that is known to be right, as if the others were not there.
+    #[must_use]
+    pub fn decode_part(file: PipelineFile, nodes: &[Span], language: Language, overrides: &Overrides) -> (Option<Self>, Vec<ConfigError>) {
+        match excerpt::parse(&file.text, nodes) {
+            Ok(document) => Self::decode_document(file, &document, language, overrides),
+            Err(error) => (None, syntax_errors(error)),
+        }
+    }
+
+    fn decode_document(file: PipelineFile, document: &KdlDocument, language: Language, overrides: &Overrides) -> (Option<Self>, Vec<ConfigError>) {
         let mut errors = Vec::new();
-        let params = params::collect(&document, overrides, &mut errors);
+        let params = params::collect(document, overrides, &mut errors);
         let declared = document.nodes().iter().filter(|node| node.name().value() == "provider");
         let declared = declared.filter_map(|node| node.get(0).and_then(|name| name.as_string()).map(str::to_owned));
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
-        let mut decoder = Decoder { params: &params, providers: &providers, errors };
+        let mut decoder = Decoder { params: &params, providers: &providers, errors, variables: BTreeSet::new() };
         let mut pipeline = Self {
             name: String::new(),
             profile: overrides.profile.clone(),
             providers: Vec::new(),
             stages: Vec::new(),
             references: Vec::new(),
-            declared: stage_names(&document, language),
+            declared: stage_names(document, language),
+            shared: Vec::new(),
+            variables: BTreeSet::new(),
             file,
         };
-        let named = pipeline.take_nodes(&document, language, &mut decoder);
+        let named = pipeline.take_nodes(document, language, &mut decoder);
         if named.is_none() && !decoder.errors.iter().any(|error| error.offset() == 0 && !matches!(error, ConfigError::BadSet { .. })) {
             let length = document.nodes().first().map_or(0, |node| node.name().span().len());
             let start = document.nodes().first().map_or(0, |node| node.name().span().offset());
             decoder.errors.push(ConfigError::UnnamedPipeline { at: Span { start, length }.into() });
         }
+        pipeline.variables = decoder.variables;
         let mut errors = decoder.errors;
         let known = pipeline.declared.clone();
         pipeline.resolve(&known, &mut errors);
@@ -143,6 +163,9 @@ impl Pipeline {
         let mut named = None;
         let mut names: BTreeMap<StageName, Span> = BTreeMap::new();
         for node in document.nodes() {
+            if !language.stages.iter().any(|stage| stage.name == node.name().value()) {
+                self.shared.push(node.span().into());
+            }
             match node.name().value() {
                 "params" | "profile" => check_free_form(node, decoder),
                 "pipeline" => {

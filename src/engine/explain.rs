@@ -1,5 +1,4 @@
-use crate::fingerprint::{Change, explain};
-use crate::ledger::LockFile;
+use crate::fingerprint::{ActionKey, Change, explain};
 use crate::store::Store;
 
 use super::resolve::Ready;
@@ -36,16 +35,16 @@ pub fn line(change: &Change) -> String {
     }
 }
 
-/// Why an action whose result is not in the store has to be done.
-pub fn reasons(store: &Store, lock: &LockFile, stage: &str, action: &str, ready: &Ready) -> Reasons {
-    let Some(last) = lock.fingerprint(stage, action) else {
+/// Why an action whose result is not in the store has to be done. `last` is the key that it was last done under.
+pub fn reasons(store: &Store, last: Option<ActionKey>, ready: &Ready<'_>) -> Reasons {
+    let Some(last) = last else {
         return Reasons::words("it was never done here");
     };
     if last == ready.key {
         return Reasons::words("its result is not in this store");
     }
-    match store.remembered(last) {
-        Some(record) => Reasons { changes: explain(&record.preimage, &ready.preimage), words: Vec::new() },
-        None => Reasons::words("its fingerprint changed; the account of the last result is not in this store"),
+    match (store.remembered(last), ready.preimage()) {
+        (Some(record), Ok(preimage)) => Reasons { changes: explain(&record.preimage, &preimage), words: Vec::new() },
+        _ => Reasons::words("its fingerprint changed; the account of the last result is not in this store"),
     }
 }

@@ -2,12 +2,14 @@
 
 mod error;
 mod explain;
+mod memory;
 mod notice;
 mod plan;
 mod recipe;
 mod resolve;
 mod run;
 mod scheduler;
+mod settle;
 mod summary;
 mod worker;
 mod workspace;
@@ -15,7 +17,7 @@ mod workspace;
 pub use error::EngineError;
 pub use notice::{Notice, Observer};
 pub use plan::{Plan, PlannedAction, PlannedStage, Standing, plan};
-pub use recipe::{ActionNode, Recipe};
-pub use run::{Finished, RunOptions, run};
+pub use recipe::{ActionNode, NodeInput, Recipe, StageNode};
+pub use run::{Finished, RunOptions, Start};
 pub use summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary, RunStatus, RunSummary, StageSummary};
-pub use workspace::{Workspace, discover};
+pub use workspace::{Workspace, discover, lock_path};

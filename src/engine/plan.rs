@@ -1,16 +1,12 @@
-use std::collections::BTreeSet;
-
 use crate::fingerprint::{ActionKey, Change};
 use crate::graph::NodeId;
-use crate::ledger::LockFile;
-use crate::store::Record;
 
 use super::EngineError;
 use super::explain::{Reasons, reasons};
-use super::recipe::Recipe;
-use super::resolve::{Made, ready};
+use super::recipe::{Recipe, StageNode};
+use super::settle::{History, Stand, settle};
 use super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
-use super::workspace::{Workspace, lock_path};
+use super::workspace::Workspace;
 
 /// Where an action stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +44,6 @@ pub struct PlannedAction {
     pub changes: Vec<Change>,
     /// Why it stands there, as lines.
     pub reasons: Vec<String>,
-    /// Its record, where its result is there.
-    pub record: Option<Record>,
 }
 
 /// What would become of a stage.
@@ -58,7 +52,7 @@ pub struct PlannedStage {
     /// Its name.
     pub name: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// Its actions.
     pub actions: Vec<PlannedAction>,
 }
@@ -96,71 +90,33 @@ pub struct Plan {
 /// # Errors
 /// When the lock file cannot be read.
 pub fn plan(recipe: &Recipe, workspace: &Workspace) -> Result<Plan, EngineError> {
-    let lock = LockFile::read(&lock_path(&recipe.pipeline))?;
-    let stages = recipe.pipeline.stages.iter();
-    let mut plan = Plan {
-        pipeline: recipe.pipeline.name.clone(),
-        stages: stages.map(|stage| PlannedStage { name: stage.name.to_string(), kind: stage.kind, actions: Vec::new() }).collect(),
-    };
-    let mut made = Made::new();
-    let mut open: BTreeSet<NodeId> = BTreeSet::new();
-    for &id in &recipe.order {
-        let node = recipe.actions.node(id);
-        let waits: BTreeSet<&str> =
-            recipe.actions.needs(id).filter(|need| open.contains(need)).map(|need| recipe.stage_name(recipe.actions.node(need)).as_str()).collect();
-        let planned = if waits.is_empty() { look(recipe, workspace, &lock, id, &made) } else { waiting(node.action.name, &waits) };
-        if planned.standing == Standing::Cached {
-            let outputs = planned.record.iter().flat_map(|record| &record.outcome.outputs);
-            made.extend(outputs.map(|(name, artifact)| ((recipe.stage_name(node).clone(), name.clone()), *artifact)));
-        } else {
-            open.insert(id);
-        }
-        plan.stages[node.stage].actions.push(planned);
-    }
+    let history = History::read(recipe, workspace)?;
+    let stands = settle(recipe, workspace, &history.known, None);
     workspace.files.save();
-    Ok(plan)
+    let stage = |(index, stage): (usize, &StageNode)| {
+        let actions = recipe.actions_of(index).map(|id| planned(recipe, workspace, &history, id, &stands[id.index()]));
+        PlannedStage { name: stage.name.to_string(), kind: stage.kind.clone(), actions: actions.collect() }
+    };
+    Ok(Plan { pipeline: recipe.name.clone(), stages: recipe.stages.iter().enumerate().map(stage).collect() })
 }
 
-fn waiting(action: &str, waits: &BTreeSet<&str>) -> PlannedAction {
-    let names: Vec<String> = waits.iter().map(|name| format!("`{name}`")).collect();
-    PlannedAction {
-        name: action.to_owned(),
-        standing: Standing::Unknown,
-        key: None,
-        changes: Vec::new(),
-        reasons: vec![format!("decided once {} is done", names.join(" and "))],
-        record: None,
-    }
-}
-
-fn look(recipe: &Recipe, workspace: &Workspace, lock: &LockFile, id: NodeId, made: &Made) -> PlannedAction {
+fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId, stand: &Stand<'_>) -> PlannedAction {
     let node = recipe.actions.node(id);
-    let planned = |standing, key, why: Reasons, record| PlannedAction {
-        name: node.action.name.to_owned(),
-        standing,
-        key,
-        reasons: why.lines(),
-        changes: why.changes,
-        record,
-    };
-    let ready = match ready(recipe, workspace, node, made) {
-        Ok(ready) => ready,
-        Err(error) => {
-            return planned(Standing::Run, None, Reasons::words(format!("it cannot begin: {error}")), None);
+    let (standing, key, why) = match stand {
+        Stand::Found(found) => (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().collect(), ..Reasons::default() }),
+        Stand::Stale(ready) => {
+            let why = reasons(&workspace.store, history.last(recipe, id), ready);
+            (Standing::Run, Some(ready.key), if node.effect { effect_reasons(why) } else { why })
         }
+        Stand::Waits(stages) => {
+            let names: Vec<String> = stages.iter().map(|&stage| format!("`{}`", recipe.stages[stage].name)).collect();
+            (Standing::Unknown, None, Reasons::words(format!("decided once {} is done", names.join(" and "))))
+        }
+        Stand::Barred(stage) => (Standing::Unknown, None, Reasons::words(format!("the gates of `{}` say no", recipe.stages[*stage].name))),
+        Stand::Broken(error) => (Standing::Run, None, Reasons::words(format!("it cannot begin: {error}"))),
+        Stand::Unasked => (Standing::Unknown, None, Reasons::default()),
     };
-    let why = || reasons(&workspace.store, lock, recipe.stage_name(node).as_str(), node.action.name, &ready);
-    if node.action.effect {
-        return match node.action.work.settled(&workspace.root, ready.key) {
-            Ok(Some(settled)) => planned(Standing::Cached, Some(ready.key), Reasons { words: settled.note.into_iter().collect(), ..Reasons::default() }, None),
-            Ok(None) => planned(Standing::Run, Some(ready.key), effect_reasons(why()), None),
-            Err(error) => planned(Standing::Run, Some(ready.key), Reasons::words(error.to_string()), None),
-        };
-    }
-    match workspace.store.find(ready.key) {
-        Some(record) => planned(Standing::Cached, Some(ready.key), Reasons::default(), Some(record)),
-        None => planned(Standing::Run, Some(ready.key), why(), None),
-    }
+    PlannedAction { name: node.name.clone(), standing, key, reasons: why.lines(), changes: why.changes }
 }
 
 /// An effect that is not there although its fingerprint did not change was undone from outside.
@@ -183,7 +139,7 @@ impl Plan {
         };
         let stage = |stage: &PlannedStage| PlannedStageSummary {
             name: stage.name.clone(),
-            kind: stage.kind.to_owned(),
+            kind: stage.kind.clone(),
             action: stage.standing().word().to_owned(),
             fingerprint: stage_fingerprint(stage.actions.iter().map(|action| action.key)),
             reasons: stage.reasons(),

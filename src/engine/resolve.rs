@@ -1,96 +1,166 @@
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 use walkdir::WalkDir;
 
-use crate::config::StageName;
 use crate::data::DataError;
-use crate::fingerprint::{ActionKey, Preimage, Tree};
-use crate::stage::{Given, Source, StageError};
+use crate::fingerprint::{ActionKey, Content, Digest, Preimage};
+use crate::stage::{Given, StageError};
 use crate::store::{Artifact, FileState, Reading};
 
-use super::recipe::{ActionNode, Recipe};
+use super::recipe::{ActionNode, NodeInput, Recipe};
 use super::workspace::Workspace;
 
-/// What is known of what the stages make: artifacts by stage and name.
-pub type Made = BTreeMap<(StageName, String), Artifact>;
-
-/// An action with all that its key covers at hand.
+/// An action with all that its key covers looked at.
 #[derive(Debug)]
-pub struct Ready {
-    pub preimage: Preimage,
+pub struct Ready<'a> {
+    /// Its key.
     pub key: ActionKey,
-    pub given: BTreeMap<String, Given>,
-    /// The files of the workspace that it reads, and the states in which they were hashed.
-    pub states: Vec<(PathBuf, FileState)>,
+    recipe: &'a Recipe,
+    node: &'a ActionNode,
+    /// The artifacts that go in, in the order of the inputs that stages make.
+    made: Vec<Artifact>,
+    files: Vec<SeenFile<'a>>,
 }
 
-/// Looks at all inputs of an action, whose makers must be done.
-pub fn ready(recipe: &Recipe, workspace: &Workspace, node: &ActionNode, made: &Made) -> Result<Ready, StageError> {
-    let (action, mut given, mut states) = (&node.action, BTreeMap::new(), Vec::new());
-    let mut inputs = BTreeMap::new();
-    for input in &action.inputs {
-        match &input.source {
-            Source::Output { stage, output } => {
-                let artifact = made.get(&(stage.clone(), output.clone()));
-                let artifact = *artifact.ok_or_else(|| StageError::NoInput { name: format!("{output} of {stage}") })?;
-                inputs.insert(input.name.clone(), Tree::content(artifact.digest(), format!("made by `{stage}`")));
-                given.insert(input.name.clone(), Given::Artifact { name: input.name.clone(), artifact });
-            }
-            Source::Files { pattern, pinned, optional, reading } => {
-                let mut files = Vec::new();
-                for path in matches(&workspace.root, pattern)?.into_iter().filter(|path| !recipe.outputs.covers(path)) {
-                    let place = workspace.root.join(&path);
-                    let (digest, state) = workspace.files.digest(&place, *reading)?;
-                    if let Some(pinned) = pinned {
-                        let (found, _) = workspace.files.digest(&place, Reading::Bytes)?;
-                        if found != *pinned {
-                            return Err(StageError::PinMismatch { path, found: found.to_string() });
-                        }
-                    }
-                    inputs.insert(path.clone(), Tree::content(digest, "a file of the workspace"));
-                    states.push((place, state));
-                    files.push((path, digest));
+/// A file of the workspace that goes into an action.
+#[derive(Debug)]
+struct SeenFile<'a> {
+    /// The pattern that means it.
+    pattern: &'a str,
+    path: Cow<'a, str>,
+    digest: Digest,
+    state: FileState,
+}
+
+/// Files that were looked at already in this pass over the actions.
+pub type Seen<'a> = HashMap<(&'a str, Reading), (Digest, FileState)>;
+
+/// Looks at all inputs of an action. `made` holds the artifacts of the inputs that stages make, in their order.
+pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode, made: Vec<Artifact>, seen: &mut Seen<'a>) -> Result<Ready<'a>, StageError> {
+    let mut files = Vec::new();
+    for input in &node.inputs {
+        let NodeInput::Files { pattern, pinned, optional, reading } = input else {
+            continue;
+        };
+        if let Some((digest, state)) = single(recipe, workspace, pattern, *reading, seen).filter(|_| pinned.is_none()) {
+            files.push(SeenFile { pattern, path: Cow::Borrowed(pattern), digest, state });
+            continue;
+        }
+        let before = files.len();
+        for path in matches(recipe, &workspace.root, pattern)? {
+            let (digest, state) = workspace.files.digest(&path, *reading)?;
+            if let Some(pinned) = pinned {
+                let (found, _) = workspace.files.digest(&path, Reading::Bytes)?;
+                if found != *pinned {
+                    return Err(StageError::PinMismatch { path: path.into_owned(), found: found.to_string() });
                 }
-                if files.is_empty() && !optional {
-                    return Err(DataError::NoSource { pattern: pattern.clone(), workspace: workspace.root.display().to_string() }.into());
-                }
-                given.insert(input.name.clone(), Given::Files(files));
             }
+            files.push(SeenFile { pattern, path, digest, state });
+        }
+        if files.len() == before && !optional {
+            return Err(DataError::NoSource { pattern: pattern.clone(), workspace: workspace.root.display().to_string() }.into());
         }
     }
-    let stage = &recipe.pipeline.stages[node.stage];
-    let preimage = Preimage {
-        kind: format!("{}/{}", stage.kind, action.name),
-        version: action.version,
-        settings: action.settings.clone(),
-        inputs,
-        context: action.context.clone(),
-    };
-    Ok(Ready { key: preimage.key(), preimage, given, states })
+    let names = roles(node).zip(&made).map(|((role, _), artifact)| (role, artifact.digest()));
+    let mut inputs: Vec<(&str, Digest)> = names.chain(files.iter().map(|file| (file.path.as_ref(), file.digest))).collect();
+    inputs.sort_unstable();
+    inputs.dedup_by_key(|(name, _)| *name);
+    let key = node.base.key(inputs.into_iter());
+    Ok(Ready { key, recipe, node, made, files })
 }
 
-/// The files that a path, folder or glob of the workspace means, sorted, with `/`.
-fn matches(root: &Path, pattern: &str) -> Result<Vec<String>, StageError> {
-    let pattern = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/");
-    let place = root.join(&pattern);
-    if place.is_file() {
-        return Ok(vec![pattern]);
+/// The one file that most patterns mean, looked at once in a pass.
+fn single<'a>(recipe: &Recipe, workspace: &Workspace, pattern: &'a str, reading: Reading, seen: &mut Seen<'a>) -> Option<(Digest, FileState)> {
+    if let Some(known) = seen.get(&(pattern, reading)) {
+        return Some(*known);
     }
-    if place.is_dir() {
-        return listed(root, &place, |_| true);
+    if matches!(plain(pattern), Cow::Owned(_)) || recipe.outputs.covers(pattern) {
+        return None;
     }
-    let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build() else {
-        return Ok(Vec::new());
+    let found = workspace.files.digest(pattern, reading).ok()?;
+    seen.insert((pattern, reading), found);
+    Some(found)
+}
+
+/// The roles of the inputs that stages make, with their makers.
+fn roles(node: &ActionNode) -> impl Iterator<Item = (&str, u32)> {
+    node.inputs.iter().filter_map(|input| match input {
+        NodeInput::Made { role, maker, .. } => Some((role.as_str(), *maker)),
+        NodeInput::Files { .. } => None,
+    })
+}
+
+impl Ready<'_> {
+    /// All that the key covers, to be kept and explained.
+    pub fn preimage(&self) -> Result<Preimage, StageError> {
+        let works = self.recipe.works(self.node.stage)?;
+        let mut preimage = super::recipe::preimage(&self.recipe.stages[self.node.stage].kind, &works[self.node.place]);
+        for ((role, maker), artifact) in roles(self.node).zip(&self.made) {
+            let maker = self.recipe.stage_name(self.recipe.actions.node(maker.into()));
+            preimage.inputs.insert(role.to_owned(), Content { digest: artifact.digest(), origin: format!("made by `{maker}`") });
+        }
+        for file in &self.files {
+            let content = Content { digest: file.digest, origin: "a file of the workspace".into() };
+            preimage.inputs.insert(file.path.clone().into_owned(), content);
+        }
+        Ok(preimage)
+    }
+
+    /// The inputs as they are given to the work.
+    pub fn given(&self) -> BTreeMap<String, Given> {
+        let made = roles(self.node).zip(&self.made);
+        let mut given: BTreeMap<String, Given> =
+            made.map(|((role, _), artifact)| (role.to_owned(), Given::Artifact { name: role.to_owned(), artifact: *artifact })).collect();
+        for input in &self.node.inputs {
+            if let NodeInput::Files { pattern, .. } = input {
+                let meant = self.files.iter().filter(|file| file.pattern == pattern);
+                given.insert(pattern.clone(), Given::Files(meant.map(|file| (file.path.clone().into_owned(), file.digest)).collect()));
+            }
+        }
+        given
+    }
+
+    /// Which of the files was touched since it was hashed.
+    pub fn touched(&self, workspace: &Workspace) -> Option<&str> {
+        let moved = |file: &&SeenFile<'_>| workspace.files.state(&file.path).ok() != Some(file.state);
+        self.files.iter().find(moved).map(|file| file.path.as_ref())
+    }
+}
+
+/// The files that a path, folder or glob of the workspace means and no stage writes, sorted, with `/`.
+fn matches<'a>(recipe: &Recipe, root: &Path, pattern: &'a str) -> Result<Vec<Cow<'a, str>>, StageError> {
+    let plain = plain(pattern);
+    let place = root.join(plain.as_ref());
+    let kind = std::fs::metadata(&place);
+    if kind.as_ref().is_ok_and(std::fs::Metadata::is_file) {
+        return Ok(if recipe.outputs.covers(&plain) { Vec::new() } else { vec![plain] });
+    }
+    let found = if kind.is_ok_and(|kind| kind.is_dir()) {
+        listed(root, &place, |_| true)?
+    } else {
+        let Ok(glob) = GlobBuilder::new(&plain).literal_separator(true).build() else {
+            return Ok(Vec::new());
+        };
+        let fixed: PathBuf = plain.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect();
+        let start = root.join(fixed);
+        if !start.is_dir() {
+            return Ok(Vec::new());
+        }
+        let matcher = glob.compile_matcher();
+        listed(root, &start, |path| matcher.is_match(path))?
     };
-    let fixed: PathBuf = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect();
-    let start = root.join(fixed);
-    if !start.is_dir() {
-        return Ok(Vec::new());
+    Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path)).map(Cow::Owned).collect())
+}
+
+/// A path in one spelling: no `./`, no `//`, no `/` at the end.
+fn plain(pattern: &str) -> Cow<'_, str> {
+    if pattern.split('/').all(|part| !part.is_empty() && part != ".") {
+        return Cow::Borrowed(pattern);
     }
-    let matcher = glob.compile_matcher();
-    listed(root, &start, |path| matcher.is_match(path))
+    Cow::Owned(pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/"))
 }
 
 fn listed(root: &Path, start: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, StageError> {
@@ -116,10 +186,4 @@ fn listed(root: &Path, start: &Path, wanted: impl Fn(&str) -> bool) -> Result<Ve
     }
     files.sort();
     Ok(files)
-}
-
-/// Which of the files were touched since they were hashed.
-pub fn touched(ready: &Ready) -> Option<&Path> {
-    let moved = |(path, state): &&(PathBuf, FileState)| FileState::of(path).ok() != Some(*state);
-    ready.states.iter().find(moved).map(|(path, _)| path.as_path())
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -8,17 +9,19 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::graph::NodeId;
-use crate::ledger::{Event, LockFile, LockedAction, LockedStage, RunId, RunLog, StageStatus};
-use crate::stage::StageError;
+use crate::ledger::{Event, RunId, RunLog, StageStatus};
+use crate::stage::{Guard, StageError};
+use crate::store::Known;
 
 use super::EngineError;
 use super::notice::{Notice, Observer};
-use super::plan::{Standing, plan, stage_fingerprint};
+use super::plan::stage_fingerprint;
 use super::recipe::Recipe;
 use super::scheduler::{Progress, schedule};
+use super::settle::{History, Stand, settle};
 use super::summary::{RunStatus, RunSummary, StageSummary};
 use super::worker::{Done, Shared};
-use super::workspace::{Workspace, lock_path};
+use super::workspace::Workspace;
 
 /// What the command line asks of a run.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +36,10 @@ pub struct RunOptions {
     pub force: Vec<String>,
     /// Whether it is an error if anything would be made again.
     pub locked: bool,
-    /// What `--set` changed, for the ledger.
-    pub set: Vec<String>,
+    /// This program, where it can guard the commands of its runs.
+    pub program: Option<PathBuf>,
+    /// Whether the summary leaves out the stages whose results were there already.
+    pub brief: bool,
 }
 
 /// The run's summary, and the errors of the stages that failed.
@@ -42,6 +47,8 @@ pub struct RunOptions {
 pub struct Finished {
     /// What became of everything.
     pub summary: RunSummary,
+    /// How many stages were asked for.
+    pub asked: usize,
     /// The errors, by stage.
     pub errors: Vec<(String, StageError)>,
 }
@@ -49,67 +56,190 @@ pub struct Finished {
 /// How often a run looks again after an object of the store turned out to be damaged.
 const REPAIRS: usize = 3;
 
-/// Makes it so.
-///
-/// # Errors
-/// When a stage is named that is not there, `--locked` finds something stale, or history cannot be written. A stage
-/// that fails is no error here: the summary tells of it.
-pub async fn run(
+/// A run about to begin: everything has been looked at, and nothing done.
+#[derive(Debug)]
+pub struct Start {
     recipe: Arc<Recipe>,
     workspace: Arc<Workspace>,
     options: RunOptions,
-    observer: Arc<dyn Observer>,
-    stop: CancellationToken,
-) -> Result<Finished, EngineError> {
-    let began = Instant::now();
-    let wanted = wanted(&recipe, &options.stages)?;
-    let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
-    let path = lock_path(&recipe.pipeline);
-    let lock = LockFile::read(&path)?;
-    if options.locked {
-        hold_to_lock(&recipe, &workspace, &wanted, &lock)?;
+    history: History,
+    wanted: BTreeSet<NodeId>,
+    forced: Vec<usize>,
+    /// What is there already.
+    progress: Progress,
+    began: Instant,
+}
+
+impl Start {
+    /// Looks at all that is wanted.
+    ///
+    /// # Errors
+    /// When a stage is named that is not there, the lock file cannot be read, or `--locked` finds something stale.
+    pub fn new(recipe: Arc<Recipe>, workspace: Arc<Workspace>, options: RunOptions) -> Result<Self, EngineError> {
+        let began = Instant::now();
+        let wanted = wanted(&recipe, &options.stages)?;
+        let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
+        let history = History::read(&recipe, &workspace)?;
+        let mut start = Self { recipe, workspace, options, history, wanted, forced, progress: Progress::default(), began };
+        start.progress = start.look(&start.history.known);
+        if start.options.locked {
+            start.hold_to_lock()?;
+        }
+        Ok(start)
     }
-    let id = RunId::new(Timestamp::now(), nonce());
-    let log = RunLog::begin(&workspace.store.root().join("runs"), &id)?;
-    log.append(&Event::RunStarted {
-        pipeline: recipe.pipeline.name.clone(),
-        file: recipe.pipeline.file.name.clone(),
-        profile: recipe.pipeline.profile.clone(),
-        set: options.set.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        at: Timestamp::now(),
-    })?;
-    let shared = Arc::new(Shared {
-        recipe: Arc::clone(&recipe),
-        workspace: Arc::clone(&workspace),
-        lock,
-        observer,
-        log,
-        run: id.clone(),
-        stop,
-        jobs: Semaphore::new(options.jobs.max(1)),
-        forced,
-        session: Mutex::new(None),
-    });
-    let progress = go(&shared, &wanted, options.keep_going).await;
-    workspace.files.save();
-    let status = status(&shared, &progress);
-    let stages: Vec<StageSummary> = stage_ids(&recipe, &wanted).into_iter().map(|stage| summarize(&shared, stage, &wanted, &progress, status)).collect();
-    let seconds = began.elapsed().as_secs_f64();
-    for stage in &stages {
-        shared.log.append(&Event::StageDone {
-            stage: stage.name.clone(),
-            status: stage.status,
-            fingerprint: stage.fingerprint.clone(),
-            seconds: stage.seconds,
-            metrics: stage.metrics.clone(),
+
+    /// What is there of all that is wanted. What must be done again, or put back in its place, is not.
+    fn look(&self, known: &Known) -> Progress {
+        let stands = settle(&self.recipe, &self.workspace, known, Some(&self.wanted));
+        let mut progress = Progress::default();
+        for (stand, index) in stands.into_iter().zip(0_u32..) {
+            let id = NodeId::from(index);
+            if let Stand::Found(found) = stand
+                && found.placed
+                && !self.forced.contains(&self.recipe.actions.node(id).stage)
+                && self.recipe.actions.needs(id).all(|need| progress.get(need).is_some() || !self.wanted.contains(&need))
+            {
+                progress.end(id, Done::from(found));
+            }
+        }
+        progress
+    }
+
+    fn hold_to_lock(&self) -> Result<(), EngineError> {
+        let stale = |stage: usize| {
+            let mut wanted = self.recipe.actions_of(stage).filter(|id| self.wanted.contains(id));
+            wanted.any(|id| self.progress.get(id).is_none_or(|done| self.history.last(&self.recipe, id) != Some(done.key)))
+        };
+        let stages = (0..self.recipe.stages.len()).filter(|&stage| stale(stage));
+        let stages: Vec<String> = stages.map(|stage| self.recipe.stages[stage].name.to_string()).collect();
+        if stages.is_empty() { Ok(()) } else { Err(EngineError::Stale { stages }) }
+    }
+
+    /// Whether all that is wanted is there.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.wanted.iter().all(|id| self.progress.get(*id).is_some())
+    }
+
+    /// Ends a run that has nothing to do.
+    ///
+    /// # Errors
+    /// When history cannot be written.
+    pub fn finish(mut self, observer: Arc<dyn Observer>) -> Result<Finished, EngineError> {
+        let progress = std::mem::take(&mut self.progress);
+        self.shared(observer, CancellationToken::new())?.finish(progress)
+    }
+
+    /// Makes it so. A stage that fails is no error here: the summary tells of it.
+    ///
+    /// # Errors
+    /// When history cannot be written.
+    pub async fn run(mut self, observer: Arc<dyn Observer>, stop: CancellationToken) -> Result<Finished, EngineError> {
+        let progress = std::mem::take(&mut self.progress);
+        let running = self.shared(observer, stop)?;
+        let progress = running.go(progress).await;
+        running.finish(progress)
+    }
+
+    fn shared(self, observer: Arc<dyn Observer>, stop: CancellationToken) -> Result<Running, EngineError> {
+        let id = RunId::new(Timestamp::now(), nonce());
+        let log = RunLog::begin(&self.workspace.store.root().join("runs"), &id)?;
+        log.append(&Event::RunStarted {
+            pipeline: self.recipe.name.clone(),
+            file: self.recipe.file.name.clone(),
+            profile: self.recipe.overrides.profile.clone(),
+            set: self.recipe.overrides.set.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: Timestamp::now(),
         })?;
+        let shared = Arc::new(Shared {
+            recipe: Arc::clone(&self.recipe),
+            workspace: Arc::clone(&self.workspace),
+            history: self.history,
+            observer,
+            log,
+            run: id,
+            stop,
+            jobs: Semaphore::new(self.options.jobs.max(1)),
+            forced: self.forced,
+            session: Mutex::new(None),
+            guard: Guard::new(self.options.program),
+        });
+        Ok(Running { shared, wanted: self.wanted, keep_going: self.options.keep_going, brief: self.options.brief, began: self.began })
     }
-    update_lock(&recipe, &progress, shared.lock.clone()).write(&path)?;
-    shared.log.append(&Event::RunDone { status: status.word().to_owned(), seconds })?;
-    let errors = progress.failed.into_iter().filter(|(_, error)| !matches!(error, StageError::Stopped));
-    let errors = errors.map(|(id, error)| (recipe.stage_name(recipe.actions.node(id)).to_string(), error)).collect();
-    Ok(Finished { summary: RunSummary { run: id.to_string(), status, seconds, stages }, errors })
+}
+
+/// A run under way.
+struct Running {
+    shared: Arc<Shared>,
+    wanted: BTreeSet<NodeId>,
+    keep_going: bool,
+    brief: bool,
+    began: Instant,
+}
+
+impl Running {
+    /// Schedules, and again where an object turned out to be damaged: it has been set aside by then, so that its maker runs.
+    async fn go(&self, found: Progress) -> Progress {
+        let shared = &self.shared;
+        let mut ran: BTreeMap<NodeId, Done> = BTreeMap::new();
+        let mut told: BTreeSet<usize> = BTreeSet::new();
+        let mut repairs = 0;
+        let mut found = Some(found);
+        loop {
+            let mut tell = |progress: &Progress, id: NodeId| {
+                let stage = shared.recipe.actions.node(id).stage;
+                let mut ids = shared.recipe.actions_of(stage).filter(|id| self.wanted.contains(id));
+                let over = ids.all(|id| progress.get(id).is_some() || progress.failed.contains_key(&id));
+                if over && told.insert(stage) {
+                    shared.observer.notice(Notice::Finished(summarize(shared, stage, &self.wanted, progress, RunStatus::Ok)));
+                }
+            };
+            // A second time everything is looked at anew: what was found may be the very object that is damaged.
+            let mut progress = schedule(shared, &self.wanted, found.take().unwrap_or_default(), self.keep_going, &mut tell).await;
+            let damaged = progress.failed.values().any(StageError::is_damage);
+            if damaged && repairs < REPAIRS && !shared.stop.is_cancelled() {
+                repairs += 1;
+                ran.extend(progress.into_ran());
+                continue;
+            }
+            for (id, before) in ran {
+                if let Some(done) = progress.get_mut(id)
+                    && !done.ran
+                {
+                    *done = before;
+                }
+            }
+            return progress;
+        }
+    }
+
+    /// Writes down what came of it all.
+    fn finish(self, progress: Progress) -> Result<Finished, EngineError> {
+        let (shared, recipe) = (&self.shared, &self.shared.recipe);
+        shared.workspace.files.save();
+        let status = status(shared, &progress);
+        let stages = stage_ids(recipe, &self.wanted);
+        let asked = stages.len();
+        let cached = |stage: &usize| recipe.actions_of(*stage).all(|id| progress.passed(id) && progress.get(id).is_some_and(|done| !done.ran));
+        let stages = stages.into_iter().filter(|stage| !self.brief || !cached(stage));
+        let stages: Vec<StageSummary> = stages.map(|stage| summarize(shared, stage, &self.wanted, &progress, status)).collect();
+        let seconds = self.began.elapsed().as_secs_f64();
+        for stage in stages.iter().filter(|stage| stage.status != StageStatus::Cached) {
+            shared.log.append(&Event::StageDone {
+                stage: stage.name.clone(),
+                status: stage.status,
+                fingerprint: stage.fingerprint.clone(),
+                seconds: stage.seconds,
+                metrics: stage.metrics.clone(),
+            })?;
+        }
+        shared.remember(&progress)?;
+        shared.log.append(&Event::RunDone { status: status.word().to_owned(), seconds })?;
+        let errors = progress.failed.into_iter().filter(|(_, error)| !matches!(error, StageError::Stopped));
+        let errors = errors.map(|(id, error)| (recipe.stage_name(recipe.actions.node(id)).to_string(), error)).collect();
+        Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors })
+    }
 }
 
 /// The actions of the named stages and all that they need.
@@ -119,50 +249,6 @@ fn wanted(recipe: &Recipe, names: &[String]) -> Result<BTreeSet<NodeId>, EngineE
     }
     let stages: Vec<usize> = names.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
     Ok(recipe.actions.with_needs(stages.into_iter().flat_map(|stage| recipe.actions_of(stage))))
-}
-
-fn hold_to_lock(recipe: &Recipe, workspace: &Workspace, wanted: &BTreeSet<NodeId>, lock: &LockFile) -> Result<(), EngineError> {
-    let plan = plan(recipe, workspace)?;
-    let names: BTreeSet<&str> = wanted.iter().map(|&id| recipe.stage_name(recipe.actions.node(id)).as_str()).collect();
-    let stale = plan.stages.iter().filter(|stage| names.contains(stage.name.as_str()));
-    let stale = stale.filter(|stage| {
-        let unlocked = |action: &super::plan::PlannedAction| action.key != lock.fingerprint(&stage.name, &action.name);
-        stage.standing() != Standing::Cached || stage.actions.iter().any(unlocked)
-    });
-    let stages: Vec<String> = stale.map(|stage| stage.name.clone()).collect();
-    if stages.is_empty() { Ok(()) } else { Err(EngineError::Stale { stages }) }
-}
-
-/// Schedules, and again where an object turned out to be damaged: it has been set aside by then, so that its maker runs.
-async fn go(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, keep_going: bool) -> Progress {
-    let mut ran: BTreeMap<NodeId, Done> = BTreeMap::new();
-    let mut told: BTreeSet<usize> = BTreeSet::new();
-    let mut repairs = 0;
-    loop {
-        let mut tell = |progress: &Progress, id: NodeId| {
-            let stage = shared.recipe.actions.node(id).stage;
-            let ids: Vec<NodeId> = shared.recipe.actions_of(stage).filter(|id| wanted.contains(id)).collect();
-            let over = ids.iter().all(|id| progress.done.contains_key(id) || progress.failed.contains_key(id));
-            if over && told.insert(stage) {
-                shared.observer.notice(Notice::Finished(summarize(shared, stage, wanted, progress, RunStatus::Ok)));
-            }
-        };
-        let mut progress = schedule(shared, wanted, keep_going, &mut tell).await;
-        let damaged = progress.failed.values().any(StageError::is_damage);
-        if damaged && repairs < REPAIRS && !shared.stop.is_cancelled() {
-            repairs += 1;
-            ran.extend(progress.done.into_iter().filter(|(_, done)| done.ran));
-            continue;
-        }
-        for (id, before) in ran {
-            if let Some(done) = progress.done.get_mut(&id)
-                && !done.ran
-            {
-                *done = before;
-            }
-        }
-        return progress;
-    }
 }
 
 fn status(shared: &Shared, progress: &Progress) -> RunStatus {
@@ -180,14 +266,13 @@ fn status(shared: &Shared, progress: &Progress) -> RunStatus {
 }
 
 fn stage_ids(recipe: &Recipe, wanted: &BTreeSet<NodeId>) -> Vec<usize> {
-    let ids: BTreeSet<usize> = wanted.iter().map(|&id| recipe.actions.node(id).stage).collect();
-    ids.into_iter().collect()
+    (0..recipe.stages.len()).filter(|&stage| recipe.actions_of(stage).any(|id| wanted.contains(&id))).collect()
 }
 
 fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress: &Progress, run: RunStatus) -> StageSummary {
     let recipe = &shared.recipe;
     let ids: Vec<NodeId> = recipe.actions_of(stage).filter(|id| wanted.contains(id)).collect();
-    let done: Vec<&Done> = ids.iter().filter_map(|id| progress.done.get(id)).collect();
+    let done: Vec<&Done> = ids.iter().filter_map(|id| progress.get(*id)).collect();
     let errors: Vec<&StageError> = ids.iter().filter_map(|id| progress.failed.get(id)).collect();
     let status = if errors.iter().any(|error| !error.is_stop()) {
         StageStatus::Failed
@@ -208,13 +293,13 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
     if status == StageStatus::Skipped && run == RunStatus::Ok {
         notes.push("not begun".into());
     }
-    let declared = &recipe.pipeline.stages[stage];
+    let declared = &recipe.stages[stage];
     let outputs = done.iter().flat_map(|done| &done.outcome.outputs).map(|(name, artifact)| (name.clone(), artifact.digest().to_string()));
     StageSummary {
         name: declared.name.to_string(),
-        kind: declared.kind.to_owned(),
+        kind: declared.kind.clone(),
         status,
-        fingerprint: stage_fingerprint(ids.iter().map(|id| progress.done.get(id).map(|done| done.key))),
+        fingerprint: stage_fingerprint(ids.iter().map(|id| progress.get(*id).map(|done| done.key))),
         seconds: done.iter().fold(0.0, |sum, done| sum + done.seconds),
         reasons: reasons(recipe, &ids, progress),
         metrics: done.iter().flat_map(|done| done.outcome.metrics.clone()).collect(),
@@ -225,27 +310,9 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
 
 fn reasons(recipe: &Recipe, ids: &[NodeId], progress: &Progress) -> Vec<String> {
     let several = ids.len() > 1;
-    let all = ids.iter().filter_map(|id| progress.done.get(id).map(|done| (recipe.actions.node(*id).action.name, done)));
+    let all = ids.iter().filter_map(|id| progress.get(*id).map(|done| (recipe.actions.node(*id).name.as_str(), done)));
     let lines = all.flat_map(|(name, done)| done.reasons.iter().map(move |reason| if several { format!("{name}: {reason}") } else { reason.clone() }));
     lines.collect()
-}
-
-/// The lock file after a run: stages that are whole are as the run has them, others stay as they were, and those that the pipeline has no more go.
-fn update_lock(recipe: &Recipe, progress: &Progress, mut lock: LockFile) -> LockFile {
-    lock.stages.retain(|name, _| recipe.pipeline.stage(name).is_some());
-    for (stage, declared) in recipe.pipeline.stages.iter().enumerate() {
-        let ids: Vec<NodeId> = recipe.actions_of(stage).collect();
-        let done: Option<Vec<(&str, &Done)>> = ids.iter().map(|id| Some((recipe.actions.node(*id).action.name, progress.done.get(id)?))).collect();
-        let Some(done) = done else { continue };
-        let locked = |(name, done): &(&str, &Done)| {
-            let outputs = done.outcome.outputs.iter().map(|(name, artifact)| (name.clone(), artifact.digest())).collect();
-            ((*name).to_owned(), LockedAction { fingerprint: done.key, outputs })
-        };
-        let model = if declared.kind == "train" { done.iter().find_map(|(_, done)| done.outcome.model.clone()) } else { None };
-        let actions = done.iter().map(locked).collect();
-        lock.stages.insert(declared.name.to_string(), LockedStage { kind: declared.kind.to_owned(), model, actions });
-    }
-    lock
 }
 
 /// Something that tells runs of one second apart.

@@ -8,34 +8,82 @@ use tokio::task::JoinSet;
 use crate::graph::NodeId;
 use crate::stage::StageError;
 
-use super::resolve::Made;
+use super::settle::made;
 use super::worker::{Done, Shared};
 
 /// What became of each action that was wanted.
 #[derive(Debug, Default)]
 pub struct Progress {
-    pub done: BTreeMap<NodeId, Done>,
+    /// By the place of the action.
+    done: Vec<Option<Done>>,
     pub failed: BTreeMap<NodeId, StageError>,
     /// Actions whose gates said no.
     pub gated: BTreeSet<NodeId>,
 }
 
+impl Progress {
+    /// Notes that an action is done.
+    pub fn end(&mut self, id: NodeId, done: Done) {
+        if done.outcome.passed == Some(false) {
+            self.gated.insert(id);
+        }
+        if self.done.len() <= id.index() {
+            self.done.resize_with(id.index() + 1, || None);
+        }
+        self.done[id.index()] = Some(done);
+    }
+
+    /// An action that is done.
+    pub fn get(&self, id: NodeId) -> Option<&Done> {
+        self.done.get(id.index())?.as_ref()
+    }
+
+    /// An action that is done, to be changed.
+    pub fn get_mut(&mut self, id: NodeId) -> Option<&mut Done> {
+        self.done.get_mut(id.index())?.as_mut()
+    }
+
+    /// All actions that are done.
+    pub fn done(&self) -> impl Iterator<Item = (NodeId, &Done)> {
+        self.done.iter().enumerate().filter_map(|(index, done)| Some((NodeId::new(index), done.as_ref()?)))
+    }
+
+    /// All actions that were done just now.
+    pub fn into_ran(self) -> impl Iterator<Item = (NodeId, Done)> {
+        let done = self.done.into_iter().enumerate().filter_map(|(index, done)| Some((NodeId::new(index), done?)));
+        done.filter(|(_, done)| done.ran)
+    }
+
+    /// Whether an action is done and what needs it may go on.
+    pub fn passed(&self, id: NodeId) -> bool {
+        self.get(id).is_some() && !self.gated.contains(&id)
+    }
+}
+
 /// Told of every action as it ends.
 pub type OnEnd<'a> = &'a mut dyn FnMut(&Progress, NodeId);
 
-/// Does the wanted actions. After a failure nothing new begins, unless `keep_going` says that all goes on that does not need what failed.
-pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, keep_going: bool, on_end: OnEnd<'_>) -> Progress {
+/// Does the wanted actions that are not done. After a failure nothing new begins, unless `keep_going` says that all goes on that does not need what failed.
+pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progress: Progress, keep_going: bool, on_end: OnEnd<'_>) -> Progress {
     let actions = &shared.recipe.actions;
-    let mut missing: BTreeMap<NodeId, usize> = wanted.iter().map(|&id| (id, actions.needs(id).filter(|need| wanted.contains(need)).count())).collect();
-    let mut progress = Progress::default();
-    let mut made = Made::new();
+    let left = |progress: &Progress, id: NodeId| actions.needs(id).filter(|need| wanted.contains(need) && !progress.passed(*need)).count();
+    let todo = wanted.iter().copied().filter(|id| progress.get(*id).is_none());
+    let mut missing: BTreeMap<NodeId, usize> = todo.map(|id| (id, left(&progress, id))).collect();
     let mut running: JoinSet<(NodeId, Result<Done, StageError>)> = JoinSet::new();
     let mut open: Vec<NodeId> = shared.recipe.order.iter().copied().filter(|id| missing.get(id) == Some(&0)).collect();
     loop {
         let halted = shared.stop.is_cancelled() || (!keep_going && !progress.failed.is_empty());
         for id in open.drain(..).filter(|_| !halted) {
-            let (shared, made) = (Arc::clone(shared), inputs(shared, id, &made));
-            running.spawn(async move { (id, shared.act(id, &made).await) });
+            let made = made(actions.node(id), |maker| progress.get(NodeId::new(maker)).map(|done| done.outcome.as_ref()));
+            let made = made.map_err(|makers| StageError::NoInput { name: names(shared, &makers) });
+            let shared = Arc::clone(shared);
+            running.spawn(async move {
+                let result = match made {
+                    Ok(made) => shared.act(id, made).await,
+                    Err(error) => Err(error),
+                };
+                (id, result)
+            });
         }
         let Some(ended) = running.join_next().await else {
             break;
@@ -44,21 +92,15 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, keep_goin
         let (id, result) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match result {
             Ok(done) => {
-                let node = actions.node(id);
-                let stage = shared.recipe.stage_name(node);
-                made.extend(done.outcome.outputs.iter().map(|(name, artifact)| ((stage.clone(), name.clone()), *artifact)));
-                if done.outcome.passed == Some(false) {
-                    progress.gated.insert(id);
-                } else {
-                    for user in actions.needed_by(id).filter(|user| wanted.contains(user)) {
-                        let left = missing.entry(user).or_default();
-                        *left = left.saturating_sub(1);
-                        if *left == 0 {
-                            open.push(user);
+                progress.end(id, done);
+                if progress.passed(id) {
+                    for user in actions.needed_by(id) {
+                        if let Some(left) = missing.get_mut(&user) {
+                            *left = left.saturating_sub(1);
+                            open.extend((*left == 0).then_some(user));
                         }
                     }
                 }
-                progress.done.insert(id, done);
             }
             Err(error) => {
                 progress.failed.insert(id, error);
@@ -69,13 +111,8 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, keep_goin
     progress
 }
 
-/// The artifacts that an action needs, out of all that were made.
-fn inputs(shared: &Shared, id: NodeId, made: &Made) -> Made {
-    use crate::stage::Source;
-    let wanted = shared.recipe.actions.node(id).action.inputs.iter();
-    let sources = wanted.filter_map(|input| match &input.source {
-        Source::Output { stage, output } => Some((stage.clone(), output.clone())),
-        Source::Files { .. } => None,
-    });
-    sources.filter_map(|source| made.get(&source).map(|artifact| (source, *artifact))).collect()
+/// The stages of some actions, in words.
+fn names(shared: &Shared, actions: &[u32]) -> String {
+    let names: Vec<&str> = actions.iter().map(|&id| shared.recipe.stage_name(shared.recipe.actions.node(id.into())).as_str()).collect();
+    names.join(", ")
 }

@@ -10,22 +10,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fingerprint::ActionKey;
 use crate::graph::NodeId;
-use crate::ledger::{Event, LockFile, RunId, RunLog};
+use crate::ledger::{Event, RunId, RunLog};
 use crate::provider::Watch;
-use crate::stage::{Context, StageError};
-use crate::store::{Artifact, KeyLock, Reading, Record, RecordOutcome, Session, Store, StoreError};
+use crate::stage::{Context, Guard, StageError};
+use crate::store::{Artifact, Lock, Record, RecordOutcome, Session, Store, StoreError};
 
 use super::explain::{Reasons, reasons};
 use super::notice::{Notice, Observer};
 use super::recipe::Recipe;
-use super::resolve::{Made, Ready, ready, touched};
+use super::resolve::{Ready, Seen, ready};
+use super::settle::{Found, History, effect};
 use super::workspace::Workspace;
 
 /// What all actions of a run share.
 pub struct Shared {
     pub recipe: Arc<Recipe>,
     pub workspace: Arc<Workspace>,
-    pub lock: LockFile,
+    pub history: History,
     pub observer: Arc<dyn Observer>,
     pub log: RunLog,
     pub run: RunId,
@@ -33,18 +34,26 @@ pub struct Shared {
     pub jobs: Semaphore,
     pub forced: Vec<usize>,
     pub session: Mutex<Option<Arc<Session>>>,
+    pub guard: Guard,
 }
 
 /// What came of an action.
 #[derive(Debug)]
 pub struct Done {
     pub key: ActionKey,
-    pub outcome: RecordOutcome,
+    pub outcome: Arc<RecordOutcome>,
     pub seconds: f64,
     /// Whether it was done just now, and not found.
     pub ran: bool,
     pub reasons: Vec<String>,
     pub notes: Vec<String>,
+}
+
+impl From<Found> for Done {
+    fn from(found: Found) -> Self {
+        let notes = found.note.into_iter().collect();
+        Self { key: found.key, outcome: found.outcome, seconds: 0.0, ran: false, reasons: Vec::new(), notes }
+    }
 }
 
 /// How the work of an action speaks to the run.
@@ -74,22 +83,22 @@ impl Watch for StageWatch<'_> {
 }
 
 impl Shared {
-    /// Finds the result of an action, or makes it.
-    pub async fn act(&self, id: NodeId, made: &Made) -> Result<Done, StageError> {
+    /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make.
+    pub async fn act(&self, id: NodeId, made: Vec<Artifact>) -> Result<Done, StageError> {
         let done = self.find_or_make(id, made).await;
         if let Err(error) = &done {
             let node = self.recipe.actions.node(id);
-            let (stage, action) = (self.recipe.stage_name(node).to_string(), node.action.name.to_owned());
+            let (stage, action) = (self.recipe.stage_name(node).to_string(), node.name.clone());
             // The error itself goes on to the user, log or no log.
             let _ = self.log.append(&Event::ActionFailed { stage, action, message: error.to_string() });
         }
         done
     }
 
-    async fn find_or_make(&self, id: NodeId, made: &Made) -> Result<Done, StageError> {
+    async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>) -> Result<Done, StageError> {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
-        let ready = tokio::task::block_in_place(|| ready(&self.recipe, &self.workspace, node, made))?;
+        let ready = tokio::task::block_in_place(|| ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
         let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default() };
         let forced = self.forced.contains(&node.stage);
         if !forced && let Some(found) = self.found(id, &ready, &watch)? {
@@ -105,32 +114,30 @@ impl Shared {
         if !forced && let Some(found) = self.found(id, &ready, &watch)? {
             return Ok(found);
         }
-        let why = if forced { Reasons::words("--force") } else { reasons(&self.workspace.store, &self.lock, &stage, node.action.name, &ready) };
+        let why = if forced { Reasons::words("--force") } else { reasons(&self.workspace.store, self.history.last(&self.recipe, id), &ready) };
         self.make(id, ready, why.lines(), &watch).await
     }
 
-    fn found(&self, id: NodeId, ready: &Ready, watch: &StageWatch<'_>) -> Result<Option<Done>, StageError> {
+    fn found(&self, id: NodeId, ready: &Ready<'_>, watch: &StageWatch<'_>) -> Result<Option<Done>, StageError> {
         let node = self.recipe.actions.node(id);
-        let done = |outcome, notes| Done { key: ready.key, outcome, seconds: 0.0, ran: false, reasons: Vec::new(), notes };
-        if node.action.effect {
-            let settled = node.action.work.settled(&self.workspace.root, ready.key)?;
-            return Ok(settled.map(|settled| done(RecordOutcome::default(), settled.note.into_iter().collect())));
+        if node.effect {
+            return Ok(effect(&self.recipe, &self.workspace, node, ready.key)?.map(Done::from));
         }
         let Some(record) = self.workspace.store.find(ready.key) else {
             return Ok(None);
         };
-        let mut notes = Vec::new();
-        if node.action.appears {
-            notes = tokio::task::block_in_place(|| self.appear(&record.outcome, watch))?;
+        let mut done = Done::from(Found { key: ready.key, outcome: Arc::new(record.outcome), note: None, placed: true });
+        if node.appears {
+            done.notes = tokio::task::block_in_place(|| self.appear(&done.outcome, watch))?;
         }
-        Ok(Some(done(record.outcome, notes)))
+        Ok(Some(done))
     }
 
     /// Waits for the right to make a key. Another process that has it is most likely making the very result.
-    async fn key_lock(&self, stage: &str, key: ActionKey) -> Result<KeyLock, StageError> {
+    async fn key_lock(&self, stage: &str, key: ActionKey) -> Result<Lock, StageError> {
         let mut told = false;
         loop {
-            if let Some(lock) = KeyLock::try_take(&self.workspace.store, key)? {
+            if let Some(lock) = Lock::try_key(&self.workspace.store, key)? {
                 return Ok(lock);
             }
             if self.stop.is_cancelled() {
@@ -143,9 +150,9 @@ impl Shared {
         }
     }
 
-    async fn make(&self, id: NodeId, ready: Ready, reasons: Vec<String>, watch: &StageWatch<'_>) -> Result<Done, StageError> {
+    async fn make(&self, id: NodeId, ready: Ready<'_>, reasons: Vec<String>, watch: &StageWatch<'_>) -> Result<Done, StageError> {
         let node = self.recipe.actions.node(id);
-        let (stage, action) = (watch.stage.clone(), node.action.name.to_owned());
+        let (stage, action) = (watch.stage.clone(), node.name.clone());
         self.observer.notice(Notice::Started { stage: stage.clone(), action: action.clone(), reasons: reasons.clone() });
         self.log.append(&Event::ActionStarted {
             stage: stage.clone(),
@@ -154,6 +161,9 @@ impl Shared {
             reasons: reasons.clone(),
             at: Timestamp::now(),
         })?;
+        let works = self.recipe.works(node.stage)?;
+        let preimage = ready.preimage()?;
+        let given = ready.given();
         let attempt = self.session()?.attempt()?;
         let began = Instant::now();
         let log = self.log_path(&stage);
@@ -164,18 +174,19 @@ impl Shared {
             workspace: &self.workspace.root,
             folder: attempt.path(),
             log: &log,
-            inputs: &ready.given,
+            inputs: &given,
+            guard: &self.guard,
             watch,
         };
-        let outcome = node.action.work.run(&context).await?;
-        if let Some(path) = touched(&ready) {
-            return Err(StageError::InputChanged { path: path.strip_prefix(&self.workspace.root).unwrap_or(path).display().to_string() });
+        let outcome = works[node.place].work.run(&context).await?;
+        if let Some(path) = ready.touched(&self.workspace) {
+            return Err(StageError::InputChanged { path: path.to_owned() });
         }
         let seconds = began.elapsed().as_secs_f64();
         let record = Record {
             format: Record::FORMAT,
             key: ready.key,
-            preimage: ready.preimage,
+            preimage,
             outcome: outcome.clone(),
             seconds,
             run: self.run.to_string(),
@@ -184,10 +195,10 @@ impl Shared {
         self.workspace.store.publish(&record)?;
         self.log.append(&Event::ActionDone { stage, action, seconds })?;
         let mut notes = std::mem::take(&mut *watch.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        if node.action.appears {
+        if node.appears {
             notes.extend(tokio::task::block_in_place(|| self.appear(&outcome, watch))?);
         }
-        Ok(Done { key: ready.key, outcome, seconds, ran: true, reasons, notes })
+        Ok(Done { key: ready.key, outcome: Arc::new(outcome), seconds, ran: true, reasons, notes })
     }
 
     fn log_path(&self, stage: &str) -> PathBuf {
@@ -209,7 +220,7 @@ impl Shared {
         let mut notes = Vec::new();
         for (path, &artifact) in &outcome.outputs {
             let place = self.workspace.root.join(path);
-            if self.stands(&place, artifact)? {
+            if self.workspace.stands(path, artifact) {
                 continue;
             }
             if let Some(aside) = self.displace(path, &place)? {
@@ -219,15 +230,6 @@ impl Shared {
             self.workspace.store.export(artifact, &place)?;
         }
         Ok(notes)
-    }
-
-    /// Whether the file or folder at a place is an artifact already.
-    fn stands(&self, place: &std::path::Path, artifact: Artifact) -> Result<bool, StageError> {
-        let same = |path: &std::path::Path, digest| path.is_file() && self.workspace.files.digest(path, Reading::Bytes).is_ok_and(|(found, _)| found == digest);
-        Ok(match artifact {
-            Artifact::File { digest, .. } => same(place, digest),
-            Artifact::Tree { .. } => place.is_dir() && self.workspace.store.tree(artifact)?.iter().all(|file| same(&place.join(&file.path), file.digest)),
-        })
     }
 
     /// Moves a file that the store does not know out of the way. Files that it knows can be had again and may go.

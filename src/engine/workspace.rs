@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::ledger::LockFile;
-use crate::store::{FileStates, Store};
+use crate::store::{Artifact, FileStates, Reading, RecordOutcome, Store};
 
 use super::EngineError;
+use super::recipe::Recipe;
 
 /// The folder that a pipeline's paths are relative to, and the state kept in it.
 #[derive(Debug)]
@@ -45,8 +46,27 @@ impl Workspace {
         Self::with(root, store)
     }
 
+    /// Whether all outputs lie at the paths in the workspace that are their names.
+    #[must_use]
+    pub fn all_stand(&self, outcome: &RecordOutcome) -> bool {
+        outcome.outputs.iter().all(|(path, artifact)| self.stands(path, *artifact))
+    }
+
+    /// Whether the file or folder at a path of the workspace is an artifact already.
+    #[must_use]
+    pub fn stands(&self, path: &str, artifact: Artifact) -> bool {
+        let same = |path: &str, digest| self.files.digest(path, Reading::Bytes).is_ok_and(|(found, _)| found == digest);
+        match artifact {
+            Artifact::File { digest, .. } => same(path, digest),
+            Artifact::Tree { .. } => {
+                let files = self.store.tree(artifact);
+                files.is_ok_and(|files| files.iter().all(|file| same(&format!("{path}/{}", file.path), file.digest)))
+            }
+        }
+    }
+
     fn with(root: PathBuf, store: Store) -> Self {
-        let files = FileStates::load(&store.root().join("files.json"));
+        let files = FileStates::load(&root, &store.root().join("files"));
         Self { root, store, files }
     }
 }
@@ -87,6 +107,7 @@ pub fn discover(named: Option<&Path>) -> Result<PathBuf, EngineError> {
 }
 
 /// Where the lock file of a pipeline lies.
-pub(super) fn lock_path(pipeline: &crate::config::Pipeline) -> PathBuf {
-    LockFile::path(&pipeline.file.path, pipeline.profile.as_deref())
+#[must_use]
+pub fn lock_path(recipe: &Recipe) -> PathBuf {
+    LockFile::path(&recipe.file.path, recipe.overrides.profile.as_deref())
 }

@@ -8,5 +8,5 @@ mod settings;
 
 pub use digest::{ActionKey, BadDigest, Digest};
 pub use explain::{Change, explain};
-pub use preimage::{Leaf, Preimage, Tree};
+pub use preimage::{ActionBase, Content, Leaf, Preimage, Tree};
 pub use settings::{settings, settings_of};

@@ -110,6 +110,37 @@ impl Tree {
     }
 }
 
+/// Content that goes into an action, and where it came from. The place is for people and no part of the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The stage that made it, or that it is a file of the workspace.
+    pub origin: String,
+}
+
+/// The part of a key that is known before any input is: kind, version, settings and context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActionBase(Digest);
+
+impl ActionBase {
+    /// The action key of these inputs, which must come sorted by name: BLAKE3 of the canonical form, under a context of its
+    /// own so that no other hash can collide with it.
+    #[must_use]
+    pub fn key<'a>(self, inputs: impl ExactSizeIterator<Item = (&'a str, Digest)>) -> ActionKey {
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend(self.0.as_bytes());
+        bytes.extend((inputs.len() as u64).to_le_bytes());
+        for (name, digest) in inputs {
+            bytes.extend((name.len() as u64).to_le_bytes());
+            bytes.extend(name.as_bytes());
+            bytes.extend(digest.as_bytes());
+        }
+        ActionKey(Digest::from(blake3::Hash::from_bytes(blake3::derive_key("retune action v1", &bytes))))
+    }
+}
+
 /// Everything that an action's result depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preimage {
@@ -119,33 +150,45 @@ pub struct Preimage {
     pub version: u32,
     /// Settings after parameters and defaults.
     pub settings: Tree,
-    /// What goes in, by the name of its role.
-    pub inputs: BTreeMap<String, Tree>,
     /// Environment, provider and model, each by name.
     pub context: BTreeMap<String, Tree>,
+    /// What goes in, by the name of its role.
+    pub inputs: BTreeMap<String, Content>,
 }
 
 impl Preimage {
     /// The whole as one tree: `kind`, `version`, `settings`, `inputs`, and the context's names.
     #[must_use]
     pub fn tree(&self) -> Tree {
+        let inputs = self.inputs.iter().map(|(name, content)| (name, Tree::content(content.digest, &content.origin)));
+        let mut parts = self.known();
+        parts.insert("inputs".to_owned(), Tree::map(inputs));
+        Tree::Map(parts)
+    }
+
+    fn known(&self) -> BTreeMap<String, Tree> {
         let mut parts = BTreeMap::from([
             ("kind".to_owned(), Tree::text(&self.kind)),
             ("version".to_owned(), Tree::leaf(Leaf::Integer(self.version.into()))),
             ("settings".to_owned(), self.settings.clone()),
-            ("inputs".to_owned(), Tree::Map(self.inputs.clone())),
         ]);
         if !self.context.is_empty() {
             parts.insert("context".to_owned(), Tree::Map(self.context.clone()));
         }
-        Tree::Map(parts)
+        parts
     }
 
-    /// The action key: BLAKE3 of the canonical form, under a context of its own so that no other hash can collide with it.
+    /// The part of the key that needs no inputs.
+    #[must_use]
+    pub fn base(&self) -> ActionBase {
+        let mut bytes = Vec::with_capacity(1024);
+        Tree::Map(self.known()).encode(&mut bytes);
+        ActionBase(Digest::from(blake3::Hash::from_bytes(blake3::derive_key("retune action base v1", &bytes))))
+    }
+
+    /// The action key.
     #[must_use]
     pub fn key(&self) -> ActionKey {
-        let mut bytes = Vec::with_capacity(1024);
-        self.tree().encode(&mut bytes);
-        ActionKey(Digest::from(blake3::Hash::from_bytes(blake3::derive_key("retune action v1", &bytes))))
+        self.base().key(self.inputs.iter().map(|(name, content)| (name.as_str(), content.digest)))
     }
 }

@@ -1,22 +1,32 @@
 use std::collections::BTreeMap;
 
 use globset::GlobBuilder;
+use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, Kind, Pipeline, Span, Value};
+use crate::config::{ConfigError, Kind, Pipeline, Span, StageName, Value};
 
 /// A file or folder that a stage writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Produced {
     /// The stage, by its place in [`Pipeline::stages`].
     pub stage: usize,
+    /// The stage's name.
+    pub name: StageName,
     /// The path, as the stage declares it.
     pub path: String,
 }
 
 /// Which stage writes which path of the workspace.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outputs {
-    by_path: BTreeMap<String, (usize, Span)>,
+    by_path: BTreeMap<String, Writer>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Writer {
+    stage: usize,
+    name: StageName,
+    span: Span,
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.
@@ -37,7 +47,7 @@ impl Outputs {
                 if let Some((first, _)) = outputs.around(&path) {
                     errors.push(ConfigError::SharedOutput { path, first: first.into(), at: value.span.into() });
                 } else {
-                    outputs.by_path.insert(path, (stage, value.span));
+                    outputs.by_path.insert(path, Writer { stage, name: declared.name.clone(), span: value.span });
                 }
             });
         }
@@ -50,7 +60,7 @@ impl Outputs {
         let holds = || ancestors(path).find_map(|folder| self.by_path.get_key_value(folder));
         let inside = format!("{path}/");
         let held = || self.by_path.range(inside.clone()..).next().filter(|(other, _)| other.starts_with(&inside));
-        same.or_else(holds).or_else(held).map(|(path, (_, span))| (*span, path.as_str()))
+        same.or_else(holds).or_else(held).map(|(path, writer)| (writer.span, path.as_str()))
     }
 
     /// Whether a stage writes this file.
@@ -63,7 +73,7 @@ impl Outputs {
     #[must_use]
     pub fn meant_by(&self, pattern: &str) -> Vec<Produced> {
         let pattern = plain(pattern);
-        let found = |(path, (stage, _)): (&String, &(usize, Span))| Produced { stage: *stage, path: path.clone() };
+        let found = |(path, writer): (&String, &Writer)| Produced { stage: writer.stage, name: writer.name.clone(), path: path.clone() };
         if let Some(exact) = self.by_path.get_key_value(&pattern) {
             return vec![found(exact)];
         }

@@ -34,8 +34,12 @@ pub fn read(path: &Path) -> Result<Option<KdlDocument>, LedgerError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LedgerError::io("read", path)(error)),
     };
-    let document = KdlDocument::parse_v2(&text);
-    document.map(Some).map_err(|_| LedgerError::Unreadable { path: path.to_owned(), problem: "it is not KDL".into() })
+    parse(&text, path).map(Some)
+}
+
+/// The nodes of the text of a file of ours.
+pub fn parse(text: &str, path: &Path) -> Result<KdlDocument, LedgerError> {
+    KdlDocument::parse_v2(text).map_err(|_| LedgerError::Unreadable { path: path.to_owned(), problem: "it is not KDL".into() })
 }
 
 /// The nodes inside a node, or none.

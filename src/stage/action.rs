@@ -10,7 +10,7 @@ use crate::graph::Outputs;
 use crate::provider::Watch;
 use crate::store::{Artifact, Reading, RecordOutcome, Store};
 
-use super::StageError;
+use super::{Guard, StageError};
 
 /// The unit of fingerprint, cache and schedule: one thing to do, and all that its result depends on.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Compiler<'_> {
     pub fn files(&self, pattern: &str, reading: Reading, pinned: Option<Digest>) -> Vec<Input> {
         let produced = self.outputs.meant_by(pattern);
         let exact = produced.len() == 1 && !pattern.contains(['*', '?', '[', '{']);
-        let made = produced.into_iter().map(|made| Input::output(&made.path, &self.pipeline.stages[made.stage].name, &made.path));
+        let made = produced.into_iter().map(|made| Input::output(&made.path, &made.name, &made.path));
         let mut inputs: Vec<Input> = made.collect();
         if !exact {
             let source = Source::Files { pattern: pattern.to_owned(), pinned, optional: !inputs.is_empty(), reading };
@@ -132,6 +132,8 @@ pub struct Context<'a> {
     pub log: &'a Path,
     /// Its inputs by role.
     pub inputs: &'a BTreeMap<String, Given>,
+    /// Who ends its commands when this program is killed.
+    pub guard: &'a Guard,
     /// To say how far it is, and to hear that it should stop.
     pub watch: &'a dyn Watch,
 }

@@ -40,6 +40,11 @@ pub enum StageError {
     #[diagnostic(code(stage::missing_output), help("outputs are paths relative to the workspace, and the command starts there; check the path"))]
     MissingOutput { path: String },
 
+    /// A command that wrote into what it should only read.
+    #[error("the command wrote into its input `{path}`")]
+    #[diagnostic(code(stage::input_written), help("inputs are read-only; let the command copy it first, or write to an output"))]
+    InputWritten { path: String },
+
     /// The user stopped it.
     #[error("stopped")]
     #[diagnostic(code(stage::stopped), help("run again to go on; what was finished is kept"))]

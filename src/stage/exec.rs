@@ -1,13 +1,17 @@
+mod guard;
 mod process;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Tree, settings};
-use crate::store::{Reading, RecordOutcome};
+use crate::store::{Artifact, Reading, RecordOutcome};
+
+pub use guard::{Guard, guard};
 
 use super::{Action, Compiler, Context, Given, StageError, StageKind, Work};
 
@@ -69,16 +73,17 @@ struct Exec {
 #[async_trait]
 impl Work for Exec {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let folder = context.folder.join("work");
-        self.lay_out(context, &folder)?;
-        process::run(&self.command, &folder, &self.environment, context).await?;
+        let folder = context.folder;
+        self.lay_out(context, folder)?;
+        process::run(&self.command, folder, &self.environment, context).await?;
+        untouched(context, folder)?;
         let mut outputs = BTreeMap::new();
         for path in &self.outputs {
             let made = folder.join(path);
             if !made.exists() {
                 return Err(StageError::MissingOutput { path: path.clone() });
             }
-            outputs.insert(path.clone(), context.store.put_path(&made)?);
+            outputs.insert(path.clone(), context.store.take_path(&made)?);
         }
         Ok(RecordOutcome { outputs, ..RecordOutcome::default() })
     }
@@ -87,10 +92,9 @@ impl Work for Exec {
 impl Exec {
     /// Puts copies of the inputs into the folder, each at its own path, and makes the folders of the outputs.
     fn lay_out(&self, context: &Context<'_>, folder: &Path) -> Result<(), StageError> {
-        make_folder(folder)?;
         for given in context.inputs.values() {
             match given {
-                Given::Artifact { name, artifact } => context.store.export(*artifact, &folder.join(name))?,
+                Given::Artifact { name, artifact } => link(context, *artifact, &folder.join(name))?,
                 Given::Files(files) => {
                     for (path, digest) in files {
                         let target = folder.join(path);
@@ -105,6 +109,27 @@ impl Exec {
         }
         Ok(())
     }
+}
+
+/// Links an artifact into the folder, at a path that may lie deep in it.
+fn link(context: &Context<'_>, artifact: Artifact, target: &Path) -> Result<(), StageError> {
+    target.parent().map_or(Ok(()), make_folder)?;
+    Ok(context.store.link(artifact, target)?)
+}
+
+/// Makes sure that the command did not write into its inputs: they are links to the objects of the store.
+fn untouched(context: &Context<'_>, folder: &Path) -> Result<(), StageError> {
+    for given in context.inputs.values() {
+        let Given::Artifact { name, artifact: Artifact::File { digest, size } } = given else {
+            continue;
+        };
+        let place = folder.join(name);
+        let written = std::fs::symlink_metadata(&place).is_ok_and(|now| now.is_file() && (now.len() != *size || now.permissions().mode() & 0o222 != 0));
+        if written && context.store.verify(*digest, *size).is_err() {
+            return Err(StageError::InputWritten { path: name.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn make_folder(path: &Path) -> Result<(), StageError> {

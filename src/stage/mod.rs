@@ -15,6 +15,7 @@ use crate::config::{ConfigError, Language, Setting, StageDecl};
 
 pub use action::{Action, Compiler, Context, Given, Input, Source, Work};
 pub use error::StageError;
+pub use exec::{Guard, guard};
 
 /// A kind of stage.
 #[derive(Clone, Copy, Debug)]

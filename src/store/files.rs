@@ -1,10 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Digest;
@@ -28,16 +29,21 @@ impl FileState {
     /// # Errors
     /// When the file is not there, cannot be looked at, or is no regular file.
     pub fn of(path: &Path) -> Result<Self, StoreError> {
-        let metadata = fs::metadata(path).map_err(StoreError::io("read", path))?;
-        if !metadata.is_file() {
-            return Err(StoreError::OddFile { path: path.to_owned() });
+        Self::at(CWD, path, || path.to_owned())
+    }
+
+    /// The state of a file below an open folder, called `place` in messages.
+    fn at(folder: BorrowedFd<'_>, path: impl rustix::path::Arg, place: impl Fn() -> PathBuf) -> Result<Self, StoreError> {
+        let stat = statat(folder, path, AtFlags::empty()).map_err(|error| StoreError::io("read", &place())(error.into()))?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(StoreError::OddFile { path: place() });
         }
-        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        let nanoseconds = |seconds: i64, rest: u64| seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(rest);
         Ok(Self {
-            size: metadata.size(),
-            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-            inode: metadata.ino(),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+            inode: stat.st_ino,
         })
     }
 
@@ -52,12 +58,17 @@ impl FileState {
 /// The digests of workspace files, remembered by the states in which they were read.
 #[derive(Debug)]
 pub struct FileStates {
-    path: PathBuf,
+    /// The folder that paths are relative to.
+    root: PathBuf,
+    /// The same, open.
+    folder: Option<OwnedFd>,
+    /// Where the table is kept.
+    place: PathBuf,
     table: Mutex<Table>,
 }
 
 /// What of a file counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reading {
     /// Every byte.
     Bytes,
@@ -85,17 +96,20 @@ impl Reading {
     }
 }
 
+/// Which path was in which state when it had which digest.
+type Known = HashMap<Box<str>, (FileState, Digest)>;
+
 #[derive(Debug, Default)]
 struct Table {
-    known: BTreeMap<PathBuf, (FileState, Digest)>,
-    texts: BTreeMap<PathBuf, (FileState, Digest)>,
+    bytes: Known,
+    texts: Known,
     changed: bool,
 }
 
 impl Table {
-    const fn of(&mut self, reading: Reading) -> &mut BTreeMap<PathBuf, (FileState, Digest)> {
+    const fn of(&mut self, reading: Reading) -> &mut Known {
         match reading {
-            Reading::Bytes => &mut self.known,
+            Reading::Bytes => &mut self.bytes,
             Reading::Text => &mut self.texts,
         }
     }
@@ -104,42 +118,55 @@ impl Table {
 impl FileStates {
     /// Loads the table of a workspace. A table that is missing or cannot be read is an empty one.
     #[must_use]
-    pub fn load(path: &Path) -> Self {
-        let (known, texts) = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { path: path.to_owned(), table: Mutex::new(Table { known, texts, changed: false }) }
+    pub fn load(root: &Path, place: &Path) -> Self {
+        let (bytes, texts) = fs::read(place).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let folder = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
+        Self { root: root.to_owned(), folder, place: place.to_owned(), table: Mutex::new(Table { bytes, texts, changed: false }) }
     }
 
-    /// The digest of a file and the state in which it has that digest, read only if its state is new.
+    /// The digest of a file of the workspace and the state in which it has that digest, read only if its state is new.
     ///
     /// # Errors
-    /// When the file cannot be read, or changes again and again while it is read.
-    pub fn digest(&self, path: &Path, reading: Reading) -> Result<(Digest, FileState), StoreError> {
-        let before = FileState::of(path)?;
+    /// When the file cannot be read, or changes while it is read.
+    pub fn digest(&self, path: &str, reading: Reading) -> Result<(Digest, FileState), StoreError> {
+        let before = self.state(path)?;
         if let Some((state, digest)) = self.lock().of(reading).get(path)
             && *state == before
         {
             return Ok((*digest, before));
         }
-        let digest = reading.hash(path, before.size)?;
-        let after = FileState::of(path)?;
+        let place = self.root.join(path);
+        let digest = reading.hash(&place, before.size)?;
+        let after = self.state(path)?;
         if after != before {
-            return Err(StoreError::MovingFile { path: path.to_owned() });
+            return Err(StoreError::MovingFile { path: place });
         }
         if after.settled(now()) {
             let mut table = self.lock();
-            table.of(reading).insert(path.to_owned(), (after, digest));
+            table.of(reading).insert(path.into(), (after, digest));
             table.changed = true;
         }
         Ok((digest, after))
     }
 
+    /// The state of a file of the workspace now.
+    ///
+    /// # Errors
+    /// As [`FileState::of`].
+    pub fn state(&self, path: &str) -> Result<FileState, StoreError> {
+        match &self.folder {
+            Some(folder) => FileState::at(folder.as_fd(), path, || self.root.join(path)),
+            None => FileState::of(&self.root.join(path)),
+        }
+    }
+
     /// Writes the table down if there is anything new in it. It is a help only: failing to is no error.
     pub fn save(&self) {
-        let table = self.lock();
-        if table.changed
-            && let Ok(bytes) = serde_json::to_vec(&(&table.known, &table.texts))
+        let mut table = self.lock();
+        if std::mem::take(&mut table.changed)
+            && let Ok(bytes) = postcard::to_allocvec(&(&table.bytes, &table.texts))
         {
-            let _ = write_atomically(&self.path, &bytes);
+            let _ = write_atomically(&self.place, &bytes);
         }
     }
 
@@ -155,7 +182,8 @@ fn now() -> i64 {
 /// Files above this are hashed by memory map on all cores.
 const LARGE: u64 = 1 << 20;
 
-fn hash_file(path: &Path, size: u64) -> Result<Digest, StoreError> {
+/// The digest of a file's content.
+pub(super) fn hash_file(path: &Path, size: u64) -> Result<Digest, StoreError> {
     let mut hasher = blake3::Hasher::new();
     let fed = if size > LARGE { hasher.update_mmap_rayon(path).map(drop) } else { fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop)) };
     fed.map_err(StoreError::io("read", path))?;

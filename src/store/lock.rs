@@ -1,42 +1,66 @@
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::fs::File;
 
-use crate::fingerprint::ActionKey;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use crate::fingerprint::{ActionKey, Digest};
 
 use super::{Store, StoreError};
 
-/// The right to make one key. The system takes it back when the process dies, however it dies.
+/// The right to make or change one thing of a workspace. The system takes it back when the process dies, however it dies.
+///
+/// All locks are bytes of one file, each at the place that the hash of its name says: nothing is left behind by them,
+/// and two that meet by chance only wait for each other. They belong to the open file, so that they hold between the
+/// threads of one process too.
 #[derive(Debug)]
-pub struct KeyLock {
-    path: PathBuf,
+pub struct Lock {
     // Held for its lock alone, which ends with it.
-    _file: File,
+    file: File,
 }
 
-impl KeyLock {
-    /// Takes the lock of a key if nobody has it.
+impl Lock {
+    /// Takes the right to make a key if nobody has it.
     ///
     /// # Errors
-    /// When the lock's file cannot be made.
-    pub fn try_take(store: &Store, key: ActionKey) -> Result<Option<Self>, StoreError> {
-        let path = store.root().join("locks").join(key.to_string());
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("create", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
+    /// When the file of the locks cannot be made.
+    pub fn try_key(store: &Store, key: ActionKey) -> Result<Option<Self>, StoreError> {
+        let lock = Self::open(store)?;
+        match fcntl(&lock.file, FcntlArg::F_OFD_SETLK(&range(key.0))) {
+            Ok(_) => Ok(Some(lock)),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(error) => Err(StoreError::io("lock", &store.root().join(FILE))(error.into())),
         }
-        // The file may have been removed by the one before between opening and locking: then this lock guards nothing.
-        let ours = file.metadata().map_err(StoreError::io("read", &path))?.ino();
-        let guards = fs::metadata(&path).is_ok_and(|there| there.ino() == ours);
-        Ok(guards.then_some(Self { path, _file: file }))
+    }
+
+    /// Waits for the right to change the file of this name: for the short time between reading and writing it.
+    ///
+    /// # Errors
+    /// When the file of the locks cannot be made.
+    pub fn wait(store: &Store, name: &str) -> Result<Self, StoreError> {
+        let lock = Self::open(store)?;
+        loop {
+            match fcntl(&lock.file, FcntlArg::F_OFD_SETLKW(&range(Digest::of(name.as_bytes())))) {
+                Ok(_) => return Ok(lock),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(StoreError::io("lock", &store.root().join(FILE))(error.into())),
+            }
+        }
+    }
+
+    fn open(store: &Store) -> Result<Self, StoreError> {
+        let path = store.root().join(FILE);
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("create", &path))?;
+        Ok(Self { file: file })
     }
 }
 
-impl Drop for KeyLock {
-    fn drop(&mut self) {
-        // Removed while still locked, so that whoever opened it meanwhile finds that it guards nothing.
-        let _ = fs::remove_file(&self.path);
-    }
+const FILE: &str = "locks";
+
+fn range(name: Digest) -> libc::flock {
+    let [a, b, c, d, e, f, g, h, ..] = *name.as_bytes();
+    let place = i64::from_le_bytes([a, b, c, d, e, f, g, h]) & (i64::MAX >> 1);
+    #[expect(clippy::cast_possible_truncation, reason = "the constants are small, and the structure wants them so")]
+    let (kind, whence) = (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short);
+    libc::flock { l_type: kind, l_whence: whence, l_start: place, l_len: 1, l_pid: 0 }
 }

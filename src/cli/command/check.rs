@@ -15,8 +15,7 @@ pub struct Arguments {
 }
 
 pub fn check(arguments: &Arguments) -> Result<Exit, Problem> {
-    let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
-    let stages = recipe.pipeline.stages.len();
-    println!("{}: {stages} stages, {} actions, nothing wrong", recipe.pipeline.file.name, recipe.order.len());
+    let recipe = arguments.changes.check(arguments.pipeline.as_ref())?;
+    println!("{}: {} stages, {} actions, nothing wrong", recipe.file.name, recipe.stages.len(), recipe.order.len());
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::Workspace;
+use crate::engine::{self, Workspace};
 use crate::ledger::LockFile;
 
 use super::super::exit::Exit;
@@ -24,9 +24,9 @@ pub struct Arguments {
 pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words);
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
-    let stage = &recipe.pipeline.stages[recipe.named(target.stage()?)?];
-    let workspace = Workspace::look(&recipe.pipeline.file.path);
-    let lock = LockFile::read(&LockFile::path(&recipe.pipeline.file.path, recipe.pipeline.profile.as_deref()))?;
+    let stage = &recipe.stages[recipe.named(target.stage()?)?];
+    let workspace = Workspace::look(&recipe.file.path);
+    let lock = LockFile::read(&engine::lock_path(&recipe))?;
     let folder = arguments.to.clone().unwrap_or_else(|| PathBuf::from(stage.name.as_str()));
     let actions = lock.stages.get(stage.name.as_str()).into_iter().flat_map(|locked| locked.actions.values());
     let records: Vec<_> = actions.filter_map(|action| workspace.store.remembered(action.fingerprint)).collect();

@@ -40,7 +40,7 @@ pub fn graph(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
     let stages = stages(&recipe);
     match arguments.format {
-        Form::Dot => print!("{}", dot(&recipe.pipeline.name, &stages)),
+        Form::Dot => print!("{}", dot(&recipe.name, &stages)),
         Form::Mermaid => print!("{}", mermaid(&stages)),
         Form::Json => print_json(&stages),
     }
@@ -48,13 +48,11 @@ pub fn graph(arguments: &Arguments) -> Result<Exit, Problem> {
 }
 
 fn stages(recipe: &Recipe) -> Vec<Stage> {
-    let declared = recipe.pipeline.stages.iter().enumerate();
+    let declared = recipe.stages.iter();
     declared
-        .map(|(index, stage)| {
-            let mut needs: Vec<usize> = recipe.stages.needs(index).collect();
-            needs.sort_unstable();
-            let needs = needs.into_iter().map(|need| recipe.pipeline.stages[need].name.to_string()).collect();
-            Stage { name: stage.name.to_string(), kind: stage.kind.to_owned(), needs }
+        .map(|stage| {
+            let needs = stage.needs.iter().map(|&need| recipe.stages[need].name.to_string()).collect();
+            Stage { name: stage.name.to_string(), kind: stage.kind.clone(), needs }
         })
         .collect()
 }

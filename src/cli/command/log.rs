@@ -21,8 +21,8 @@ pub struct Arguments {
 pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words);
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
-    let stage = &recipe.pipeline.stages[recipe.named(target.stage()?)?];
-    let folder = Workspace::look(&recipe.pipeline.file.path).store.root().join("runs");
+    let stage = &recipe.stages[recipe.named(target.stage()?)?];
+    let folder = Workspace::look(&recipe.file.path).store.root().join("runs");
     let name = stage.name.as_str();
     let started = |event: &Event| matches!(event, Event::ActionStarted { stage, .. } if stage == name);
     let last = runs(&folder).into_iter().find(|run| run.events.iter().any(started));

@@ -4,6 +4,7 @@ pub mod check;
 pub mod deployments;
 pub mod get;
 pub mod graph;
+pub mod guard;
 pub mod log;
 pub mod plan;
 pub mod rollback;

@@ -26,7 +26,7 @@ pub struct Arguments {
 
 pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
-    let plan = engine::plan(&recipe, &Workspace::look(&recipe.pipeline.file.path))?;
+    let plan = engine::plan(&recipe, &Workspace::look(&recipe.file.path))?;
     if arguments.json {
         print_json(&plan.summary());
         return Ok(Exit::Done);
@@ -46,7 +46,7 @@ pub fn stages(plan: &Plan) -> String {
     for stage in &plan.stages {
         let reasons = stage.reasons();
         let first = reasons.first().cloned().unwrap_or_default();
-        table.row([stage.name.clone(), stage.kind.to_owned(), stage.standing().word().to_owned(), first]);
+        table.row([stage.name.clone(), stage.kind.clone(), stage.standing().word().to_owned(), first]);
         for reason in reasons.into_iter().skip(1) {
             table.row([String::new(), String::new(), String::new(), reason]);
         }

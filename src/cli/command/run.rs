@@ -4,7 +4,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Finished, RunOptions, RunStatus, StageSummary, Workspace};
+use crate::engine::{self, Finished, RunOptions, RunStatus, StageSummary, Start, Workspace};
 use crate::ledger::StageStatus;
 
 use super::super::exit::Exit;
@@ -14,6 +14,9 @@ use super::super::problem::{Problem, print_stage};
 use super::super::progress::Screen;
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
+
+/// A pipeline of more stages shows only those that ran, failed or were skipped.
+const LISTED: usize = 50;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -42,7 +45,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words);
     let recipe = Arc::new(arguments.changes.load(target.pipeline.as_ref())?);
-    let workspace = Arc::new(Workspace::open(&recipe.pipeline.file.path)?);
+    let workspace = Arc::new(Workspace::open(&recipe.file.path)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {
         stages: target.stages,
@@ -50,19 +53,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         keep_going: arguments.keep_going,
         force: arguments.force.clone(),
         locked: arguments.locked,
-        set: arguments.changes.set.clone(),
+        program: std::env::current_exe().ok(),
+        brief: !arguments.json && recipe.stages.len() > LISTED,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| engine::EngineError::Workspace { path: workspace.root.clone(), reason: format!("no threads can be had: {error}") })?;
-    let finished = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        tokio::spawn(listen(stop.clone()));
-        engine::run(Arc::clone(&recipe), workspace, options, Arc::new(Screen::new()), stop).await
-    })?;
-    // A thread that waits for something outside must not hold the program up when all is said.
-    runtime.shutdown_background();
+    let start = Start::new(recipe, Arc::clone(&workspace), options)?;
+    let screen = Arc::new(Screen::new());
+    let finished = if start.is_done() { start.finish(screen)? } else { go(start, screen, &workspace)? };
     for (stage, error) in &finished.errors {
         print_stage(stage, error);
     }
@@ -77,6 +73,21 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         RunStatus::Gated => Exit::Gated,
         RunStatus::Interrupted => Exit::Interrupted,
     })
+}
+
+fn go(start: Start, screen: Arc<Screen>, workspace: &Workspace) -> Result<Finished, engine::EngineError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| engine::EngineError::Workspace { path: workspace.root.clone(), reason: format!("no threads can be had: {error}") })?;
+    let finished = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(listen(stop.clone()));
+        start.run(screen, stop).await
+    })?;
+    // A thread that waits for something outside must not hold the program up when all is said.
+    runtime.shutdown_background();
+    Ok(finished)
 }
 
 /// The first interruption stops the run in order, the second ends the program there and then.
@@ -106,12 +117,13 @@ fn print(finished: &Finished) {
     for stage in &summary.stages {
         table.row([stage.name.clone(), stage.kind.clone(), stage.status.to_string(), format::seconds(stage.seconds), result(stage)]);
     }
-    print!("{}", table.render());
-    println!();
+    if !summary.stages.is_empty() {
+        println!("{}", table.render());
+    }
     let ran = summary.stages.iter().filter(|stage| stage.status == StageStatus::Ran).count();
     match summary.status {
-        RunStatus::Ok if ran == 0 => println!("nothing to do: all {} stages are up to date ({})", summary.stages.len(), format::seconds(summary.seconds)),
-        RunStatus::Ok => println!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), summary.stages.len()),
+        RunStatus::Ok if ran == 0 => println!("nothing to do: all {} stages are up to date ({})", finished.asked, format::seconds(summary.seconds)),
+        RunStatus::Ok => println!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), finished.asked),
         RunStatus::Failed => println!("failed after {}; what was finished is kept", format::seconds(summary.seconds)),
         RunStatus::Gated => println!("a gate said no after {}", format::seconds(summary.seconds)),
         RunStatus::Interrupted => println!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),

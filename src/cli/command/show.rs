@@ -47,13 +47,13 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words);
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
-    let workspace = Workspace::look(&recipe.pipeline.file.path);
+    let workspace = Workspace::look(&recipe.file.path);
     let plan = engine::plan(&recipe, &workspace)?;
     let planned = &plan.stages[stage];
-    let lock = LockFile::read(&LockFile::path(&recipe.pipeline.file.path, recipe.pipeline.profile.as_deref()))?;
+    let lock = LockFile::read(&engine::lock_path(&recipe))?;
     let record = |action: &PlannedAction| {
-        let last = || workspace.store.remembered(lock.fingerprint(&planned.name, &action.name)?);
-        action.record.clone().or_else(last)
+        let current = if action.standing == Standing::Cached { action.key } else { None };
+        workspace.store.remembered(current.or_else(|| lock.fingerprint(&planned.name, &action.name))?)
     };
     let actions: Vec<ShownAction> = planned.actions.iter().map(|action| ShownAction { name: action.name.clone(), record: record(action) }).collect();
     let records = || actions.iter().filter_map(|action| action.record.as_ref());
@@ -61,7 +61,7 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     let verdict = verdict.and_then(|verdict| serde_json::from_slice(&workspace.store.read(verdict).ok()?).ok());
     let shown = Shown {
         stage: planned.name.clone(),
-        kind: planned.kind.to_owned(),
+        kind: planned.kind.clone(),
         current: planned.standing() == Standing::Cached,
         metrics: records().flat_map(|record| record.outcome.metrics.clone()).collect(),
         verdict,

@@ -23,7 +23,8 @@ pub struct Arguments {
 
 pub fn status(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
-    let plan = engine::plan(&recipe, &Workspace::look(&recipe.pipeline.file.path))?;
+    let workspace = Workspace::look(&recipe.file.path);
+    let plan = engine::plan(&recipe, &workspace)?;
     if arguments.json {
         print_json(&plan.summary());
         return Ok(Exit::Done);
@@ -35,7 +36,8 @@ pub fn status(arguments: &Arguments) -> Result<Exit, Problem> {
             Standing::Run => "stale",
             Standing::Unknown => "waits",
         };
-        let made = stage.actions.iter().filter_map(|action| action.record.as_ref()).map(|record| record.finished).max();
+        let done = stage.actions.iter().filter(|action| action.standing == Standing::Cached).filter_map(|action| action.key);
+        let made = done.filter_map(|key| workspace.store.remembered(key)).map(|record| record.finished).max();
         let made = made.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string());
         table.row([stage.name.clone(), state.to_owned(), made, stage.reasons().into_iter().next().unwrap_or_default()]);
     }

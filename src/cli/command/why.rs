@@ -35,7 +35,7 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words);
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
-    let workspace = Workspace::look(&recipe.pipeline.file.path);
+    let workspace = Workspace::look(&recipe.file.path);
     let plan = engine::plan(&recipe, &workspace)?;
     let planned = &plan.stages[stage];
     let answer = Answer {
@@ -43,7 +43,7 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
         action: planned.standing().word().to_owned(),
         changes: planned.actions.iter().flat_map(|action| action.changes.clone()).collect(),
         reasons: planned.reasons(),
-        last: last(&workspace, &recipe.pipeline.name, &planned.name),
+        last: last(&workspace, &recipe.name, &planned.name),
     };
     if arguments.json {
         print_json(&answer);

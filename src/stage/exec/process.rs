@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
 use super::super::{Context, StageError};
@@ -12,7 +12,7 @@ use super::super::{Context, StageError};
 /// How long a command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs a command in a folder, with its output in the log, in a process group of its own that dies with this program.
+/// Runs a command in a folder, with its output in the log, in a process group of its own that ends with this program.
 pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, String>, context: &Context<'_>) -> Result<(), StageError> {
     let failed = |doing: &'static str, path: &Path| {
         let path = path.to_owned();
@@ -23,18 +23,20 @@ pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, St
     }
     let log = File::create(context.log).map_err(failed("create", context.log))?;
     let errors = log.try_clone().map_err(failed("open", context.log))?;
-    let mut process = Command::new("sh");
+    let mut process = Command::new("/bin/sh");
     process.arg("-c").arg(command).current_dir(folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
     process.env_clear().envs(minimum()).envs(environment);
-    die_with_parent(&mut process);
     let mut child = process.spawn().map_err(failed("start sh in", folder))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let attempts = context.folder.parent().unwrap_or(context.folder);
+    group.inspect(|&group| context.guard.began(attempts, group));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status.map_err(failed("wait for sh in", folder))?,
             () = tokio::time::sleep(Duration::from_millis(50)) => {
                 if context.watch.stopped() {
                     end(&mut child).await;
+                    group.inspect(|&group| context.guard.ended(group));
                     return Err(StageError::Stopped);
                 }
             }
@@ -43,6 +45,7 @@ pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, St
     // What the command left running in the background must not write any more.
     if let Some(group) = group {
         let _ = kill_process_group(group, Signal::KILL);
+        context.guard.ended(group);
     }
     if status.success() { Ok(()) } else { Err(StageError::CommandFailed { how: how_it_ended(status), tail: tail(context.log) }) }
 }
@@ -52,17 +55,6 @@ pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, St
 fn minimum() -> Vec<(&'static str, String)> {
     let own = ["PATH", "HOME", "USER", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
     own.chain([("LC_ALL", "C.UTF-8".to_owned()), ("TZ", "UTC".to_owned())]).collect()
-}
-
-/// Asks the system to kill the command when the thread that began it ends, which a worker thread of the
-/// runtime does only with the program.
-fn die_with_parent(process: &mut Command) {
-    // SAFETY: the closure runs in the child between fork and exec, where only calls that are safe in a signal
-    // handler are allowed. It makes one system call (prctl), allocates nothing and takes no lock.
-    #[allow(unsafe_code)]
-    unsafe {
-        process.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
-    }
 }
 
 /// Asks the whole process group to end, and makes it end where it does not.

@@ -1,0 +1,119 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{ConfigError, Overrides, Pipeline, PipelineErrors, PipelineFile, Span};
+use crate::fingerprint::{ActionBase, Preimage};
+use crate::graph::{Dag, NodeId, Outputs, StageGraph};
+use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage};
+
+use super::compiled::{Compiled, variable};
+use super::{ActionNode, NodeInput, Recipe, StageNode};
+
+/// Decodes a whole file and compiles every stage of it.
+pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<(Compiled, Vec<ConfigError>), PipelineErrors> {
+    let (pipeline, mut errors) = Pipeline::decode(file.clone(), LANGUAGE, overrides);
+    let Some(pipeline) = pipeline else {
+        return Err(PipelineErrors::new(file, errors));
+    };
+    let outputs = Outputs::gather(&pipeline, &mut errors);
+    let graph = StageGraph::build(&pipeline, &outputs, &mut errors);
+    let mut compiler = Compiler { pipeline: &pipeline, outputs: &outputs, warnings: Vec::new() };
+    let mut compiled: Vec<(usize, usize, Action)> = Vec::new();
+    for (stage, declared) in pipeline.stages.iter().enumerate() {
+        match compile_stage(declared, &mut compiler) {
+            Ok(actions) => compiled.extend(actions.into_iter().enumerate().map(|(place, action)| (stage, place, action))),
+            Err(error) => errors.push(error),
+        }
+    }
+    let warnings = compiler.warnings;
+    if !errors.is_empty() {
+        return Err(PipelineErrors::new(file, errors));
+    }
+    let actions = linked(&pipeline, &compiled);
+    let mut references = vec![Vec::new(); pipeline.stages.len()];
+    for reference in &pipeline.references {
+        references[reference.from].push(reference.to);
+    }
+    let stages = pipeline.stages.iter().zip(references).enumerate().map(|(index, (stage, references))| {
+        let mut needs: Vec<usize> = graph.needs(index).collect();
+        needs.sort_unstable();
+        StageNode { name: stage.name.clone(), kind: stage.kind.to_owned(), needs, span: stage.block.span, references }
+    });
+    let stages = stages.collect();
+    let order = order(&actions);
+    let variables = pipeline.variables.iter().map(|name| (name.clone(), variable(name))).collect();
+    Ok((Compiled { name: pipeline.name, shared: pipeline.shared, variables, stages, actions, order, outputs }, warnings))
+}
+
+/// Compiles one stage of a file that has been compiled whole before.
+pub fn stage(recipe: &Recipe, stage: usize) -> Result<Vec<Action>, StageError> {
+    let broken = |problem: String| StageError::Unreadable { what: "its own settings", problem };
+    let mut meant = BTreeSet::from([stage]);
+    let mut open = vec![stage];
+    while let Some(stage) = open.pop() {
+        open.extend(recipe.stages[stage].references.iter().copied().filter(|&named| meant.insert(named)));
+    }
+    let mut spans: Vec<Span> = recipe.shared.iter().copied().chain(meant.iter().map(|&stage| recipe.stages[stage].span)).collect();
+    spans.sort();
+    let (pipeline, errors) = Pipeline::decode_part(recipe.file.clone(), &spans, LANGUAGE, &recipe.overrides);
+    let problem = |error: Option<&ConfigError>| error.map_or_else(|| "the stage is not there".to_owned(), ToString::to_string);
+    let pipeline = pipeline.filter(|_| errors.is_empty()).ok_or_else(|| broken(problem(errors.first())))?;
+    let declared = pipeline.stage(recipe.stages[stage].name.as_str()).ok_or_else(|| broken(problem(None)))?;
+    let mut compiler = Compiler { pipeline: &pipeline, outputs: &recipe.outputs, warnings: Vec::new() };
+    compile_stage(declared, &mut compiler).map_err(|error| broken(error.to_string()))
+}
+
+/// The actions with the maker of each input found.
+fn linked(pipeline: &Pipeline, compiled: &[(usize, usize, Action)]) -> Vec<ActionNode> {
+    let mut makers: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for ((stage, _, action), id) in compiled.iter().zip(0..) {
+        let stage = pipeline.stages[*stage].name.as_str();
+        makers.extend(action.outputs.iter().map(|output| ((stage, output.as_str()), id)));
+    }
+    let input = |input: &Input| match &input.source {
+        Source::Output { stage, output } => {
+            let maker = makers.get(&(stage.as_str(), output.as_str()))?;
+            Some(NodeInput::Made { role: input.name.clone(), maker: *maker, output: output.clone() })
+        }
+        Source::Files { pattern, pinned, optional, reading } => {
+            Some(NodeInput::Files { pattern: pattern.clone(), pinned: *pinned, optional: *optional, reading: *reading })
+        }
+    };
+    let node = |(stage, place, action): &(usize, usize, Action)| ActionNode {
+        stage: *stage,
+        place: *place,
+        name: action.name.to_owned(),
+        base: base(&pipeline.stages[*stage].kind, action),
+        inputs: action.inputs.iter().filter_map(input).collect(),
+        outputs: action.outputs.clone(),
+        appears: action.appears,
+        effect: action.effect,
+    };
+    compiled.iter().map(node).collect()
+}
+
+fn base(kind: &str, action: &Action) -> ActionBase {
+    preimage(kind, action).base()
+}
+
+/// The preimage of an action's key, without its inputs.
+pub fn preimage(kind: &str, action: &Action) -> Preimage {
+    Preimage {
+        kind: format!("{kind}/{}", action.name),
+        version: action.version,
+        settings: action.settings.clone(),
+        context: action.context.clone(),
+        inputs: BTreeMap::new(),
+    }
+}
+
+fn order(actions: &[ActionNode]) -> Vec<u32> {
+    let mut graph: Dag<()> = Dag::new();
+    let ids: Vec<NodeId> = actions.iter().map(|_| graph.add(())).collect();
+    for (node, &id) in actions.iter().zip(&ids) {
+        for maker in super::makers(node) {
+            graph.link(maker, id);
+        }
+    }
+    // Cycles of stages were refused before, and there are none within a stage.
+    graph.order().unwrap_or_default().into_iter().map(|id| u32::try_from(id.index()).unwrap_or_default()).collect()
+}

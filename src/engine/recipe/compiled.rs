@@ -1,0 +1,83 @@
+//! A compiled pipeline on disk, so that a run that finds nothing changed need not parse a long file again.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Overrides, PipelineFile, Span};
+use crate::fingerprint::Digest;
+use crate::graph::Outputs;
+use crate::store::write_atomically;
+
+use super::{ActionNode, StageNode};
+
+/// What of a recipe is worth keeping: all that planning needs. The settings of a stage are read again from the text when it has to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Compiled {
+    /// The pipeline's name.
+    pub name: String,
+    /// The top-level nodes of the file that are no stages.
+    pub shared: Vec<Span>,
+    /// The environment variables that the file's meaning depends on, with digests of their values.
+    pub variables: Vec<(String, Option<Digest>)>,
+    pub stages: Vec<StageNode>,
+    pub actions: Vec<ActionNode>,
+    /// The actions, each after all that it needs.
+    pub order: Vec<u32>,
+    pub outputs: Outputs,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// What it was compiled from, and by which program.
+    source: Digest,
+    compiled: Compiled,
+}
+
+impl Compiled {
+    /// What is kept of a pipeline file under these overrides, if it is still right.
+    pub fn load(state: &Path, file: &PipelineFile, overrides: &Overrides) -> Option<Self> {
+        let bytes = std::fs::read(place(state, file, overrides)).ok()?;
+        let stored: Stored = postcard::from_bytes(&bytes).ok()?;
+        let same = |(name, digest): &(String, Option<Digest>)| variable(name) == *digest;
+        (stored.source == source(file, overrides)? && stored.compiled.variables.iter().all(same)).then_some(stored.compiled)
+    }
+
+    /// Keeps it. It is a help only: failing to is no error.
+    pub fn save(self, state: &Path, file: &PipelineFile, overrides: &Overrides) -> Self {
+        let Some(source) = source(file, overrides) else {
+            return self;
+        };
+        let stored = Stored { source, compiled: self };
+        let place = place(state, file, overrides);
+        if let (true, Ok(bytes)) = (state.is_dir(), postcard::to_allocvec(&stored)) {
+            let folder = place.parent().unwrap_or(state);
+            let _ = std::fs::create_dir_all(folder).map_err(drop).and_then(|()| write_atomically(&place, &bytes).map_err(drop));
+        }
+        stored.compiled
+    }
+}
+
+/// The digest of an environment variable's value: the value itself may be a secret.
+pub fn variable(name: &str) -> Option<Digest> {
+    std::env::var_os(name).map(|value| Digest::of(value.as_encoded_bytes()))
+}
+
+fn place(state: &Path, file: &PipelineFile, overrides: &Overrides) -> PathBuf {
+    let mut hasher = blake3::Hasher::new();
+    for part in [&file.name].into_iter().chain(&overrides.profile).chain(&overrides.set) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    state.join("compiled").join(Digest::from(hasher.finalize()).short())
+}
+
+/// Covers the text, what the command line changes of it, and the program that read it.
+fn source(file: &PipelineFile, overrides: &Overrides) -> Option<Digest> {
+    let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
+    let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let mut hasher = blake3::Hasher::new_derive_key("retune compiled pipeline v1");
+    hasher.update(format!("{} {} {modified:?} {overrides:?} {:?}", env!("CARGO_PKG_VERSION"), program.len(), file.name).as_bytes());
+    hasher.update(file.text.as_bytes());
+    Some(hasher.finalize().into())
+}

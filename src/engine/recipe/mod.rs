@@ -1,0 +1,230 @@
+mod compile;
+mod compiled;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigError, Overrides, PipelineErrors, PipelineFile, Span, StageName, nearest};
+use crate::fingerprint::{ActionBase, Digest};
+use crate::graph::{Dag, NodeId, Outputs};
+use crate::stage::{Action, StageError};
+use crate::store::Reading;
+
+use super::EngineError;
+use super::workspace::Workspace;
+pub(super) use compile::preimage;
+use compiled::Compiled;
+
+/// A stage of a recipe.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageNode {
+    /// Its name.
+    pub name: StageName,
+    /// Its kind (`collect`, `train`, ...).
+    pub kind: String,
+    /// The stages that it needs, by their place in the pipeline.
+    pub needs: Vec<usize>,
+    /// Where it stands in the file.
+    pub(super) span: Span,
+    /// The stages that its settings name.
+    pub(super) references: Vec<usize>,
+}
+
+/// An action of a recipe: all that its key covers but the content of its inputs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ActionNode {
+    /// Its stage, by its place in the pipeline.
+    pub stage: usize,
+    /// Its place among the actions of its stage.
+    pub place: usize,
+    /// Its name in its stage.
+    pub name: String,
+    /// The part of its key that is known beforehand.
+    pub base: ActionBase,
+    /// What goes in.
+    pub inputs: Vec<NodeInput>,
+    /// The names of what comes out.
+    pub outputs: Vec<String>,
+    /// Whether its outputs appear as files of the workspace.
+    pub appears: bool,
+    /// Whether it changes the world outside the store.
+    pub effect: bool,
+}
+
+/// An input of an action, with its maker found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum NodeInput {
+    /// An output of another action.
+    Made {
+        /// Its role.
+        role: String,
+        /// The action that makes it.
+        maker: u32,
+        /// What its maker calls it.
+        output: String,
+    },
+    /// Files of the workspace: a path, a folder with all in it, or a glob.
+    Files {
+        /// The pattern, relative to the workspace; also its role.
+        pattern: String,
+        /// The content that it must have, where it is pinned.
+        pinned: Option<Digest>,
+        /// Whether it may match nothing.
+        optional: bool,
+        /// What of the files counts.
+        reading: Reading,
+    },
+}
+
+/// A pipeline compiled to actions, ready to be planned and run.
+#[derive(Debug)]
+pub struct Recipe {
+    /// The pipeline's name.
+    pub name: String,
+    /// The file that it came from.
+    pub file: PipelineFile,
+    /// What the command line changed of it.
+    pub overrides: Overrides,
+    /// Its stages, in the order of the file.
+    pub stages: Vec<StageNode>,
+    /// Its actions.
+    pub actions: Dag<ActionNode>,
+    /// The actions, each after all that it needs.
+    pub order: Vec<NodeId>,
+    /// Who writes which file.
+    pub outputs: Outputs,
+    /// What is worth a warning.
+    pub warnings: Vec<ConfigError>,
+    /// The digest of the names of all actions in order.
+    pub layout: Digest,
+    /// The first action of each stage; the actions of a stage stand together.
+    starts: Vec<usize>,
+    shared: Vec<Span>,
+    works: Mutex<BTreeMap<usize, Arc<Vec<Action>>>>,
+}
+
+impl Recipe {
+    /// Reads a pipeline file and compiles it, unless the workspace keeps it compiled.
+    ///
+    /// # Errors
+    /// All that is wrong with it, in one report.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
+        let file = read(path)?;
+        let state = Workspace::root_of(path).join(".retune");
+        if let Some(compiled) = Compiled::load(&state, &file, overrides) {
+            return Ok(Self::of(compiled, file, overrides.clone(), Vec::new()));
+        }
+        let (compiled, warnings) = compile::compile(&file, overrides)?;
+        // A warning is said each time, and it is not kept.
+        let compiled = if warnings.is_empty() { compiled.save(&state, &file, overrides) } else { compiled };
+        Ok(Self::of(compiled, file, overrides.clone(), warnings))
+    }
+
+    /// Reads and compiles a pipeline file, whatever is kept of it.
+    ///
+    /// # Errors
+    /// All that is wrong with it, in one report.
+    pub fn check(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
+        let file = read(path)?;
+        let (compiled, warnings) = compile::compile(&file, overrides)?;
+        Ok(Self::of(compiled, file, overrides.clone(), warnings))
+    }
+
+    fn of(compiled: Compiled, file: PipelineFile, overrides: Overrides, warnings: Vec<ConfigError>) -> Self {
+        let mut actions = Dag::new();
+        for node in compiled.actions {
+            actions.add(node);
+        }
+        let ids: Vec<NodeId> = actions.ids().collect();
+        for &id in &ids {
+            for maker in makers(actions.node(id)) {
+                actions.link(maker, id);
+            }
+        }
+        let layout = layout(&compiled.stages, &actions);
+        Self {
+            layout,
+            starts: (0..compiled.stages.len()).map(|stage| ids.partition_point(|&id| actions.node(id).stage < stage)).collect(),
+            name: compiled.name,
+            file,
+            overrides,
+            stages: compiled.stages,
+            actions,
+            order: compiled.order.into_iter().map(NodeId::from).collect(),
+            outputs: compiled.outputs,
+            warnings,
+            shared: compiled.shared,
+            works: Mutex::default(),
+        }
+    }
+
+    /// The name of the stage that an action belongs to.
+    #[must_use]
+    pub fn stage_name(&self, node: &ActionNode) -> &StageName {
+        &self.stages[node.stage].name
+    }
+
+    /// The actions of a stage, each after all of the stage that it needs.
+    pub fn actions_of(&self, stage: usize) -> impl Iterator<Item = NodeId> + use<> {
+        let start = self.starts[stage];
+        let end = self.starts.get(stage + 1).copied().unwrap_or(self.order.len());
+        (start..end).map(NodeId::new)
+    }
+
+    /// The place of a stage that the command line names.
+    ///
+    /// # Errors
+    /// When there is no such stage.
+    pub fn named(&self, name: &str) -> Result<usize, EngineError> {
+        let found = self.stages.iter().position(|stage| stage.name.as_str() == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
+            let help =
+                nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+            EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help })
+        })
+    }
+
+    /// The actions of a stage with their settings and their work, read from the stage's text when they are first asked for.
+    ///
+    /// # Errors
+    /// When the text, which was right before, is not.
+    pub fn works(&self, stage: usize) -> Result<Arc<Vec<Action>>, StageError> {
+        if let Some(known) = self.lock().get(&stage) {
+            return Ok(Arc::clone(known));
+        }
+        let actions = Arc::new(compile::stage(self, stage)?);
+        self.lock().insert(stage, Arc::clone(&actions));
+        Ok(actions)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Arc<Vec<Action>>>> {
+        self.works.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn layout(stages: &[StageNode], actions: &Dag<ActionNode>) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("retune layout v1");
+    for node in actions.ids().map(|id| actions.node(id)) {
+        for name in [stages[node.stage].name.as_str(), &node.name] {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+        }
+    }
+    hasher.finalize().into()
+}
+
+fn makers(node: &ActionNode) -> Vec<NodeId> {
+    let made = node.inputs.iter().filter_map(|input| match input {
+        NodeInput::Made { maker, .. } => Some(NodeId::from(*maker)),
+        NodeInput::Files { .. } => None,
+    });
+    made.collect()
+}
+
+fn read(path: &Path) -> Result<PipelineFile, PipelineErrors> {
+    PipelineFile::read(path).map_err(|error| PipelineErrors::unread(&path.display().to_string(), error))
+}

@@ -1,0 +1,157 @@
+//! How all actions stand before anything is done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::fingerprint::ActionKey;
+use crate::graph::NodeId;
+use crate::ledger::LockFile;
+use crate::stage::StageError;
+use crate::store::{Artifact, FileState, Known, RecordOutcome};
+
+use super::EngineError;
+use super::recipe::{ActionNode, NodeInput, Recipe};
+use super::resolve::{Ready, Seen, ready};
+use super::workspace::{Workspace, lock_path};
+
+/// Where an action stands.
+#[derive(Debug)]
+pub enum Stand<'a> {
+    /// Its result is there.
+    Found(Found),
+    /// Its key is known, and there is no result under it.
+    Stale(Ready<'a>),
+    /// It depends on what these stages make first.
+    Waits(BTreeSet<usize>),
+    /// The gates of this stage say no.
+    Barred(usize),
+    /// It cannot begin.
+    Broken(StageError),
+    /// It was not asked about.
+    Unasked,
+}
+
+/// A result that is there.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The key that it is there under.
+    pub key: ActionKey,
+    /// What it is.
+    pub outcome: Arc<RecordOutcome>,
+    /// What there is to say about it.
+    pub note: Option<String>,
+    /// Whether all outputs that appear in the workspace lie there.
+    pub placed: bool,
+}
+
+/// What is remembered of the results that a pipeline had before.
+#[derive(Debug)]
+pub struct History {
+    /// The index of results; a help only.
+    pub known: Known,
+    /// The lock file, unless the index says the same.
+    lock: Option<LockFile>,
+}
+
+impl History {
+    /// Reads what is remembered of a pipeline.
+    ///
+    /// # Errors
+    /// When the lock file cannot be read.
+    pub fn read(recipe: &Recipe, workspace: &Workspace) -> Result<Self, EngineError> {
+        let path = lock_path(recipe);
+        let known = Known::load(&Known::place(workspace.store.root(), &path), recipe.layout);
+        let same = known.locked.as_ref().is_some_and(|(_, state)| FileState::of(&path).ok() == Some(*state));
+        let lock = if same { None } else { Some(LockFile::read(&path)?) };
+        Ok(Self { known, lock })
+    }
+
+    /// The key that an action was last done under.
+    pub fn last(&self, recipe: &Recipe, id: NodeId) -> Option<ActionKey> {
+        let node = recipe.actions.node(id);
+        match &self.lock {
+            Some(lock) => lock.fingerprint(recipe.stage_name(node).as_str(), &node.name),
+            None => self.known.actions.get(id.index())?.as_ref().map(|(key, _)| *key),
+        }
+    }
+
+    /// Whether the lock file is as the last run of this workspace left it.
+    pub fn lock_stands(&self) -> bool {
+        self.lock.is_none()
+    }
+}
+
+/// Looks at the wanted actions (all where nothing else is said), each after all that it needs.
+pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, wanted: Option<&BTreeSet<NodeId>>) -> Vec<Stand<'a>> {
+    let mut stands: Vec<Stand<'a>> = recipe.order.iter().map(|_| Stand::Unasked).collect();
+    let mut seen = Seen::new();
+    for &id in recipe.order.iter().filter(|id| wanted.is_none_or(|wanted| wanted.contains(id))) {
+        let node = recipe.actions.node(id);
+        let bar = recipe.actions.needs(id).find(|need| matches!(&stands[need.index()], Stand::Found(found) if found.outcome.passed == Some(false)));
+        if let Some(bar) = bar {
+            stands[id.index()] = Stand::Barred(recipe.actions.node(bar).stage);
+            continue;
+        }
+        stands[id.index()] = match made(node, |maker| match &stands[maker] {
+            Stand::Found(found) => Some(found.outcome.as_ref()),
+            _ => None,
+        }) {
+            Ok(made) => match ready(recipe, workspace, node, made, &mut seen) {
+                Ok(ready) => look(recipe, workspace, known, id, ready),
+                Err(error) => Stand::Broken(error),
+            },
+            Err(makers) => Stand::Waits(makers.into_iter().map(|maker| recipe.actions.node(maker.into()).stage).collect()),
+        };
+    }
+    stands
+}
+
+/// The artifacts that go into an action, in the order of the inputs that stages make, or the makers that are not done.
+pub fn made<'a>(node: &ActionNode, outcome: impl Fn(usize) -> Option<&'a RecordOutcome>) -> Result<Vec<Artifact>, Vec<u32>> {
+    let (mut found, mut missing) = (Vec::with_capacity(node.inputs.len()), Vec::new());
+    for input in &node.inputs {
+        let NodeInput::Made { maker, output, .. } = input else {
+            continue;
+        };
+        match outcome(*maker as usize).and_then(|outcome| outcome.outputs.get(output)) {
+            Some(artifact) => found.push(*artifact),
+            None => missing.push(*maker),
+        }
+    }
+    if missing.is_empty() { Ok(found) } else { Err(missing) }
+}
+
+fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId, ready: Ready<'a>) -> Stand<'a> {
+    let node = recipe.actions.node(id);
+    if node.effect {
+        return match effect(recipe, workspace, node, ready.key) {
+            Ok(Some(found)) => Stand::Found(found),
+            Ok(None) => Stand::Stale(ready),
+            Err(error) => Stand::Broken(error),
+        };
+    }
+    let found = |outcome, placed| Stand::Found(Found { key: ready.key, outcome, note: None, placed });
+    if let Some(outcome) = known.get(id.index(), ready.key) {
+        // What lies in the workspace as it should need not be looked for in the store.
+        if node.appears && workspace.all_stand(outcome) {
+            return found(Arc::clone(outcome), true);
+        }
+        if !node.appears && outcome.outputs.values().all(|artifact| workspace.store.has(*artifact)) {
+            return found(Arc::clone(outcome), true);
+        }
+    }
+    match workspace.store.find(ready.key) {
+        Some(record) => {
+            let placed = !node.appears || workspace.all_stand(&record.outcome);
+            found(Arc::new(record.outcome), placed)
+        }
+        None => Stand::Stale(ready),
+    }
+}
+
+/// The outside effect of an action, if it is there.
+pub fn effect(recipe: &Recipe, workspace: &Workspace, node: &ActionNode, key: ActionKey) -> Result<Option<Found>, StageError> {
+    let works = recipe.works(node.stage)?;
+    let settled = works[node.place].work.settled(&workspace.root, key)?;
+    Ok(settled.map(|settled| Found { key, outcome: Arc::default(), note: settled.note, placed: true }))
+}

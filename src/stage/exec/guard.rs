@@ -1,0 +1,107 @@
+//! Who ends the commands of a run when the run itself was killed.
+//!
+//! A process that gets SIGKILL can end nothing any more, and the commands that it began would go on, writing and
+//! using a GPU that the next attempt needs. So a small second process listens at a pipe. It is told of every process
+//! group that begins and ends; when the pipe closes without a farewell, it kills what is left.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// The command of the program that [`guard`] is behind.
+pub const COMMAND: &str = "guard";
+
+/// The line with which a run says that all is well.
+const FAREWELL: &str = "bye";
+
+/// A guard over the commands of one run, begun with the first of them.
+#[derive(Debug, Default)]
+pub struct Guard {
+    /// The program that has [`COMMAND`]; without it there is no guard.
+    program: Option<PathBuf>,
+    process: Mutex<Option<(Child, ChildStdin)>>,
+}
+
+impl Guard {
+    /// A guard that is this program with [`COMMAND`].
+    #[must_use]
+    pub fn new(program: Option<PathBuf>) -> Self {
+        Self { program, process: Mutex::default() }
+    }
+
+    /// Tells of a process group that began, with the folder that all attempts of this run work in.
+    pub fn began(&self, attempts: &Path, group: Pid) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if process.is_none() {
+            *process = self.program.as_ref().and_then(|program| start(program, attempts));
+        }
+        tell(process.as_mut(), &format!("+{}", group.as_raw_nonzero()));
+    }
+
+    /// Tells that all of a process group is over.
+    pub fn ended(&self, group: Pid) {
+        tell(self.process.lock().unwrap_or_else(PoisonError::into_inner).as_mut(), &format!("-{}", group.as_raw_nonzero()));
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some((mut child, mut pipe)) = self.process.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = writeln!(pipe, "{FAREWELL}");
+            drop(pipe);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Begins a guard in a process group of its own, where no Ctrl-C reaches it. Without one, commands still end with every
+/// orderly end of the run.
+fn start(program: &Path, attempts: &Path) -> Option<(Child, ChildStdin)> {
+    let mut command = Command::new(program);
+    command.arg(COMMAND).arg(attempts).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().ok()?;
+    let pipe = child.stdin.take()?;
+    Some((child, pipe))
+}
+
+fn tell(process: Option<&mut (Child, ChildStdin)>, line: &str) {
+    if let Some((_, pipe)) = process {
+        // A guard that somebody killed is no reason to fail.
+        let _ = writeln!(pipe, "{line}");
+    }
+}
+
+/// The guard itself: listens until the run says farewell, or kills what the run left.
+pub fn guard(lines: impl BufRead, attempts: &Path) {
+    let mut groups: BTreeSet<i32> = BTreeSet::new();
+    for line in lines.lines().map_while(Result::ok) {
+        if line == FAREWELL {
+            return;
+        }
+        match line.split_at_checked(1) {
+            Some(("+", group)) => groups.extend(group.parse::<i32>().ok()),
+            Some(("-", group)) => {
+                let _ = group.parse().map(|group: i32| groups.remove(&group));
+            }
+            _ => {}
+        }
+    }
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    // A command that began in the last moment, or left its group, works in the folder still.
+    for process in working_in(attempts) {
+        let _ = kill_process(process, Signal::KILL);
+    }
+}
+
+fn working_in(folder: &Path) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let there = processes.filter(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)));
+    there.filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?)).collect()
+}

@@ -1,0 +1,51 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{ActionKey, Digest};
+
+use super::{FileState, RecordOutcome, write_atomically};
+
+/// What the actions of one pipeline made when they were last looked at, so that a run that finds nothing changed
+/// opens no record. An index only: whatever it says can be read from the records too.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Known {
+    /// What the places of the actions mean: the digest of their names.
+    pub layout: Option<Digest>,
+    /// By action: its key and what it made.
+    pub actions: Vec<Option<(ActionKey, Arc<RecordOutcome>)>>,
+    /// The run that wrote the lock file, with the state in which it left it.
+    pub locked: Option<(String, FileState)>,
+}
+
+impl Known {
+    /// Where the index of a pipeline's lock file lies.
+    #[must_use]
+    pub fn place(state: &Path, lock: &Path) -> PathBuf {
+        let name = blake3::hash(lock.as_os_str().as_encoded_bytes()).to_hex();
+        state.join("known").join(&name[..16])
+    }
+
+    /// Loads the index of actions laid out like this. One that is missing, of another layout or unreadable is empty.
+    #[must_use]
+    pub fn load(place: &Path, layout: Digest) -> Self {
+        let known: Option<Self> = std::fs::read(place).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        known.filter(|known| known.layout == Some(layout)).unwrap_or_default()
+    }
+
+    /// Writes the index. It is a help only: failing to is no error.
+    pub fn save(&self, place: &Path) {
+        let folder = place.parent().unwrap_or(place);
+        if let (Ok(bytes), Ok(())) = (postcard::to_allocvec(self), std::fs::create_dir_all(folder)) {
+            let _ = write_atomically(place, &bytes);
+        }
+    }
+
+    /// What an action made under a key, if that is what is known of it.
+    #[must_use]
+    pub fn get(&self, action: usize, key: ActionKey) -> Option<&Arc<RecordOutcome>> {
+        let (known, outcome) = self.actions.get(action)?.as_ref()?;
+        (*known == key).then_some(outcome)
+    }
+}

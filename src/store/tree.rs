@@ -1,0 +1,97 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Digest;
+
+use super::{Artifact, Store, StoreError};
+
+/// One file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeEntry {
+    /// Its path inside the tree, with `/`.
+    pub path: String,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it may be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    /// Always "retune tree v1": a file that happens to hold the same list is not taken for a tree.
+    format: String,
+    files: Vec<TreeEntry>,
+}
+
+const TREE_FORMAT: &str = "retune tree v1";
+
+impl Store {
+    /// Takes a file into the store, or a folder with all that is in it, out of the place where it was made.
+    ///
+    /// # Errors
+    /// When something cannot be read, is neither file nor folder, or the store cannot be written.
+    pub fn take_path(&self, path: &Path) -> Result<Artifact, StoreError> {
+        let kind = fs::metadata(path).map_err(StoreError::io("read", path))?;
+        if kind.is_file() {
+            return self.take_file(path);
+        }
+        let mut files = Vec::new();
+        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+            let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            let metadata = fs::metadata(entry.path()).map_err(StoreError::io("read", entry.path()))?;
+            if !metadata.is_file() {
+                return Err(StoreError::OddFile { path: entry.path().to_owned() });
+            }
+            let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            let Artifact::File { digest, size } = self.take_file(entry.path())? else {
+                continue;
+            };
+            files.push(TreeEntry { path: name, digest, size, executable });
+        }
+        self.put_tree(files)
+    }
+
+    /// Keeps the manifest of a tree whose files are kept already.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn put_tree(&self, mut files: Vec<TreeEntry>) -> Result<Artifact, StoreError> {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let manifest = Manifest { format: TREE_FORMAT.into(), files };
+        let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
+        let kept = self.put_bytes(&bytes)?;
+        Ok(Artifact::Tree { digest: kept.digest(), size: kept.size() })
+    }
+
+    /// The files of a tree.
+    ///
+    /// # Errors
+    /// As [`Store::read`]; an object that is no tree counts as corrupt.
+    pub fn tree(&self, artifact: Artifact) -> Result<Vec<TreeEntry>, StoreError> {
+        let bytes = self.read(artifact)?;
+        match serde_json::from_slice::<Manifest>(&bytes) {
+            Ok(manifest) if manifest.format == TREE_FORMAT => Ok(manifest.files),
+            _ => Err(StoreError::Corrupt { digest: artifact.digest(), found: Digest::of(&bytes) }),
+        }
+    }
+
+    /// Reads one file of a tree.
+    ///
+    /// # Errors
+    /// As [`Store::read`]; a file that the tree does not have counts as missing.
+    pub fn read_in_tree(&self, tree: Artifact, path: &str) -> Result<Vec<u8>, StoreError> {
+        let entry = self.tree(tree)?.into_iter().find(|entry| entry.path == path);
+        let entry = entry.ok_or(StoreError::Missing { digest: tree.digest() })?;
+        self.read(Artifact::File { digest: entry.digest, size: entry.size })
+    }
+}
