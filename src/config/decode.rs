@@ -164,6 +164,7 @@ impl Decoder<'_> {
                     offer(text, self.providers.iter().map(String::as_str), "there are none")
                 ),
             }),
+            (Kind::Output, Value::Text(path)) if reserved(path) => Some(ConfigError::ReservedPath { path: path.clone(), at: span.into() }),
             (Kind::Input | Kind::Output, Value::Text(path)) => leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() }),
             (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, kind, &value, span)),
             (Kind::Number(..) | Kind::Positive(_), Value::Number(_) | Value::Integer(_)) => {
@@ -265,6 +266,16 @@ fn value_span(entry: &KdlEntry) -> Span {
     let start = name.span().offset() + name.span().len() + 1;
     let end = whole.start + whole.length;
     if start < end { Span { start, length: end - start } } else { whole }
+}
+
+/// Whether a path is one that must not be written: the workspace itself, git's folder, or what retune keeps there.
+fn reserved(path: &str) -> bool {
+    use std::path::{Component, Path};
+    let first = Path::new(path).components().find(|part| *part != Component::CurDir);
+    match first {
+        Some(Component::Normal(name)) => matches!(name.to_str(), Some(".git" | ".retune" | "deployments")) || path.ends_with(".lock.kdl"),
+        _ => !path.is_empty() && first.is_none(),
+    }
 }
 
 fn leads_out(path: &str) -> bool {

@@ -292,6 +292,20 @@ pub enum ConfigError {
         at: SourceSpan,
     },
 
+    /// An output that would write over something that is not a stage's.
+    #[error("`{path}` cannot be an output")]
+    #[diagnostic(
+        code(config::reserved_path),
+        help(
+            "the workspace itself, the pipeline, lock files, `.git`, `.retune` and `deployments` are not for stages to write; name a file or folder of its own"
+        )
+    )]
+    ReservedPath {
+        path: String,
+        #[label("not for a stage to write")]
+        at: SourceSpan,
+    },
+
     /// Settings that are fine one by one and make no sense together.
     #[error("{problem}")]
     #[diagnostic(code(config::contradiction))]

@@ -26,9 +26,22 @@ pub enum DataError {
     MalformedFile { file: String, format: &'static str, problem: String },
 
     /// No row at all.
-    #[error("the sources hold no rows ({rejected} were rejected)")]
+    #[error("there are no rows in {files} ({rejected} were rejected)")]
     #[diagnostic(code(data::no_rows), help("{first}"))]
-    NoRows { rejected: usize, first: String },
+    NoRows { files: String, rejected: usize, first: String },
+
+    /// A field that settings name and no row has.
+    #[error("`{by}` goes by the field `{field}`, and no row has it")]
+    #[diagnostic(code(data::no_field), help("the rows have {fields}"))]
+    NoField { by: String, field: String, fields: String },
+
+    /// Nothing to judge a model by.
+    #[error("there are no examples to judge the model by: the split is empty")]
+    #[diagnostic(
+        code(data::no_examples),
+        help("give that split a share in the prepare stage (`split train=0.8 validation=0.1 test=0.1`), or name another with `data \"STAGE\" split=`")
+    )]
+    NoExamples,
 
     /// A row that the user wants to be told about with a failure.
     #[error("{count} examples are longer than {limit} tokens; the first is {place} with {tokens}")]

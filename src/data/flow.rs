@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Example, Rejected, Row};
+use super::{DataError, Example, Rejected, Row};
 
 /// A row under way: its fields, and the example that was made of it once one was.
 #[derive(Clone, Debug)]
@@ -65,6 +65,21 @@ impl Flow {
     pub fn new(rows: Vec<Row>) -> Self {
         let items = rows.into_iter().map(|row| Item { row, example: None }).collect();
         Self { items, ..Self::default() }
+    }
+
+    /// Makes sure that a field which settings name is there at all: a misspelt one would make all rows the same.
+    ///
+    /// # Errors
+    /// When there are rows and none of them has it.
+    pub fn needs_field(&self, by: &str, field: &str) -> Result<(), DataError> {
+        let Some(first) = self.items.first() else {
+            return Ok(());
+        };
+        if self.items.iter().any(|item| item.row.fields.contains_key(field)) {
+            return Ok(());
+        }
+        let fields = first.row.fields.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        Err(DataError::NoField { by: by.to_owned(), field: field.to_owned(), fields })
     }
 
     /// Lets an operator judge every row by itself, on all cores; the order stays.

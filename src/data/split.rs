@@ -1,8 +1,11 @@
+use std::collections::HashMap;
 use std::fmt;
 
+use rayon::prelude::*;
 use serde_json::Value;
 
-use super::flow::Item;
+use super::flow::{Flow, Item, Verdict};
+use super::{DataError, Example};
 
 /// The parts that examples are divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,18 +55,38 @@ impl Splitter {
     /// Where an example belongs.
     #[must_use]
     pub fn place(&self, item: &Item) -> Split {
-        let key = match &self.key {
-            Some(name) => match item.row.fields.get(name) {
-                Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-                None => String::new(),
-            },
+        let key = match self.key.as_ref().and_then(|name| item.row.fields.get(name)) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
             None => {
                 let prompt = item.example.as_ref().map_or(&[][..], |example| example.prompt());
                 prompt.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\u{0}")
             }
         };
         self.place_key(&key)
+    }
+
+    /// Places all examples. One that stands in another split already, under another key, is let go: a model must not
+    /// be judged by what it was trained on, and no row that came earlier may move for one that came later.
+    ///
+    /// # Errors
+    /// When no row has the field of the key.
+    pub fn divide(&self, flow: &mut Flow) -> Result<Vec<Split>, DataError> {
+        if let Some(key) = &self.key {
+            flow.needs_field("split", key)?;
+        }
+        let places: Vec<Split> = flow.items.par_iter().map(|item| self.place(item)).collect();
+        let mut first: HashMap<&Example, Split> = HashMap::with_capacity(places.len());
+        let mut verdicts = Vec::with_capacity(places.len());
+        for (item, &place) in flow.items.iter().zip(&places) {
+            let before = item.example.as_ref().map_or(place, |example| *first.entry(example).or_insert(place));
+            verdicts.push(if before == place { Verdict::Keep } else { Verdict::Drop(format!("the same example is in {before} already, under another key")) });
+        }
+        let kept = places.into_iter().zip(&verdicts).filter(|(_, verdict)| matches!(verdict, Verdict::Keep)).map(|(place, _)| place).collect();
+        if verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Keep)) {
+            flow.settle("split", verdicts);
+        }
+        Ok(kept)
     }
 
     /// Where a key belongs. Case and white space do not count, so that what is nearly the same text stays together.

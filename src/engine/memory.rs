@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::graph::NodeId;
 use crate::ledger::{LockFile, LockedAction, LockedStage};
-use crate::store::{FileState, Known};
+use crate::store::{FileState, Known, Lock};
 
 use super::EngineError;
 use super::recipe::Recipe;
@@ -23,6 +23,8 @@ impl Shared {
             return Ok(());
         }
         let path = lock_path(&self.recipe);
+        // Another run may have written it since this one began: what it did stays.
+        let _lock = Lock::wait(&self.workspace.store, &path.to_string_lossy())?;
         let whole = progress.done().count() == self.recipe.order.len();
         let before = if whole { LockFile::default() } else { LockFile::read(&path)? };
         let lock = locked(&self.recipe, progress, before);

@@ -64,6 +64,12 @@ impl PlannedStage {
         self.actions.iter().map(|action| action.standing).max().unwrap_or(Standing::Cached)
     }
 
+    /// Whether its gates said no.
+    #[must_use]
+    pub fn gated(&self) -> bool {
+        self.actions.iter().any(|action| action.reasons.iter().any(|reason| reason == GATED))
+    }
+
     /// Why it stands there: the reasons of its actions, each once.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
@@ -100,10 +106,16 @@ pub fn plan(recipe: &Recipe, workspace: &Workspace) -> Result<Plan, EngineError>
     Ok(Plan { pipeline: recipe.name.clone(), stages: recipe.stages.iter().enumerate().map(stage).collect() })
 }
 
+/// What is said of a verdict that lets nothing pass.
+const GATED: &str = "its gates say no";
+
 fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId, stand: &Stand<'_>) -> PlannedAction {
     let node = recipe.actions.node(id);
     let (standing, key, why) = match stand {
-        Stand::Found(found) => (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().collect(), ..Reasons::default() }),
+        Stand::Found(found) => {
+            let gate = (found.outcome.passed == Some(false)).then(|| GATED.to_owned());
+            (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().chain(gate).collect(), ..Reasons::default() })
+        }
         Stand::Stale(ready) => {
             let why = reasons(&workspace.store, history.last(recipe, id), ready);
             (Standing::Run, Some(ready.key), if node.effect { effect_reasons(why) } else { why })

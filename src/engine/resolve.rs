@@ -11,7 +11,7 @@ use crate::stage::{Given, StageError};
 use crate::store::{Artifact, FileState, Reading};
 
 use super::recipe::{ActionNode, NodeInput, Recipe};
-use super::workspace::Workspace;
+use super::workspace::{Workspace, lock_path};
 
 /// An action with all that its key covers looked at.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
             return Err(DataError::NoSource { pattern: pattern.clone(), workspace: workspace.root.display().to_string() }.into());
         }
     }
-    let names = roles(node).zip(&made).map(|((role, _), artifact)| (role, artifact.digest()));
+    let names = roles(node).zip(&made).map(|((role, _), artifact)| (role, artifact.identity()));
     let mut inputs: Vec<(&str, Digest)> = names.chain(files.iter().map(|file| (file.path.as_ref(), file.digest))).collect();
     inputs.sort_unstable();
     inputs.dedup_by_key(|(name, _)| *name);
@@ -100,7 +100,7 @@ impl Ready<'_> {
         let mut preimage = super::recipe::preimage(&self.recipe.stages[self.node.stage].kind, &works[self.node.place]);
         for ((role, maker), artifact) in roles(self.node).zip(&self.made) {
             let maker = self.recipe.stage_name(self.recipe.actions.node(maker.into()));
-            preimage.inputs.insert(role.to_owned(), Content { digest: artifact.digest(), origin: format!("made by `{maker}`") });
+            preimage.inputs.insert(role.to_owned(), Content { digest: artifact.identity(), origin: format!("made by `{maker}`") });
         }
         for file in &self.files {
             let content = Content { digest: file.digest, origin: "a file of the workspace".into() };
@@ -152,7 +152,10 @@ fn matches<'a>(recipe: &Recipe, root: &Path, pattern: &'a str) -> Result<Vec<Cow
         let matcher = glob.compile_matcher();
         listed(root, &start, |path| matcher.is_match(path))?
     };
-    Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path)).map(Cow::Owned).collect())
+    // What retune writes itself is no input of a folder: it would change with every run.
+    let lock = lock_path(recipe);
+    let own = |path: &str| path.starts_with("deployments/") || lock.ends_with(path);
+    Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path) && !own(path)).map(Cow::Owned).collect())
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.

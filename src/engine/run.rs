@@ -106,8 +106,15 @@ impl Start {
     }
 
     fn hold_to_lock(&self) -> Result<(), EngineError> {
+        // What a gate holds back would not be made, so that it is not stale.
+        let mut barred: BTreeSet<NodeId> = BTreeSet::new();
+        for &id in &self.recipe.order {
+            if self.recipe.actions.needs(id).any(|need| barred.contains(&need) || (self.progress.get(need).is_some() && !self.progress.passed(need))) {
+                barred.insert(id);
+            }
+        }
         let stale = |stage: usize| {
-            let mut wanted = self.recipe.actions_of(stage).filter(|id| self.wanted.contains(id));
+            let mut wanted = self.recipe.actions_of(stage).filter(|id| self.wanted.contains(id) && !barred.contains(id));
             wanted.any(|id| self.progress.get(id).is_none_or(|done| self.history.last(&self.recipe, id) != Some(done.key)))
         };
         let stages = (0..self.recipe.stages.len()).filter(|&stage| stale(stage));

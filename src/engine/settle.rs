@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::fingerprint::ActionKey;
 use crate::graph::NodeId;
 use crate::ledger::LockFile;
-use crate::stage::StageError;
+use crate::stage::{Effect, StageError};
 use crate::store::{Artifact, FileState, Known, RecordOutcome};
 
 use super::EngineError;
@@ -124,7 +124,7 @@ pub fn made<'a>(node: &ActionNode, outcome: impl Fn(usize) -> Option<&'a RecordO
 fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId, ready: Ready<'a>) -> Stand<'a> {
     let node = recipe.actions.node(id);
     if node.effect {
-        return match effect(recipe, workspace, node, ready.key) {
+        return match effect(recipe, workspace, node, &ready) {
             Ok(Some(found)) => Stand::Found(found),
             Ok(None) => Stand::Stale(ready),
             Err(error) => Stand::Broken(error),
@@ -149,9 +149,13 @@ fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId
     }
 }
 
-/// The outside effect of an action, if it is there.
-pub fn effect(recipe: &Recipe, workspace: &Workspace, node: &ActionNode, key: ActionKey) -> Result<Option<Found>, StageError> {
+/// The outside effect of an action, if it is there or can be brought back.
+pub fn effect(recipe: &Recipe, workspace: &Workspace, node: &ActionNode, ready: &Ready<'_>) -> Result<Option<Found>, StageError> {
     let works = recipe.works(node.stage)?;
-    let settled = works[node.place].work.settled(&workspace.root, key)?;
-    Ok(settled.map(|settled| Found { key, outcome: Arc::default(), note: settled.note, placed: true }))
+    let found = |outcome, note, placed| Some(Found { key: ready.key, outcome, note, placed });
+    Ok(match works[node.place].work.effect(&workspace.root, &ready.given())? {
+        Effect::There(note) => found(Arc::default(), note, true),
+        Effect::Gone => workspace.store.find(ready.key).and_then(|record| found(Arc::new(record.outcome), None, false)),
+        Effect::Absent => None,
+    })
 }

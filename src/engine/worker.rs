@@ -13,7 +13,7 @@ use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog};
 use crate::provider::Watch;
 use crate::stage::{Context, Guard, StageError};
-use crate::store::{Artifact, Lock, Record, RecordOutcome, Session, Store, StoreError};
+use crate::store::{Artifact, Lock, Record, RecordOutcome, Session, StoreError};
 
 use super::explain::{Reasons, reasons};
 use super::notice::{Notice, Observer};
@@ -121,7 +121,15 @@ impl Shared {
     fn found(&self, id: NodeId, ready: &Ready<'_>, watch: &StageWatch<'_>) -> Result<Option<Done>, StageError> {
         let node = self.recipe.actions.node(id);
         if node.effect {
-            return Ok(effect(&self.recipe, &self.workspace, node, ready.key)?.map(Done::from));
+            let found = effect(&self.recipe, &self.workspace, node, ready)?;
+            if found.as_ref().is_some_and(|found| !found.placed)
+                && let Some(record) = self.workspace.store.find(ready.key)
+            {
+                let works = self.recipe.works(node.stage)?;
+                works[node.place].work.restore(&self.workspace.root, &self.workspace.store, &record, &ready.given())?;
+                watch.note("brought back as the store remembers it");
+            }
+            return Ok(found.map(Done::from));
         }
         let Some(record) = self.workspace.store.find(ready.key) else {
             return Ok(None);
@@ -232,9 +240,9 @@ impl Shared {
         Ok(notes)
     }
 
-    /// Moves a file that the store does not know out of the way. Files that it knows can be had again and may go.
+    /// Moves what the store does not know out of the way. What it knows can be had again and may go.
     fn displace(&self, path: &str, place: &std::path::Path) -> Result<Option<String>, StageError> {
-        if !place.is_file() || known(&self.workspace.store, place) {
+        if !place.exists() || self.workspace.store.knows(place) {
             return Ok(None);
         }
         let name = format!("{}.{}", path.replace('/', "_"), self.run);
@@ -244,11 +252,4 @@ impl Shared {
         moved.map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
         Ok(Some(format!(".retune/displaced/{name}")))
     }
-}
-
-fn known(store: &Store, place: &std::path::Path) -> bool {
-    let Ok(bytes) = std::fs::read(place) else {
-        return false;
-    };
-    bytes.is_empty() || store.has(Artifact::File { digest: crate::fingerprint::Digest::of(&bytes), size: bytes.len() as u64 })
 }

@@ -55,12 +55,12 @@ impl Workspace {
     /// Whether the file or folder at a path of the workspace is an artifact already.
     #[must_use]
     pub fn stands(&self, path: &str, artifact: Artifact) -> bool {
-        let same = |path: &str, digest| self.files.digest(path, Reading::Bytes).is_ok_and(|(found, _)| found == digest);
+        let same = |path: &str, digest| self.files.digest(path, Reading::Program).is_ok_and(|(found, _)| found == digest);
         match artifact {
-            Artifact::File { digest, .. } => same(path, digest),
+            Artifact::File { .. } | Artifact::Program { .. } => same(path, artifact.identity()),
             Artifact::Tree { .. } => {
                 let files = self.store.tree(artifact);
-                files.is_ok_and(|files| files.iter().all(|file| same(&format!("{path}/{}", file.path), file.digest)))
+                files.is_ok_and(|files| files.iter().all(|file| same(&format!("{path}/{}", file.path), file.artifact().identity())))
             }
         }
     }

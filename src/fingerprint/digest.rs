@@ -30,6 +30,12 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// What stands for this content in a key where it may be executed: a script is another input once it is a program.
+    #[must_use]
+    pub fn of_program(self) -> Self {
+        Self(blake3::derive_key("retune program v1", &self.0))
+    }
+
     /// The raw bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub fn explain(old: &Preimage, new: &Preimage) -> Vec<Change> {
     let mut fields: Vec<&String> = before.keys().chain(after.keys()).collect();
     fields.sort();
     fields.dedup();
-    let changed = fields.into_iter().filter(|field| before.get(*field).map(|l| l.0) != after.get(*field).map(|l| l.0));
+    let changed = fields.into_iter().filter(|field| before.get(*field).map(|l| &l.0) != after.get(*field).map(|l| &l.0));
     changed
         .map(|field| {
             let (old, new) = (before.get(field), after.get(field));
@@ -37,7 +38,7 @@ pub fn explain(old: &Preimage, new: &Preimage) -> Vec<Change> {
         .collect()
 }
 
-type Leaves<'a> = BTreeMap<String, (&'a Leaf, Option<&'a str>)>;
+type Leaves<'a> = BTreeMap<String, (Cow<'a, Leaf>, Option<&'a str>)>;
 
 fn flatten<'a>(tree: &'a Tree, path: String, out: &mut Leaves<'a>) {
     let under = |name: &str| {
@@ -45,7 +46,7 @@ fn flatten<'a>(tree: &'a Tree, path: String, out: &mut Leaves<'a>) {
     };
     match tree {
         Tree::Leaf { value, origin } => {
-            out.insert(path, (value, origin.as_deref()));
+            out.insert(path, (Cow::Borrowed(value), origin.as_deref()));
         }
         Tree::Map(parts) => {
             for (name, part) in parts {
@@ -53,10 +54,32 @@ fn flatten<'a>(tree: &'a Tree, path: String, out: &mut Leaves<'a>) {
             }
         }
         Tree::List(parts) => {
+            let names: Vec<Option<&str>> = parts.iter().map(operator).collect();
             for (index, part) in parts.iter().enumerate() {
-                flatten(part, under(&(index + 1).to_string()), out);
+                // Operators go by name, so that one that is put in or taken out does not make all others look changed.
+                let name = names[index].map_or_else(
+                    || (index + 1).to_string(),
+                    |name| match names[..index].iter().filter(|before| **before == Some(name)).count() {
+                        0 => name.to_owned(),
+                        before => format!("{name} {}", before + 1),
+                    },
+                );
+                flatten(part, under(&name), out);
+            }
+            let order: Vec<&str> = names.into_iter().flatten().collect();
+            if !order.is_empty() {
+                out.insert(path, (Cow::Owned(Leaf::Text(order.join(", "))), None));
             }
         }
+    }
+}
+
+/// The name of an operator, if that is what a part of a list is.
+fn operator(part: &Tree) -> Option<&str> {
+    let Tree::Map(parts) = part else { return None };
+    match parts.get("operator")? {
+        Tree::Leaf { value: Leaf::Text(name), .. } => Some(name),
+        _ => None,
     }
 }
 

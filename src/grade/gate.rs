@@ -86,3 +86,32 @@ impl Verdict {
         Self { passed: gates.iter().all(|gate| gate.passed), gates }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> Metrics {
+        let figures = [("accuracy", 0.8), ("accuracy.gain", 0.1), ("accuracy.gain.p", 0.03), ("accuracy.gain.wins", 12.0), ("accuracy.gain.losses", 2.0)];
+        figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    #[test]
+    fn bounds_hold_on_both_sides() {
+        let metric = || "accuracy".to_owned();
+        let passed = |gate: Gate| gate.judge(&metrics()).passed;
+        assert!(passed(Gate::AtLeast { metric: metric(), min: 0.8 }) && !passed(Gate::AtLeast { metric: metric(), min: 0.81 }));
+        assert!(passed(Gate::AtMost { metric: metric(), max: 0.8 }) && !passed(Gate::AtMost { metric: metric(), max: 0.79 }));
+        assert!(!passed(Gate::AtLeast { metric: "unmeasured".into(), min: 0.0 }));
+    }
+
+    #[test]
+    fn a_gain_must_be_as_sure_as_asked() {
+        let over = |confidence: f64| Gate::OverBaseline { metric: "accuracy".into(), confidence };
+        assert!(over(0.95).judge(&metrics()).passed);
+        assert!(!over(0.99).judge(&metrics()).passed, "p = 0.03 is not sure enough");
+        let mut worse = metrics();
+        worse.insert("accuracy.gain".into(), -0.1);
+        assert!(!over(0.95).judge(&worse).passed, "a sure loss is no gain");
+    }
+}

@@ -63,6 +63,13 @@ impl Outputs {
         same.or_else(holds).or_else(held).map(|(path, writer)| (writer.span, path.as_str()))
     }
 
+    /// Where the output is declared that is this file, or a folder that holds it.
+    #[must_use]
+    pub fn declared_over(&self, path: &str) -> Option<Span> {
+        let written = std::iter::once(path).chain(ancestors(path)).find_map(|path| self.by_path.get(path));
+        written.map(|writer| writer.span)
+    }
+
     /// Whether a stage writes this file.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {

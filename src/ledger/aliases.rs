@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::fingerprint::{ActionKey, Digest};
-use crate::store::write_atomically;
+use crate::store::{Lock, Store, write_atomically};
 
 use super::LedgerError;
 use super::kdl_text::{self, child_text, inside, property, quoted, text};
@@ -91,14 +91,18 @@ impl Alias {
         names.iter().map(|name| Self::read(workspace, name)).collect()
     }
 
-    /// Writes the alias down.
+    /// Changes an alias, while no other process does.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, workspace: &Path) -> Result<(), LedgerError> {
+    /// When the file cannot be read or written, or the change fails.
+    pub fn change(store: &Store, workspace: &Path, name: &str, change: impl FnOnce(&mut Self) -> Result<(), LedgerError>) -> Result<Self, LedgerError> {
+        let _lock = Lock::wait(store, &format!("deployments/{name}"))?;
+        let mut alias = Self::read(workspace, name)?;
+        change(&mut alias)?;
         let folder = Self::folder(workspace);
         fs::create_dir_all(&folder).map_err(LedgerError::io("create", &folder))?;
-        Ok(write_atomically(&Self::path(workspace, &self.name), self.render().as_bytes())?)
+        write_atomically(&Self::path(workspace, name), alias.render().as_bytes())?;
+        Ok(alias)
     }
 
     fn render(&self) -> String {

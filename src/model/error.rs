@@ -20,6 +20,11 @@ pub enum ModelError {
     #[diagnostic(code(model::too_long), help("add `limit tokens={limit}` to the prepare stage"))]
     TooLong { index: usize, tokens: usize, limit: usize },
 
+    /// A question that leaves no room for an answer.
+    #[error("question {index} has {tokens} tokens, and the model holds {limit} with its answer")]
+    #[diagnostic(code(model::no_room), help("keep it out with `limit tokens={limit}` in the prepare stage, which counts question and answer"))]
+    NoRoom { index: usize, tokens: usize, limit: usize },
+
     /// Training went off the rails.
     #[error("the loss is not a number any more at step {step}")]
     #[diagnostic(code(model::diverged), help("lower `learning-rate`; it is {rate} now"))]

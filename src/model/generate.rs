@@ -26,14 +26,14 @@ struct Answer {
 /// Prompts that are answered together.
 const GROUP: usize = 16;
 
-/// Answers each prompt with the likeliest tokens, up to the end token or the limit, in order.
+/// Answers each prompt with the likeliest tokens, up to the end token, the limit, or what the model holds, in order.
 ///
 /// # Errors
 /// When a prompt leaves no room in the model's context, or the watch says stop.
 pub fn generate(weights: &Weights, prompts: &[Vec<u32>], max_tokens: usize, end: u32, watch: &dyn Watch) -> Result<Vec<Vec<u32>>, ModelError> {
     let context = weights.architecture.context;
-    if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.len() + max_tokens > context) {
-        return Err(ModelError::TooLong { index: index + 1, tokens: prompt.len() + max_tokens, limit: context });
+    if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.len() >= context) {
+        return Err(ModelError::NoRoom { index: index + 1, tokens: prompt.len(), limit: context });
     }
     let rotary = Rotary::new(&weights.architecture);
     let decoder = Decoder { weights, rotary: &rotary };
@@ -68,7 +68,7 @@ impl Decoder<'_> {
                     answers[index].finished = true;
                 } else {
                     answers[index].tokens.push(token);
-                    answers[index].finished = answers[index].tokens.len() == max_tokens;
+                    answers[index].finished = answers[index].tokens.len() == max_tokens || answers[index].position >= self.weights.architecture.context;
                 }
             }
             let open: Vec<&mut Answer> = answers.iter_mut().filter(|answer| !answer.finished).collect();

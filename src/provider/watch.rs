@@ -1,3 +1,6 @@
+use std::future::Future;
+use std::time::Duration;
+
 /// How work under way says how far it is, and hears that it should stop.
 pub trait Watch: Send + Sync {
     /// So much is done of so much; `detail` says the rest (a loss, a status).
@@ -21,5 +24,20 @@ impl Watch for Silent {
 
     fn stopped(&self) -> bool {
         false
+    }
+}
+
+/// Does some waiting work until it is done, or the user wants it to stop and `may_stop` allows it. Work that is let go
+/// stops where it waits.
+pub async fn until_stopped<T>(watch: &dyn Watch, may_stop: impl Fn() -> bool, work: impl Future<Output = T>) -> Option<T> {
+    let stopped = async {
+        while !(watch.stopped() && may_stop()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = stopped => None,
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Pipeline, StageName};
 use crate::fingerprint::{ActionKey, Digest, Tree};
 use crate::graph::Outputs;
 use crate::provider::Watch;
-use crate::store::{Artifact, Reading, RecordOutcome, Store};
+use crate::store::{Artifact, Reading, Record, RecordOutcome, Store};
 
 use super::{Guard, StageError};
 
@@ -150,10 +150,7 @@ impl Context<'_> {
     /// # Errors
     /// When there is none, which is a mistake in the stage kind.
     pub fn artifact(&self, name: &str) -> Result<Artifact, StageError> {
-        match self.inputs.get(name) {
-            Some(Given::Artifact { artifact, .. }) => Ok(*artifact),
-            _ => Err(StageError::NoInput { name: name.to_owned() }),
-        }
+        given(self.inputs, name)
     }
 
     /// The bytes of the file given in a role.
@@ -185,18 +182,41 @@ pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
 
-    /// For an action with an outside effect: whether the effect under this key is there already, and what there is to say about it.
+    /// For an action with an outside effect: whether the effect of these inputs is there.
     ///
     /// # Errors
     /// When it cannot be found out.
-    fn settled(&self, _workspace: &Path, _key: ActionKey) -> Result<Option<Settled>, StageError> {
-        Ok(None)
+    fn effect(&self, _workspace: &Path, _inputs: &BTreeMap<String, Given>) -> Result<Effect, StageError> {
+        Ok(Effect::Absent)
+    }
+
+    /// Brings back an effect that is gone, as its record tells of it.
+    ///
+    /// # Errors
+    /// When it cannot be brought back.
+    fn restore(&self, _workspace: &Path, _store: &Store, _record: &Record, _inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
+        Ok(())
     }
 }
 
-/// An outside effect that is there already.
+/// How an outside effect stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// What there is to say about it, if anything.
-    pub note: Option<String>,
+pub enum Effect {
+    /// It is there, with what there is to say about it.
+    There(Option<String>),
+    /// There is no trace of this effect or any other in its place: what a record tells of can be brought back.
+    Gone,
+    /// It is not there.
+    Absent,
+}
+
+/// The artifact given in a role.
+///
+/// # Errors
+/// When there is none, which is a mistake in the stage kind.
+pub fn given(inputs: &BTreeMap<String, Given>, name: &str) -> Result<Artifact, StageError> {
+    match inputs.get(name) {
+        Some(Given::Artifact { artifact, .. }) => Ok(*artifact),
+        _ => Err(StageError::NoInput { name: name.to_owned() }),
+    }
 }

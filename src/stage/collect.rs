@@ -21,7 +21,7 @@ static SOURCE: Setting = Setting::new("source", "Where rows come from.")
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What later stages call the outputs.
 pub const ROWS: &str = "rows";
 pub const REJECTED: &str = "rejected";
@@ -90,6 +90,9 @@ fn collect(context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         Ok(())
     };
     for (path, content) in contents(context)? {
+        if context.watch.stopped() {
+            return Err(StageError::Stopped);
+        }
         match content {
             Content::Workspace(digest) => take(&path, &context.read_workspace(&path, Reading::Text, digest)?)?,
             Content::Stored(artifact) => take(&path, &Reading::Text.of(context.store.read(artifact)?))?,
@@ -97,10 +100,11 @@ fn collect(context: &Context<'_>) -> Result<RecordOutcome, StageError> {
     }
     if rows.is_empty() {
         let first = rejected.first().map_or_else(
-            || "the files are there and have nothing in them".to_owned(),
+            || "there is nothing below the header, or the list is empty; check the export".to_owned(),
             |row: &Rejected| format!("the first: {}:{}: {}", row.source, row.line, row.reason),
         );
-        return Err(DataError::NoRows { rejected: rejected.len(), first }.into());
+        let files = files.iter().filter_map(|file| file["file"].as_str()).collect::<Vec<_>>().join(", ");
+        return Err(DataError::NoRows { files, rejected: rejected.len(), first }.into());
     }
     let report = json!({ "rows": rows.len(), "rejected": rejected.len(), "files": files });
     publish(context, &rows, &rejected, &report)
@@ -117,7 +121,7 @@ fn contents(context: &Context<'_>) -> Result<BTreeMap<String, Content>, StageErr
     for given in context.inputs.values() {
         match given {
             Given::Files(files) => contents.extend(files.iter().map(|(path, digest)| (path.clone(), Content::Workspace(*digest)))),
-            Given::Artifact { name, artifact: artifact @ Artifact::File { .. } } => {
+            Given::Artifact { name, artifact: artifact @ (Artifact::File { .. } | Artifact::Program { .. }) } => {
                 contents.insert(name.clone(), Content::Stored(*artifact));
             }
             Given::Artifact { name, artifact } => {

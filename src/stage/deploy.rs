@@ -8,10 +8,10 @@ use crate::config::{ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::Metrics;
 use crate::ledger::{Alias, Version};
-use crate::store::RecordOutcome;
+use crate::store::{Record, RecordOutcome, Store};
 
-use super::action::Settled;
-use super::{Action, Compiler, Context, Input, StageError, StageKind, Work, evaluate, train};
+use super::action::{Effect, given};
+use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, train};
 
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
@@ -86,42 +86,55 @@ struct Deploy {
 #[async_trait]
 impl Work for Deploy {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let artifact = context.artifact("model")?;
-        let model = train::described(&train::load(context.store, artifact)?.card);
-        let mut metrics = BTreeMap::new();
-        let mut verdicts = BTreeMap::new();
-        for stage in &self.required {
-            let verdict = context.artifact(&format!("{} {stage}", evaluate::VERDICT))?;
-            verdicts.insert(stage.to_string(), verdict.digest());
-            let found: Metrics = serde_json::from_slice(&context.read(&format!("{} {stage}", evaluate::METRICS))?)
-                .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
-            metrics.extend(found);
-        }
-        let mut alias = Alias::read(context.workspace, &self.alias)?;
-        alias.deploy(Version {
-            fingerprint: context.key,
-            model: model.clone(),
-            artifact: artifact.digest(),
-            verdicts,
-            metrics,
-            deployed: Timestamp::now(),
-            rolled_back: None,
-        });
-        alias.write(context.workspace)?;
-        let note = format!("`{}` is version {} now: {model}", self.alias, alias.current);
-        context.watch.note(&note);
+        let version = self.version(context.store, context.key, context.inputs, Timestamp::now())?;
+        let model = version.model.clone();
+        let alias = Alias::change(context.store, context.workspace, &self.alias, |alias| {
+            alias.deploy(version);
+            Ok(())
+        })?;
+        context.watch.note(&format!("`{}` is version {} now: {model}", self.alias, alias.current));
         Ok(RecordOutcome { model: Some(model), ..RecordOutcome::default() })
     }
 
-    fn settled(&self, workspace: &Path, key: ActionKey) -> Result<Option<Settled>, StageError> {
+    fn effect(&self, workspace: &Path, inputs: &BTreeMap<String, Given>) -> Result<Effect, StageError> {
         let alias = Alias::read(workspace, &self.alias)?;
-        if alias.now().is_some_and(|version| version.fingerprint == key) {
-            return Ok(Some(Settled { note: None }));
+        if alias.versions.is_empty() {
+            return Ok(Effect::Gone);
         }
-        // Somebody went back from this very version: doing the same again must be asked for.
-        let returned = alias.versions.iter().rposition(|version| version.fingerprint == key && version.rolled_back.is_some());
-        Ok(returned.map(|index| Settled {
-            note: Some(format!("version {} of `{}` is this result and was rolled back; `--force` deploys it again", index + 1, self.alias)),
+        let model = given(inputs, "model")?.digest();
+        if alias.now().is_some_and(|version| version.artifact == model) {
+            return Ok(Effect::There(None));
+        }
+        // Somebody went back from this very model: doing the same again must be asked for.
+        let returned = alias.versions.iter().rposition(|version| version.artifact == model && version.rolled_back.is_some());
+        Ok(returned.map_or(Effect::Absent, |index| {
+            Effect::There(Some(format!("version {} of `{}` is this model and was rolled back; `--force` deploys it again", index + 1, self.alias)))
         }))
+    }
+
+    fn restore(&self, workspace: &Path, store: &Store, record: &Record, inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
+        let version = self.version(store, record.key, inputs, record.finished)?;
+        Alias::change(store, workspace, &self.alias, |alias| {
+            if alias.versions.is_empty() {
+                alias.deploy(version);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+impl Deploy {
+    fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
+        let artifact = given(inputs, "model")?;
+        let model = train::described(&train::load(store, artifact)?.card);
+        let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
+        for stage in &self.required {
+            verdicts.insert(stage.to_string(), given(inputs, &format!("{} {stage}", evaluate::VERDICT))?.digest());
+            let found: Metrics = serde_json::from_slice(&store.read(given(inputs, &format!("{} {stage}", evaluate::METRICS))?)?)
+                .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
+            metrics.extend(found);
+        }
+        Ok(Version { fingerprint: key, model, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None })
     }
 }

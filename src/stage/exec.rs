@@ -8,7 +8,7 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
-use crate::fingerprint::{Tree, settings};
+use crate::fingerprint::{Digest, Tree, settings};
 use crate::store::{Artifact, Reading, RecordOutcome};
 
 pub use guard::{Guard, guard};
@@ -38,7 +38,7 @@ const VERSION: u32 = 1;
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let block = &stage.block;
-    let inputs = block.all("input").flat_map(|input| compiler.files(input.text("path"), Reading::Bytes, None)).collect();
+    let inputs = block.all("input").flat_map(|input| compiler.files(input.text("path"), Reading::Program, None)).collect();
     let outputs: Vec<String> = block.all("output").map(|output| output.text("path").trim_end_matches('/').to_owned()).collect();
     let environment = environment(block);
     let seen = environment.iter().map(|(name, value)| (name.clone(), Tree::text(value)));
@@ -137,10 +137,11 @@ fn make_folder(path: &Path) -> Result<(), StageError> {
 }
 
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
-fn copy(context: &Context<'_>, path: &str, digest: crate::fingerprint::Digest, target: &Path) -> Result<(), StageError> {
+fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Result<(), StageError> {
     let source = context.workspace.join(path);
     std::fs::copy(&source, target).map_err(|error| StageError::Io { doing: "copy", path: source, source: error })?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
-    if crate::fingerprint::Digest::from(hasher.finalize()) == digest { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
+    let (found, program) = (Digest::from(hasher.finalize()), std::fs::metadata(target).is_ok_and(|target| target.permissions().mode() & 0o111 != 0));
+    if digest == if program { found.of_program() } else { found } { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
 }

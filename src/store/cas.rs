@@ -34,6 +34,13 @@ pub enum Artifact {
         /// Size of the manifest in bytes.
         size: u64,
     },
+    /// A file that may be executed.
+    Program {
+        /// Digest of its bytes.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
 }
 
 impl Artifact {
@@ -41,13 +48,22 @@ impl Artifact {
     #[must_use]
     pub const fn digest(&self) -> Digest {
         match self {
+            Self::File { digest, .. } | Self::Tree { digest, .. } | Self::Program { digest, .. } => *digest,
+        }
+    }
+
+    /// What stands for it in a key.
+    #[must_use]
+    pub fn identity(&self) -> Digest {
+        match self {
             Self::File { digest, .. } | Self::Tree { digest, .. } => *digest,
+            Self::Program { digest, .. } => digest.of_program(),
         }
     }
 
     pub(super) const fn size(&self) -> u64 {
         match self {
-            Self::File { size, .. } | Self::Tree { size, .. } => *size,
+            Self::File { size, .. } | Self::Tree { size, .. } | Self::Program { size, .. } => *size,
         }
     }
 }
@@ -109,7 +125,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read or the store cannot be written.
-    pub fn take_file(&self, path: &Path) -> Result<Artifact, StoreError> {
+    pub(super) fn take_file(&self, path: &Path) -> Result<Artifact, StoreError> {
         let metadata = fs::metadata(path).map_err(StoreError::io("read", path))?;
         let size = metadata.len();
         let digest = hash_file(path, size)?;
@@ -179,7 +195,7 @@ impl Store {
     pub fn has(&self, artifact: Artifact) -> bool {
         let present = is_file_of(&self.object(artifact.digest()), artifact.size());
         match artifact {
-            Artifact::File { .. } => present,
+            Artifact::File { .. } | Artifact::Program { .. } => present,
             Artifact::Tree { .. } => {
                 let files = if present { self.tree(artifact).ok() } else { None };
                 files.is_some_and(|files| files.iter().all(|file| is_file_of(&self.object(file.digest), file.size)))

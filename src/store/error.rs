@@ -29,6 +29,11 @@ pub enum StoreError {
     #[diagnostic(code(store::odd_file), help("only regular files and folders can be kept; take sockets, pipes and dangling links out of the outputs"))]
     OddFile { path: PathBuf },
 
+    /// A name that no manifest can hold.
+    #[error("the name of {} is not UTF-8", path.display())]
+    #[diagnostic(code(store::odd_name), help("give the file a name in UTF-8: on another machine it would be another name"))]
+    OddName { path: PathBuf },
+
     /// A file changed while it was being read.
     #[error("{} changed while it was being read", path.display())]
     #[diagnostic(code(store::moving_file), help("wait until whatever writes it is done, then run again"))]

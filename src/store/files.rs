@@ -21,6 +21,8 @@ pub struct FileState {
     /// Time of the last change of the inode, in nanoseconds since 1970.
     changed: i64,
     inode: u64,
+    /// Whether it may be executed.
+    executable: bool,
 }
 
 impl FileState {
@@ -44,14 +46,19 @@ impl FileState {
             modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
             changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
+            executable: stat.st_mode & 0o111 != 0,
         })
     }
 
     /// Whether the file was last touched so long before `now` that a later change must show in its times.
     fn settled(&self, now: i64) -> bool {
-        // The coarsest clock that a file system here stamps files with ticks every 10 ms; FAT's 2 s need the rest.
-        const GRAIN: i64 = 2_100_000_000;
-        self.modified.max(self.changed) + GRAIN < now
+        /// A kernel stamps files with a clock that ticks every 10 ms at the slowest.
+        const TICK: i64 = 50_000_000;
+        /// Some file systems keep whole seconds only, FAT every other one.
+        const COARSE: i64 = 2_100_000_000;
+        let last = self.modified.max(self.changed);
+        let grain = if last % 1_000_000_000 == 0 { COARSE } else { TICK };
+        last + grain < now
     }
 }
 
@@ -72,6 +79,8 @@ pub struct FileStates {
 pub enum Reading {
     /// Every byte.
     Bytes,
+    /// Every byte, and whether it may be executed.
+    Program,
     /// The text: a line that ends in CR LF is the same as one that ends in LF, so that a checkout on
     /// another system is the same data.
     Text,
@@ -81,16 +90,17 @@ impl Reading {
     /// The bytes that count.
     #[must_use]
     pub fn of(self, bytes: Vec<u8>) -> Vec<u8> {
-        if self == Self::Bytes || !bytes.windows(2).any(|pair| pair == b"\r\n") {
+        if self != Self::Text || !bytes.windows(2).any(|pair| pair == b"\r\n") {
             return bytes;
         }
         let ends = bytes.iter().skip(1).chain([&0]);
         bytes.iter().zip(ends).filter(|pair| *pair != (&b'\r', &b'\n')).map(|(byte, _)| *byte).collect()
     }
 
-    fn hash(self, path: &Path, size: u64) -> Result<Digest, StoreError> {
+    fn hash(self, path: &Path, state: &FileState) -> Result<Digest, StoreError> {
         match self {
-            Self::Bytes => hash_file(path, size),
+            Self::Program if state.executable => Ok(hash_file(path, state.size)?.of_program()),
+            Self::Bytes | Self::Program => hash_file(path, state.size),
             Self::Text => Ok(Digest::of(&self.of(fs::read(path).map_err(StoreError::io("read", path))?))),
         }
     }
@@ -102,6 +112,7 @@ type Known = HashMap<Box<str>, (FileState, Digest)>;
 #[derive(Debug, Default)]
 struct Table {
     bytes: Known,
+    programs: Known,
     texts: Known,
     changed: bool,
 }
@@ -110,6 +121,7 @@ impl Table {
     const fn of(&mut self, reading: Reading) -> &mut Known {
         match reading {
             Reading::Bytes => &mut self.bytes,
+            Reading::Program => &mut self.programs,
             Reading::Text => &mut self.texts,
         }
     }
@@ -119,9 +131,9 @@ impl FileStates {
     /// Loads the table of a workspace. A table that is missing or cannot be read is an empty one.
     #[must_use]
     pub fn load(root: &Path, place: &Path) -> Self {
-        let (bytes, texts) = fs::read(place).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let (bytes, programs, texts) = fs::read(place).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
         let folder = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
-        Self { root: root.to_owned(), folder, place: place.to_owned(), table: Mutex::new(Table { bytes, texts, changed: false }) }
+        Self { root: root.to_owned(), folder, place: place.to_owned(), table: Mutex::new(Table { bytes, programs, texts, changed: false }) }
     }
 
     /// The digest of a file of the workspace and the state in which it has that digest, read only if its state is new.
@@ -136,7 +148,7 @@ impl FileStates {
             return Ok((*digest, before));
         }
         let place = self.root.join(path);
-        let digest = reading.hash(&place, before.size)?;
+        let digest = reading.hash(&place, &before)?;
         let after = self.state(path)?;
         if after != before {
             return Err(StoreError::MovingFile { path: place });
@@ -164,7 +176,7 @@ impl FileStates {
     pub fn save(&self) {
         let mut table = self.lock();
         if std::mem::take(&mut table.changed)
-            && let Ok(bytes) = postcard::to_allocvec(&(&table.bytes, &table.texts))
+            && let Ok(bytes) = postcard::to_allocvec(&(&table.bytes, &table.programs, &table.texts))
         {
             let _ = write_atomically(&self.place, &bytes);
         }

@@ -51,7 +51,7 @@ impl Lock {
     fn open(store: &Store) -> Result<Self, StoreError> {
         let path = store.root().join(FILE);
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("create", &path))?;
-        Ok(Self { file: file })
+        Ok(Self { file })
     }
 }
 

@@ -38,6 +38,12 @@ impl Store {
                     StoreError::io("write", target)(error)
                 })
             }
+            Artifact::Program { digest, size } => {
+                clear_folder(target)?;
+                let temporary = beside(target);
+                self.copy_program(digest, size, &temporary)?;
+                fs::rename(&temporary, target).map_err(StoreError::io("write", target))
+            }
             Artifact::Tree { .. } => {
                 let temporary = beside(target);
                 let laid = self.lay_tree(artifact, &temporary, Self::export).and_then(|()| {
@@ -60,8 +66,10 @@ impl Store {
     /// # Errors
     /// As [`Store::read`], and when `target` cannot be written.
     pub fn link(&self, artifact: Artifact, target: &Path) -> Result<(), StoreError> {
-        let Artifact::File { digest, size } = artifact else {
-            return self.lay_tree(artifact, target, Self::link);
+        let (digest, size) = match artifact {
+            Artifact::File { digest, size } => (digest, size),
+            Artifact::Program { digest, size } => return self.copy_program(digest, size, target),
+            Artifact::Tree { .. } => return self.lay_tree(artifact, target, Self::link),
         };
         self.verify(digest, size)?;
         let place = self.object(digest);
@@ -79,16 +87,41 @@ impl Store {
             if let Some(parent) = place.parent() {
                 fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
             }
-            let file = Artifact::File { digest: entry.digest, size: entry.size };
-            if entry.executable {
-                // A link would share its rights with the object.
-                fs::write(&place, self.read(file)?).map_err(StoreError::io("write", &place))?;
-                fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).map_err(StoreError::io("write", &place))?;
-            } else {
-                lay(self, file, &place)?;
-            }
+            lay(self, entry.artifact(), &place)?;
+        }
+        for folder in self.empty_folders(tree)? {
+            let place = target.join(folder);
+            fs::create_dir_all(&place).map_err(StoreError::io("create", &place))?;
         }
         Ok(())
+    }
+
+    /// A copy, since a link would share its rights with the object.
+    fn copy_program(&self, digest: Digest, size: u64, target: &Path) -> Result<(), StoreError> {
+        let bytes = self.read(Artifact::File { digest, size })?;
+        let written = fs::write(target, bytes).and_then(|()| fs::set_permissions(target, fs::Permissions::from_mode(0o755)));
+        written.map_err(StoreError::io("write", target))
+    }
+
+    /// Makes sure of every object of an artifact.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn verify_all(&self, artifact: Artifact) -> Result<(), StoreError> {
+        self.verify(artifact.digest(), artifact.size())?;
+        let files = if matches!(artifact, Artifact::Tree { .. }) { self.tree(artifact)? } else { Vec::new() };
+        files.iter().try_for_each(|file| self.verify(file.digest, file.size))
+    }
+
+    /// Whether the store has all that a file or folder holds, so that it can go and be had again.
+    #[must_use]
+    pub fn knows(&self, path: &Path) -> bool {
+        let file = |path: &Path| {
+            let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+            size == 0 || hash_file(path, size).is_ok_and(|digest| self.has(Artifact::File { digest, size }))
+        };
+        let mut entries = walkdir::WalkDir::new(path).into_iter();
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_type().is_dir() || (entry.file_type().is_file() && file(entry.path()))))
     }
 
     /// Makes sure that an object is what its name says.

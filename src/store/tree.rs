@@ -27,9 +27,21 @@ struct Manifest {
     /// Always "retune tree v1": a file that happens to hold the same list is not taken for a tree.
     format: String,
     files: Vec<TreeEntry>,
+    /// Folders with nothing in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    folders: Vec<String>,
 }
 
 const TREE_FORMAT: &str = "retune tree v1";
+
+impl TreeEntry {
+    /// The file as an artifact of its own.
+    #[must_use]
+    pub const fn artifact(&self) -> Artifact {
+        let (digest, size) = (self.digest, self.size);
+        if self.executable { Artifact::Program { digest, size } } else { Artifact::File { digest, size } }
+    }
+}
 
 impl Store {
     /// Takes a file into the store, or a folder with all that is in it, out of the place where it was made.
@@ -39,35 +51,45 @@ impl Store {
     pub fn take_path(&self, path: &Path) -> Result<Artifact, StoreError> {
         let kind = fs::metadata(path).map_err(StoreError::io("read", path))?;
         if kind.is_file() {
-            return self.take_file(path);
+            let executable = kind.permissions().mode() & 0o111 != 0;
+            let kept = self.take_file(path)?;
+            let (digest, size) = (kept.digest(), kept.size());
+            return Ok(if executable { Artifact::Program { digest, size } } else { kept });
         }
-        let mut files = Vec::new();
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
             let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
+            let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
+            let name = name.to_str().ok_or_else(|| StoreError::OddName { path: entry.path().to_owned() })?.to_owned();
             if entry.file_type().is_dir() {
+                let empty = fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
+                folders.extend((empty && !name.is_empty()).then_some(name));
                 continue;
             }
             let metadata = fs::metadata(entry.path()).map_err(StoreError::io("read", entry.path()))?;
             if !metadata.is_file() {
                 return Err(StoreError::OddFile { path: entry.path().to_owned() });
             }
-            let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
             let executable = metadata.permissions().mode() & 0o111 != 0;
             let Artifact::File { digest, size } = self.take_file(entry.path())? else {
                 continue;
             };
             files.push(TreeEntry { path: name, digest, size, executable });
         }
-        self.put_tree(files)
+        self.put_manifest(files, folders)
     }
 
     /// Keeps the manifest of a tree whose files are kept already.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn put_tree(&self, mut files: Vec<TreeEntry>) -> Result<Artifact, StoreError> {
+    pub fn put_tree(&self, files: Vec<TreeEntry>) -> Result<Artifact, StoreError> {
+        self.put_manifest(files, Vec::new())
+    }
+
+    fn put_manifest(&self, mut files: Vec<TreeEntry>, folders: Vec<String>) -> Result<Artifact, StoreError> {
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Manifest { format: TREE_FORMAT.into(), files };
+        let manifest = Manifest { format: TREE_FORMAT.into(), files, folders };
         let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
         let kept = self.put_bytes(&bytes)?;
         Ok(Artifact::Tree { digest: kept.digest(), size: kept.size() })
@@ -78,9 +100,18 @@ impl Store {
     /// # Errors
     /// As [`Store::read`]; an object that is no tree counts as corrupt.
     pub fn tree(&self, artifact: Artifact) -> Result<Vec<TreeEntry>, StoreError> {
+        Ok(self.manifest(artifact)?.files)
+    }
+
+    /// The folders of a tree that have nothing in them.
+    pub(super) fn empty_folders(&self, artifact: Artifact) -> Result<Vec<String>, StoreError> {
+        Ok(self.manifest(artifact)?.folders)
+    }
+
+    fn manifest(&self, artifact: Artifact) -> Result<Manifest, StoreError> {
         let bytes = self.read(artifact)?;
         match serde_json::from_slice::<Manifest>(&bytes) {
-            Ok(manifest) if manifest.format == TREE_FORMAT => Ok(manifest.files),
+            Ok(manifest) if manifest.format == TREE_FORMAT => Ok(manifest),
             _ => Err(StoreError::Corrupt { digest: artifact.digest(), found: Digest::of(&bytes) }),
         }
     }

@@ -19,7 +19,7 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
         println!("nothing was deployed yet");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["alias", "version", "", "model", "deployed", "accuracy"]);
+    let mut table = Table::new(&["alias", "version", "", "model", "blake3", "deployed", "accuracy"]);
     for alias in &aliases {
         for (number, version) in (1_u32..).zip(&alias.versions) {
             let state = match version.rolled_back {
@@ -29,7 +29,7 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
             };
             let accuracy = if version.metrics.contains_key("accuracy") { format::with_interval(&version.metrics, "accuracy") } else { "-".into() };
             let deployed = version.deployed.strftime("%Y-%m-%d %H:%M:%S").to_string();
-            table.row([alias.name.clone(), number.to_string(), state.to_owned(), version.model.clone(), deployed, accuracy]);
+            table.row([alias.name.clone(), number.to_string(), state.to_owned(), version.model.clone(), version.artifact.short(), deployed, accuracy]);
         }
     }
     print!("{}", table.render());

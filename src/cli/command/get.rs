@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::engine::{self, Workspace};
 use crate::ledger::LockFile;
+use crate::store::Artifact;
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
@@ -34,9 +35,18 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
         eprintln!("`{}` has no result in this store yet: `retune run {}`", stage.name, stage.name);
         return Ok(Exit::Failed);
     }
-    for (name, artifact) in records.iter().flat_map(|record| &record.outcome.outputs) {
-        let place = folder.join(name);
-        workspace.store.export(*artifact, &place)?;
+    let outputs: Vec<(PathBuf, Artifact)> =
+        records.iter().flat_map(|record| &record.outcome.outputs).map(|(name, artifact)| (folder.join(name), *artifact)).collect();
+    // Either all of it is written or nothing.
+    for (place, artifact) in &outputs {
+        workspace.store.verify_all(*artifact)?;
+        if place.exists() && !workspace.store.knows(place) {
+            eprintln!("{} is there already and is nothing that retune made; move it away, or name another folder with --to", place.display());
+            return Ok(Exit::Failed);
+        }
+    }
+    for (place, artifact) in &outputs {
+        workspace.store.export(*artifact, place)?;
         println!("{}", place.display());
     }
     Ok(Exit::Done)

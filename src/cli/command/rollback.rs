@@ -18,7 +18,7 @@ pub struct Arguments {
 
 pub fn rollback(arguments: &Arguments) -> Result<Exit, Problem> {
     let root = Workspace::root_of(Path::new("retune.kdl"));
-    let mut alias = Alias::read(&root, &arguments.alias)?;
+    let alias = Alias::read(&root, &arguments.alias)?;
     if alias.versions.is_empty() {
         let known = Alias::all(&root)?;
         let names: Vec<&str> = known.iter().map(|alias| alias.name.as_str()).collect();
@@ -29,11 +29,14 @@ pub fn rollback(arguments: &Arguments) -> Result<Exit, Problem> {
         };
         return Err(LedgerError::UnknownAlias { alias: arguments.alias.clone(), help }.into());
     }
-    let before = alias.current;
-    let now = alias.roll_back(Timestamp::now())?;
-    alias.write(&root)?;
-    let model = alias.now().map_or("", |version| &version.model);
-    println!("`{}` stands for version {now} again ({model}); version {before} is marked as rolled back", alias.name);
+    let workspace = Workspace::open(Path::new("retune.kdl"))?;
+    let mut before = 0;
+    let alias = Alias::change(&workspace.store, &root, &arguments.alias, |alias| {
+        before = alias.current;
+        alias.roll_back(Timestamp::now()).map(drop)
+    })?;
+    let model = alias.now().map_or_else(String::new, |version| format!("{} {}", version.model, version.artifact.short()));
+    println!("`{}` stands for version {} again ({model}); version {before} is marked as rolled back", alias.name, alias.current);
     println!("commit deployments/{}.kdl; `retune run` keeps to it until something changes", alias.name);
     Ok(Exit::Done)
 }

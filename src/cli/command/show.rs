@@ -108,7 +108,7 @@ fn print(shown: &Shown) {
 #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
 fn size(artifact: Artifact) -> String {
     match artifact {
-        Artifact::File { size, .. } => format!("{} B", format::count(size as f64)),
+        Artifact::File { size, .. } | Artifact::Program { size, .. } => format!("{} B", format::count(size as f64)),
         Artifact::Tree { .. } => "folder".to_owned(),
     }
 }

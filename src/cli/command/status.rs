@@ -32,6 +32,7 @@ pub fn status(arguments: &Arguments) -> Result<Exit, Problem> {
     let mut table = Table::new(&["stage", "state", "made", "why"]);
     for stage in &plan.stages {
         let state = match stage.standing() {
+            Standing::Cached if stage.gated() => "gated",
             Standing::Cached => "up to date",
             Standing::Run => "stale",
             Standing::Unknown => "waits",

@@ -1,7 +1,7 @@
 use serde_json::value::RawValue;
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Parsed, line_at};
+use super::{Format, Parsed, newlines};
 
 pub const FORMAT: Format = Format { name: "json", endings: &["json"], read };
 
@@ -13,9 +13,11 @@ fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
     }
     let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "JSON", problem };
     let items: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| malformed(format!("expected a list of objects: {error}")))?;
-    let start = bytes.as_ptr().addr();
+    let (mut at, mut line) = (0, 1);
     for item in items {
-        let line = line_at(bytes, item.get().as_ptr().addr() - start);
+        let begins = item.get().as_ptr().addr() - bytes.as_ptr().addr();
+        line += newlines(&bytes[at..begins]);
+        at = begins;
         match serde_json::from_str(item.get()) {
             Ok(fields) => parsed.rows.push(Row { source: file.to_owned(), line, fields }),
             Err(_) => parsed.rejected.push(Rejected::new(file, line, "json", "expected an object", item.get())),

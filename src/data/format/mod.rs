@@ -49,7 +49,6 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
     Ok(parsed)
 }
 
-/// The line (from 1) on which the byte at `offset` is.
-fn line_at(bytes: &[u8], offset: usize) -> u64 {
-    1 + bytes[..offset.min(bytes.len())].iter().filter(|&&byte| byte == b'\n').count() as u64
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
 }

@@ -10,7 +10,7 @@ use super::super::flow::{Flow, Item, Verdict};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("deduplicate", "Keeps the first of rows that are the same.")
-    .operator(1)
+    .operator(2)
     .arguments(&[Slot::new("how", Kind::Choice(&["exact"]), "What counts as the same: `exact` is letter by letter.")])
     .properties(&[Slot::new("key", Kind::Text, "The field to compare; without it rows must agree in all fields.").or(Fallback::Absent)]);
 
@@ -29,18 +29,15 @@ impl From<&Block> for Deduplicate {
 }
 
 impl Deduplicate {
-    /// A hash of what is compared. 256 bits make a chance collision impossible in practice.
-    fn identity(&self, item: &Item) -> blake3::Hash {
+    /// A hash of what is compared, if the row has it. 256 bits make a chance collision impossible in practice.
+    fn identity(&self, item: &Item) -> Option<blake3::Hash> {
         let mut hasher = blake3::Hasher::new();
         let mut part = |text: &str| {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
         };
         match &self.key {
-            Some(key) => match item.row.fields.get(key) {
-                Some(value) => part(&value.to_string()),
-                None => part("\u{0}absent"),
-            },
+            Some(key) => part(&item.row.fields.get(key)?.to_string()),
             None => {
                 let mut fields: Vec<_> = item.row.fields.iter().collect();
                 fields.sort_by_key(|(name, _)| *name);
@@ -50,20 +47,24 @@ impl Deduplicate {
                 }
             }
         }
-        hasher.finalize()
+        Some(hasher.finalize())
     }
 }
 
 impl Operator for Deduplicate {
     fn apply(&self, flow: &mut Flow) -> Result<(), DataError> {
-        let identities: Vec<blake3::Hash> = flow.items.par_iter().map(|item| self.identity(item)).collect();
+        if let Some(key) = &self.key {
+            flow.needs_field("deduplicate", key)?;
+        }
+        let identities: Vec<Option<blake3::Hash>> = flow.items.par_iter().map(|item| self.identity(item)).collect();
         let mut first: HashMap<[u8; 32], usize> = HashMap::with_capacity(identities.len());
-        let verdicts = identities.iter().enumerate().map(|(index, identity)| match first.entry(*identity.as_bytes()) {
-            Entry::Vacant(entry) => {
+        let verdicts = identities.iter().enumerate().map(|(index, identity)| match identity.map(|identity| first.entry(*identity.as_bytes())) {
+            None => Verdict::Keep,
+            Some(Entry::Vacant(entry)) => {
                 entry.insert(index);
                 Verdict::Keep
             }
-            Entry::Occupied(entry) => {
+            Some(Entry::Occupied(entry)) => {
                 let row = &flow.items[*entry.get()].row;
                 Verdict::Drop(format!("the same as {}:{}", row.source, row.line))
             }

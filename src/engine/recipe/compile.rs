@@ -5,6 +5,7 @@ use crate::fingerprint::{ActionBase, Preimage};
 use crate::graph::{Dag, NodeId, Outputs, StageGraph};
 use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage};
 
+use super::super::workspace::Workspace;
 use super::compiled::{Compiled, variable};
 use super::{ActionNode, NodeInput, Recipe, StageNode};
 
@@ -15,6 +16,9 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<(Compiled, 
         return Err(PipelineErrors::new(file, errors));
     };
     let outputs = Outputs::gather(&pipeline, &mut errors);
+    if let Some((path, span)) = own_path(file).and_then(|path| Some((path.clone(), outputs.declared_over(&path)?))) {
+        errors.push(ConfigError::ReservedPath { path, at: span.into() });
+    }
     let graph = StageGraph::build(&pipeline, &outputs, &mut errors);
     let mut compiler = Compiler { pipeline: &pipeline, outputs: &outputs, warnings: Vec::new() };
     let mut compiled: Vec<(usize, usize, Action)> = Vec::new();
@@ -42,6 +46,13 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<(Compiled, 
     let order = order(&actions);
     let variables = pipeline.variables.iter().map(|name| (name.clone(), variable(name))).collect();
     Ok((Compiled { name: pipeline.name, shared: pipeline.shared, variables, stages, actions, order, outputs }, warnings))
+}
+
+/// The path of the pipeline file itself in its workspace.
+fn own_path(file: &PipelineFile) -> Option<String> {
+    let absolute = std::path::absolute(&file.path).ok()?;
+    let path = absolute.strip_prefix(Workspace::root_of(&file.path)).ok()?;
+    path.to_str().map(str::to_owned)
 }
 
 /// Compiles one stage of a file that has been compiled whole before.
@@ -82,7 +93,7 @@ fn linked(pipeline: &Pipeline, compiled: &[(usize, usize, Action)]) -> Vec<Actio
         stage: *stage,
         place: *place,
         name: action.name.to_owned(),
-        base: base(&pipeline.stages[*stage].kind, action),
+        base: base(pipeline.stages[*stage].kind, action),
         inputs: action.inputs.iter().filter_map(input).collect(),
         outputs: action.outputs.clone(),
         appears: action.appears,

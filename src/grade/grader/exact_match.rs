@@ -27,3 +27,14 @@ impl Grader for ExactMatch {
         f64::from(u8::from(same))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_counts_unless_it_is_told_not_to() {
+        let score = |ignore_case, answer: &str| ExactMatch { ignore_case }.score("Billing", answer) > 0.5;
+        assert!(score(false, " Billing\n") && !score(false, "billing") && score(true, "BILLING") && !score(true, "Bill"));
+    }
+}

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::data::Message;
 
+use super::super::watch::until_stopped;
 use super::super::{Generation, Infer, ModelHandle, ProviderError, Watch};
 use super::OpenAi;
 use super::client::Repeat;
@@ -29,7 +30,8 @@ impl Infer for OpenAi {
             watch.progress(done.fetch_add(1, Ordering::Relaxed) + 1, total, "answers", "");
             Ok(answer)
         });
-        futures_util::future::try_join_all(asked).await
+        let answered = until_stopped(watch, || true, futures_util::future::try_join_all(asked)).await;
+        answered.unwrap_or(Err(ProviderError::Stopped))
     }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::fingerprint::ActionKey;
 use crate::ledger::{JobJournal, JobStep};
 
+use super::super::watch::until_stopped;
 use super::super::{ModelCard, ProviderError, Tune, TuningRequest, TuningResult, Watch};
 use super::OpenAi;
 use super::client::Repeat;
@@ -20,18 +22,24 @@ const FEWEST: usize = 10;
 #[async_trait]
 impl Tune for OpenAi {
     async fn tune(&self, request: TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
-        let job = self.job(&request, journal, watch).await?;
+        let may_stop = || !self.creating.load(Ordering::Relaxed);
+        let tuned = until_stopped(watch, may_stop, self.tune_through(&request, journal, watch)).await;
+        tuned.unwrap_or_else(|| Err(ProviderError::Detached { job: None }))
+    }
+}
+
+impl OpenAi {
+    async fn tune_through(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+        let job = self.job(request, journal, watch).await?;
         let job = self.follow(&job, watch).await?;
         journal.note(JobStep::Ended { status: job.status.clone() })?;
         if job.status != "succeeded" {
             let message = job.error.and_then(|error| error.message).unwrap_or_else(|| "no reason was given".into());
             return Err(ProviderError::JobFailed { job: job.id, status: job.status, message });
         }
-        self.fetch(&request, job).await
+        self.fetch(request, job).await
     }
-}
 
-impl OpenAi {
     /// The id of the job: from the journal, else from the provider's list by our key, else of a new one.
     async fn job(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
         if let Some(job) = journal.job() {
@@ -61,7 +69,10 @@ impl OpenAi {
         }
         let body = creation(request, &train, validation.as_deref());
         journal.note(JobStep::Creating)?;
-        let (job, found) = match self.client.post::<Job>("/fine_tuning/jobs", &body, Repeat::Never).await {
+        self.creating.store(true, Ordering::Relaxed);
+        let created = self.client.post::<Job>("/fine_tuning/jobs", &body, Repeat::Never).await;
+        self.creating.store(false, Ordering::Relaxed);
+        let (job, found) = match created {
             Ok(job) => (job, false),
             Err(error @ ProviderError::Refused { status: 400..=499, .. }) => return Err(error),
             // Nobody knows whether it arrived: look, and never send it again in this run.

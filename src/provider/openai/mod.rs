@@ -6,6 +6,8 @@ mod files;
 mod jobs;
 mod shapes;
 
+use std::sync::atomic::AtomicBool;
+
 use super::Declared;
 use client::Client;
 
@@ -13,13 +15,15 @@ use client::Client;
 #[derive(Debug)]
 pub struct OpenAi {
     client: Client,
+    /// Whether a request is under way that makes something paid for: its reply is waited for whatever happens.
+    creating: AtomicBool,
 }
 
 impl OpenAi {
     /// A provider at an address, with the key that was declared for it.
     #[must_use]
     pub fn new(declared: &Declared, base_url: &str) -> Self {
-        Self { client: Client::new(declared, base_url) }
+        Self { client: Client::new(declared, base_url), creating: AtomicBool::new(false) }
     }
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
-use crate::data::{parse_examples, write_lines};
+use crate::data::{DataError, parse_examples, write_lines};
 use crate::provider::{Declared, Generation};
 use crate::store::RecordOutcome;
 
@@ -41,6 +41,9 @@ pub struct Generate {
 impl Work for Generate {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let examples = parse_examples(&context.read("data")?)?;
+        if examples.is_empty() {
+            return Err(DataError::NoExamples.into());
+        }
         let (declared, model) = match &self.asked {
             Asked::Made { declarations } => {
                 let model = train::load(context.store, context.artifact("model")?)?;

@@ -34,7 +34,7 @@ static SPLIT: Setting = Setting::new("split", "Divides examples by a hash of a k
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let block = &stage.block;
@@ -150,9 +150,10 @@ impl Prepare {
                 context.watch.progress(step.rows_out as u64, rows_in as u64, "rows", &step.operator);
             }
         }
+        let places = self.splitter.divide(&mut flow)?;
         let mut parts: [Vec<&Item>; 3] = std::array::from_fn(|_| Vec::new());
-        for item in &flow.items {
-            parts[self.splitter.place(item) as usize].push(item);
+        for (item, place) in flow.items.iter().zip(places) {
+            parts[place as usize].push(item);
         }
         let account = report::Account { rows_in, rejected_before, flow: &flow, parts: &parts };
         for expectation in &self.expectations {

@@ -1,0 +1,146 @@
+//! What commands write, and what is there already.
+
+mod common;
+
+use common::Workspace;
+
+fn exec(stages: &[(&str, &str, &[&str], &[&str])]) -> Workspace {
+    let workspace = Workspace::new();
+    let mut text = String::from("pipeline \"p\"\n");
+    for (name, run, inputs, outputs) in stages {
+        text += &format!("exec \"{name}\" {{\n    run {run:?}\n");
+        inputs.iter().for_each(|input| text += &format!("    input {input:?}\n"));
+        outputs.iter().for_each(|output| text += &format!("    output {output:?}\n"));
+        text += "}\n";
+    }
+    workspace.write("p.kdl", text);
+    workspace
+}
+
+#[test]
+fn what_nobody_made_is_moved_aside_and_never_lost() {
+    for (place, run, output) in
+        [("out/mine.txt", "mkdir -p out; echo hi > out/made.txt", "out"), ("out/mine.txt", "echo hi > out", "out"), ("out", "echo hi > out", "out")]
+    {
+        let workspace = exec(&[("x", run, &[], &[output])]);
+        workspace.write(place, "precious");
+        workspace.run(&[], 0);
+        let found =
+            std::process::Command::new("grep").args(["-r", "precious", ".retune/displaced"]).current_dir(workspace.path()).output().expect("grep starts");
+        assert!(!found.stdout.is_empty(), "{place}");
+        assert!(workspace.ran(&[]).is_empty());
+    }
+}
+
+#[test]
+fn some_places_are_not_for_stages() {
+    for output in [".git", ".git/config", ".retune/cas", "deployments", ".", "p.kdl", "p.lock.kdl"] {
+        let workspace = exec(&[("x", "true", &[], &[output])]);
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert_eq!(done.code, 2, "{output}");
+        assert!(done.stderr.contains("cannot be an output"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_program_stays_one_on_its_way_through_the_store() {
+    let workspace =
+        exec(&[("make", "printf '#!/bin/sh\\necho made\\n' > tool; chmod +x tool", &[], &["tool"]), ("use", "./tool > out.txt", &["tool"], &["out.txt"])]);
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("out.txt"), "made\n");
+    assert!(std::process::Command::new(workspace.path().join("tool")).output().is_ok(), "in the workspace too");
+}
+
+#[test]
+fn a_script_that_becomes_a_program_is_another_input() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = exec(&[("x", "test -x s.sh && echo yes > o || echo no > o", &["s.sh"], &["o"])]);
+    let script = workspace.write("s.sh", "true\n");
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o"), "no\n");
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    assert_eq!(workspace.ran(&[]), ["x"]);
+    assert_eq!(workspace.read("o"), "yes\n");
+}
+
+#[test]
+fn folders_come_out_as_they_went_in() {
+    let workspace = exec(&[("make", "mkdir -p d/empty d/full; echo a > d/full/a", &[], &["d"]), ("use", "ls -d d/empty d/full/a > out", &["d"], &["out"])]);
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("out"), "d/empty\nd/full/a\n");
+    let odd = exec(&[("make", "mkdir d; touch \"$(printf 'd/f\\377')\"", &[], &["d"])]);
+    let done = odd.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("not UTF-8"), "{}", done.stderr);
+}
+
+#[test]
+fn a_command_that_writes_into_its_input_is_told_so() {
+    let workspace = exec(&[("a", "echo one > mid", &[], &["mid"]), ("b", "chmod +w mid; echo two >> mid; cp mid out", &["mid"], &["out"])]);
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("wrote into its input `mid`"), "{}", done.stderr);
+    assert_eq!(workspace.read("mid"), "one\n");
+}
+
+#[test]
+fn an_input_that_changes_meanwhile_publishes_nothing() {
+    let workspace = exec(&[]);
+    let place = workspace.write("in.txt", "v1\n");
+    workspace.write(
+        "p.kdl",
+        format!(
+            "pipeline \"p\"\nexec \"x\" {{\n    run \"cat in.txt > out.txt; echo v2 > {}\"\n    input \"in.txt\"\n    output \"out.txt\"\n}}\n",
+            place.display()
+        ),
+    );
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("in.txt changed while the stage ran"), "{}", done.stderr);
+    assert!(!workspace.path().join("out.txt").exists());
+}
+
+#[test]
+fn a_folder_as_input_leaves_out_what_retune_writes() {
+    let workspace = exec(&[("x", "ls > o.txt", &["."], &["o.txt"])]);
+    workspace.write("data.txt", "a\n");
+    workspace.run(&[], 0);
+    assert!(workspace.ran(&[]).is_empty());
+    assert!(workspace.ran(&[]).is_empty());
+}
+
+#[test]
+fn getting_writes_over_nothing() {
+    let workspace = exec(&[("x", "echo made > o.txt", &[], &["o.txt"])]);
+    workspace.run(&[], 0);
+    workspace.write("to/o.txt", "mine\n");
+    assert_eq!(workspace.retune(&["get", "x", "p.kdl", "--to", "to"]).code, 1);
+    assert_eq!(workspace.read("to/o.txt"), "mine\n");
+    assert_eq!(workspace.retune(&["get", "x", "p.kdl", "--to", "new"]).code, 0);
+    assert_eq!(workspace.retune(&["get", "x", "p.kdl", "--to", "new"]).code, 0, "what it wrote itself it may write again");
+}
+
+#[test]
+fn a_killed_run_leaves_no_command_behind() {
+    use std::io::{BufRead, BufReader};
+    let workspace = exec(&[("x", "(sleep 1000 & echo $! > started; mv started ready; wait); true", &[], &["o"])]);
+    let mut child = workspace.command(&["run", "p.kdl"]).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.starts_with("> x"))));
+    let tmp = workspace.path().join(".retune/tmp");
+    let ready = || walkdir::WalkDir::new(&tmp).into_iter().flatten().find(|entry| entry.file_name() == "ready").map(|entry| entry.into_path());
+    let ready = loop {
+        if let Some(ready) = ready() {
+            break ready;
+        }
+        std::thread::yield_now();
+    };
+    let sleeper = std::fs::read_to_string(ready).expect("it was written before it was moved");
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    let place = std::path::PathBuf::from("/proc").join(sleeper.trim());
+    let alive = || std::fs::read_to_string(place.join("stat")).is_ok_and(|stat| !stat.contains(") Z"));
+    while alive() {
+        std::thread::yield_now();
+    }
+}
