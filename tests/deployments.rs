@@ -44,7 +44,9 @@ fn two_runs_of_different_stages_keep_each_other_in_the_lock_file() {
     // Each waits until the other has begun, so that both runs are under way when either ends.
     let stage = |name: &str, other: &str| {
         let root = workspace.path().display();
-        format!("exec \"{name}\" {{\n    run \"touch {root}/{name}.began; until test -e {root}/{other}.began; do :; done; echo {name} > {name}\"\n    output \"{name}\"\n}}\n")
+        format!(
+            "exec \"{name}\" {{\n    run \"touch {root}/{name}.began; until test -e {root}/{other}.began; do :; done; echo {name} > {name}\"\n    output \"{name}\"\n}}\n"
+        )
     };
     workspace.write("p.kdl", format!("pipeline \"p\"\n{}{}", stage("one", "two"), stage("two", "one")));
     let children = ["one", "two"].map(|name| workspace.command(&["run", "p.kdl", name]).stdout(std::process::Stdio::null()).spawn().expect("it starts"));

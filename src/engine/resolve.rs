@@ -7,7 +7,7 @@ use walkdir::WalkDir;
 
 use crate::data::DataError;
 use crate::fingerprint::{ActionKey, Content, Digest, Preimage};
-use crate::stage::{Given, StageError};
+use crate::stage::{FileSource, Given, StageError};
 use crate::store::{Artifact, FileState, Reading};
 
 use super::recipe::{ActionNode, NodeInput, Recipe};
@@ -42,7 +42,7 @@ pub type Seen<'a> = HashMap<(&'a str, Reading), (Digest, FileState)>;
 pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode, made: Vec<Artifact>, seen: &mut Seen<'a>) -> Result<Ready<'a>, StageError> {
     let mut files = Vec::new();
     for input in &node.inputs {
-        let NodeInput::Files { pattern, pinned, optional, reading } = input else {
+        let NodeInput::Files(FileSource { pattern, pinned, optional, reading }) = input else {
             continue;
         };
         if let Some((digest, state)) = single(recipe, workspace, pattern, *reading, seen).filter(|_| pinned.is_none()) {
@@ -89,7 +89,7 @@ fn single<'a>(recipe: &Recipe, workspace: &Workspace, pattern: &'a str, reading:
 fn roles(node: &ActionNode) -> impl Iterator<Item = (&str, u32)> {
     node.inputs.iter().filter_map(|input| match input {
         NodeInput::Made { role, maker, .. } => Some((role.as_str(), *maker)),
-        NodeInput::Files { .. } => None,
+        NodeInput::Files(_) => None,
     })
 }
 
@@ -115,7 +115,7 @@ impl Ready<'_> {
         let mut given: BTreeMap<String, Given> =
             made.map(|((role, _), artifact)| (role.to_owned(), Given::Artifact { name: role.to_owned(), artifact: *artifact })).collect();
         for input in &self.node.inputs {
-            if let NodeInput::Files { pattern, .. } = input {
+            if let NodeInput::Files(FileSource { pattern, .. }) = input {
                 let meant = self.files.iter().filter(|file| file.pattern == pattern);
                 given.insert(pattern.clone(), Given::Files(meant.map(|file| (file.path.clone().into_owned(), file.digest)).collect()));
             }

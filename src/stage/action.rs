@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Pipeline, StageName};
 use crate::fingerprint::{ActionKey, Digest, Tree};
@@ -54,17 +55,21 @@ pub enum Source {
         /// The output's name.
         output: String,
     },
-    /// Files of the workspace: a path, a folder with all in it, or a glob.
-    Files {
-        /// The pattern, relative to the workspace.
-        pattern: String,
-        /// The content that it must have, where it is pinned.
-        pinned: Option<Digest>,
-        /// Whether it may match nothing, because stages write what it means.
-        optional: bool,
-        /// What of the files counts.
-        reading: Reading,
-    },
+    /// Files of the workspace.
+    Files(FileSource),
+}
+
+/// Files of the workspace: a path, a folder with all in it, or a glob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSource {
+    /// The pattern, relative to the workspace; also the role of the files.
+    pub pattern: String,
+    /// The content that it must have, where it is pinned.
+    pub pinned: Option<Digest>,
+    /// Whether it may match nothing, because stages write what it means.
+    pub optional: bool,
+    /// What of the files counts.
+    pub reading: Reading,
 }
 
 impl Input {
@@ -109,7 +114,7 @@ impl Compiler<'_> {
         let made = produced.into_iter().map(|made| Input::output(&made.path, &made.name, &made.path));
         let mut inputs: Vec<Input> = made.collect();
         if !exact {
-            let source = Source::Files { pattern: pattern.to_owned(), pinned, optional: !inputs.is_empty(), reading };
+            let source = Source::Files(FileSource { pattern: pattern.to_owned(), pinned, optional: !inputs.is_empty(), reading });
             inputs.push(Input { name: pattern.to_owned(), source });
         }
         inputs

@@ -13,7 +13,7 @@ mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
-pub use action::{Action, Compiler, Context, Effect, Given, Input, Source, Work};
+pub use action::{Action, Compiler, Context, Effect, FileSource, Given, Input, Source, Work};
 pub use error::StageError;
 pub use exec::{Guard, guard};
 

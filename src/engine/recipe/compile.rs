@@ -85,9 +85,7 @@ fn linked(pipeline: &Pipeline, compiled: &[(usize, usize, Action)]) -> Vec<Actio
             let maker = makers.get(&(stage.as_str(), output.as_str()))?;
             Some(NodeInput::Made { role: input.name.clone(), maker: *maker, output: output.clone() })
         }
-        Source::Files { pattern, pinned, optional, reading } => {
-            Some(NodeInput::Files { pattern: pattern.clone(), pinned: *pinned, optional: *optional, reading: *reading })
-        }
+        Source::Files(files) => Some(NodeInput::Files(files.clone())),
     };
     let node = |(stage, place, action): &(usize, usize, Action)| ActionNode {
         stage: *stage,

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, Overrides, PipelineErrors, PipelineFile, Span, StageName, nearest};
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
-use crate::stage::{Action, StageError};
-use crate::store::Reading;
+use crate::stage::{Action, FileSource, StageError};
 
 use super::EngineError;
 use super::workspace::Workspace;
@@ -66,17 +65,8 @@ pub enum NodeInput {
         /// What its maker calls it.
         output: String,
     },
-    /// Files of the workspace: a path, a folder with all in it, or a glob.
-    Files {
-        /// The pattern, relative to the workspace; also its role.
-        pattern: String,
-        /// The content that it must have, where it is pinned.
-        pinned: Option<Digest>,
-        /// Whether it may match nothing.
-        optional: bool,
-        /// What of the files counts.
-        reading: Reading,
-    },
+    /// Files of the workspace.
+    Files(FileSource),
 }
 
 /// A pipeline compiled to actions, ready to be planned and run.
@@ -220,7 +210,7 @@ fn layout(stages: &[StageNode], actions: &Dag<ActionNode>) -> Digest {
 fn makers(node: &ActionNode) -> Vec<NodeId> {
     let made = node.inputs.iter().filter_map(|input| match input {
         NodeInput::Made { maker, .. } => Some(NodeId::from(*maker)),
-        NodeInput::Files { .. } => None,
+        NodeInput::Files(_) => None,
     });
     made.collect()
 }
