@@ -22,13 +22,13 @@ const FAREWELL: &str = "bye";
 /// A guard over the commands of one run, begun with the first of them.
 #[derive(Debug, Default)]
 pub struct Guard {
-    /// The program that has [`COMMAND`]; without it there is no guard.
+    /// The program that has the command; without it there is no guard.
     program: Option<PathBuf>,
     process: Mutex<Option<(Child, ChildStdin)>>,
 }
 
 impl Guard {
-    /// A guard that is this program with [`COMMAND`].
+    /// A guard that is this program with the command `guard`.
     #[must_use]
     pub fn new(program: Option<PathBuf>) -> Self {
         Self { program, process: Mutex::default() }

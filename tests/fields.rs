@@ -1,0 +1,224 @@
+//! Every field of the language: a change of it changes the fingerprint, or it is listed here as one that must not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use retune::config::{Kind, Overrides, Setting};
+use retune::engine::{NodeInput, Recipe};
+use retune::graph::NodeId;
+use retune::stage::LANGUAGE;
+
+const ALL: &str = r#"pipeline "p"
+provider "house" {
+    api "openai"
+    base-url "http://127.0.0.1:9/v1"
+    key (secret)"HOUSE_KEY"
+}
+collect "rows" {
+    source "t.csv" blake3="0000000000000000000000000000000000000000000000000000000000000000"
+}
+collect "others" {
+    source "u.csv"
+}
+prepare "chat" {
+    from "rows"
+    normalize unicode="nfc" whitespace=#true
+    deduplicate "exact" key="text"
+    chat {
+        system "Be brief."
+        user "{{ text }}"
+        assistant "{{ team }}" trim=#true
+    }
+    limit tokens=100 overflow="drop"
+    split train=0.5 validation=0.25 test=0.25 key="text" seed=1
+    expect "rows" min=1 max=900
+}
+prepare "spare" {
+    from "others"
+    chat {
+        user "{{ text }}"
+        assistant "{{ team }}"
+    }
+    split
+}
+train "model" {
+    data "chat"
+    provider "local"
+    model "builtin:tiny"
+    method "supervised" {
+        epochs 2
+        batch-size 8
+        learning-rate 0.001
+        warmup 0.1
+        weight-decay 0.01
+        lora rank=4 alpha=8
+    }
+    seed 3
+}
+train "second" {
+    data "chat"
+    provider "house"
+    model "some-model"
+    method "supervised" {
+        epochs 1
+    }
+}
+evaluate "quality" {
+    model "model"
+    baseline "builtin:tiny"
+    provider "local"
+    data "chat" split="test"
+    generate max-tokens=8
+    grader "exact-match" ignore-case=#false
+    gate "accuracy" min=0.1 max=0.9
+    gate "accuracy" over="baseline" confidence=0.9
+}
+evaluate "another" {
+    model "model"
+    data "chat"
+    grader "exact-match"
+}
+deploy "production" {
+    model "model"
+    requires "quality"
+    alias "p"
+}
+exec "tool" {
+    run "cat in.txt > out.txt"
+    input "in.txt"
+    output "out.txt"
+    env "FIELDS_TEST_ONE"
+}
+"#;
+
+/// What a change of a field does to the keys of its stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Must {
+    Differ,
+    Stay,
+}
+use Must::{Differ, Stay};
+
+/// Path of the field, how it is written, how it is changed.
+const CHANGES: &[(&str, &str, &str, Must)] = &[
+    ("collect.name", "collect \"rows\"", "collect \"lines\"", Stay),
+    ("collect.source.path", "source \"t.csv\"", "source \"u.csv\"", Differ),
+    // A pin is a check: what counts is the content that the file has.
+    ("collect.source.blake3", "blake3=\"00", "blake3=\"11", Stay),
+    ("prepare.name", "prepare \"chat\"", "prepare \"talk\"", Stay),
+    ("prepare.from.stage", "from \"rows\"", "from \"others\"", Differ),
+    ("prepare.normalize.unicode", "unicode=\"nfc\"", "unicode=\"nfkc\"", Differ),
+    ("prepare.normalize.whitespace", "whitespace=#true", "whitespace=#false", Differ),
+    ("prepare.deduplicate.key", "\"exact\" key=\"text\"", "\"exact\" key=\"id\"", Differ),
+    ("prepare.chat.system.template", "Be brief.", "Be long.", Differ),
+    ("prepare.chat.user.template", "user \"{{ text }}\"", "user \"Q: {{ text }}\"", Differ),
+    ("prepare.chat.assistant.template", "assistant \"{{ team }}\"", "assistant \"A: {{ team }}\"", Differ),
+    ("prepare.chat.assistant.trim", "trim=#true", "trim=#false", Differ),
+    ("prepare.limit.tokens", "tokens=100", "tokens=101", Differ),
+    ("prepare.limit.overflow", "overflow=\"drop\"", "overflow=\"fail\"", Differ),
+    ("prepare.split.train", "train=0.5 validation=0.25", "train=0.25 validation=0.5", Differ),
+    ("prepare.split.validation", "validation=0.25 test=0.25", "validation=0.0 test=0.5", Differ),
+    ("prepare.split.test", "train=0.5 validation=0.25 test=0.25", "train=0.25 validation=0.25 test=0.5", Differ),
+    ("prepare.split.key", "test=0.25 key=\"text\"", "test=0.25 key=\"id\"", Differ),
+    ("prepare.split.seed", "seed=1", "seed=2", Differ),
+    ("prepare.expect.what", "expect \"rows\"", "expect \"train\"", Differ),
+    ("prepare.expect.min", "min=1 ", "min=2 ", Differ),
+    ("prepare.expect.max", "max=900", "max=901", Differ),
+    ("train.name", "train \"model\"", "train \"tuned\"", Stay),
+    ("train.data.stage", "data \"chat\"\n    provider \"local\"\n    model \"builtin", "data \"spare\"\n    provider \"local\"\n    model \"builtin", Differ),
+    ("train.provider.name", "provider \"local\"\n    model \"builtin", "provider \"house\"\n    model \"builtin", Differ),
+    ("train.model.name", "model \"some-model\"", "model \"other-model\"", Differ),
+    ("train.method.epochs.count", "epochs 2", "epochs 3", Differ),
+    ("train.method.batch-size.count", "batch-size 8", "batch-size 9", Differ),
+    ("train.method.learning-rate.rate", "learning-rate 0.001", "learning-rate 0.002", Differ),
+    ("train.method.warmup.share", "warmup 0.1", "warmup 0.2", Differ),
+    ("train.method.weight-decay.rate", "weight-decay 0.01", "weight-decay 0.02", Differ),
+    ("train.method.lora.rank", "rank=4", "rank=5", Differ),
+    ("train.method.lora.alpha", "alpha=8", "alpha=9", Differ),
+    ("train.seed.seed", "seed 3", "seed 4", Differ),
+    ("evaluate.name", "evaluate \"quality\"", "evaluate \"worth\"", Stay),
+    ("evaluate.model.name", "model \"model\"\n    baseline", "model \"second\"\n    baseline", Differ),
+    ("evaluate.baseline.name", "baseline \"builtin:tiny\"", "baseline \"second\"", Differ),
+    ("evaluate.provider.name", "provider \"local\"\n    data", "provider \"house\"\n    data", Differ),
+    ("evaluate.data.stage", "data \"chat\" split", "data \"spare\" split", Differ),
+    ("evaluate.data.split", "split=\"test\"", "split=\"validation\"", Differ),
+    ("evaluate.generate.max-tokens", "max-tokens=8", "max-tokens=9", Differ),
+    ("evaluate.grader.ignore-case", "ignore-case=#false", "ignore-case=#true", Differ),
+    ("evaluate.gate.metric", "gate \"accuracy\" min", "gate \"accuracy.gain\" min", Differ),
+    ("evaluate.gate.min", "min=0.1", "min=0.2", Differ),
+    ("evaluate.gate.max", "max=0.9", "max=0.8", Differ),
+    ("evaluate.gate.over", " over=\"baseline\" confidence=0.9", " min=0.0", Differ),
+    ("evaluate.gate.confidence", "confidence=0.9", "confidence=0.8", Differ),
+    ("deploy.name", "deploy \"production\"", "deploy \"live\"", Stay),
+    ("deploy.model.stage", "model \"model\"\n    requires \"quality\"", "model \"second\"", Differ),
+    ("deploy.requires.stage", "requires \"quality\"", "requires \"another\"", Differ),
+    ("deploy.alias.name", "alias \"p\"", "alias \"q\"", Differ),
+    ("exec.name", "exec \"tool\"", "exec \"gear\"", Stay),
+    ("exec.run.command", "run \"cat in.txt", "run \"cat -u in.txt", Differ),
+    ("exec.input.path", "input \"in.txt\"", "input \"t.csv\"", Differ),
+    ("exec.output.path", "output \"out.txt\"", "output \"o.txt\"", Differ),
+    ("exec.env.name", "env \"FIELDS_TEST_ONE\"", "env \"PATH\"", Differ),
+];
+
+fn fields(setting: &'static Setting, path: &str, out: &mut BTreeSet<String>) {
+    for slot in setting.arguments.iter().chain(setting.properties) {
+        // A choice of one cannot be changed.
+        if !matches!(slot.kind, Kind::Choice([_])) || slot.name == "over" {
+            out.insert(format!("{path}.{}", slot.name));
+        }
+    }
+    for child in (setting.children)() {
+        fields(child, &format!("{path}.{}", child.name), out);
+    }
+}
+
+/// What the key of an action covers. What an input holds is in the key; here all that it is made of stands for that.
+fn covered(recipe: &Recipe, id: NodeId) -> String {
+    let node = recipe.actions.node(id);
+    let inputs = node.inputs.iter().map(|input| match input {
+        NodeInput::Made { role, maker, output } => format!("{role} = {output} of ({})", covered(recipe, (*maker).into())),
+        NodeInput::Files(files) => files.pattern.clone(),
+    });
+    std::iter::once(format!("{:?}", node.base)).chain(inputs).collect::<Vec<_>>().join("; ")
+}
+
+/// By kind: what the keys of its stages cover.
+fn keys(folder: &std::path::Path, text: &str) -> BTreeMap<String, Vec<String>> {
+    let path = folder.join("p.kdl");
+    std::fs::write(&path, text).expect("it can be written");
+    let recipe = Recipe::check(&path, &Overrides::default()).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for &id in &recipe.order {
+        keys.entry(recipe.stages[recipe.actions.node(id).stage].kind.clone()).or_default().push(covered(&recipe, id));
+    }
+    keys.values_mut().for_each(|keys| keys.sort());
+    keys
+}
+
+#[test]
+fn each_field_is_in_the_fingerprint_or_is_known_not_to_be() {
+    let mut all = BTreeSet::new();
+    LANGUAGE.stages.iter().for_each(|stage| fields(stage, stage.name, &mut all));
+    let listed: BTreeSet<String> = CHANGES.iter().map(|(path, ..)| (*path).to_owned()).collect();
+    assert_eq!(all, listed, "the fields of the language, and those that are tried here");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = keys(folder.path(), ALL);
+    for (path, from, to, must) in CHANGES {
+        assert!(ALL.contains(from), "{path}: {from}");
+        let mut text = ALL.replacen(from, to, 1);
+        if path.ends_with(".name") && *must == Stay {
+            // A stage of another name is named otherwise by those that use it.
+            let name = |text: &str| text.split('"').nth(1).expect("a quoted name").to_owned();
+            for node in ["from", "data", "model", "requires"] {
+                text = text.replace(&format!("{node} \"{}\"", name(from)), &format!("{node} \"{}\"", name(to)));
+            }
+        }
+        if *path == "evaluate.model.name" {
+            // What judges another model cannot be required.
+            text = text.replace("    requires \"quality\"\n", "");
+        }
+        let kind = path.split('.').next().expect("a kind");
+        let same = keys(folder.path(), &text)[kind] == before[kind];
+        assert_eq!(same, *must == Stay, "{path}: {from} -> {to}");
+    }
+}
