@@ -144,3 +144,14 @@ fn a_killed_run_leaves_no_command_behind() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn what_is_only_missing_from_its_place_is_not_stale() {
+    let workspace = exec(&[("b", "cat o.txt > p.txt", &["o.txt"], &["p.txt"]), ("a", "echo made > o.txt", &[], &["o.txt"])]);
+    workspace.run(&[], 0);
+    for name in ["o.txt", "p.txt"] {
+        std::fs::remove_file(workspace.path().join(name)).expect("it was made");
+    }
+    assert!(workspace.ran(&["--locked"]).is_empty());
+    assert_eq!((workspace.read("o.txt"), workspace.read("p.txt")), ("made\n".into(), "made\n".into()));
+}

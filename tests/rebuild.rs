@@ -59,6 +59,9 @@ fn a_gate_that_says_no_stops_the_deployment() {
     assert!(!workspace.path().join("deployments").exists());
     let again = workspace.run(&["--set", "floor=1.0", "--set", "epochs=1"], 3);
     assert!(ran(&again).is_empty(), "the verdict is remembered");
+    workspace.run(&["--set", "floor=1.0", "--set", "epochs=1", "--locked"], 3);
+    let status = workspace.retune(&["status", "p.kdl", "--set", "floor=1.0", "--set", "epochs=1"]).stdout;
+    assert!(status.contains("gated") && status.contains("the gates of `quality` say no"), "{status}");
 }
 
 #[test]

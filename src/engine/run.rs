@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog, StageStatus};
 use crate::stage::{Guard, StageError};
-use crate::store::Known;
 
 use super::EngineError;
 use super::notice::{Notice, Observer};
@@ -81,20 +80,19 @@ impl Start {
         let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
         let history = History::read(&recipe, &workspace)?;
         let mut start = Self { recipe, workspace, options, history, wanted, forced, progress: Progress::default(), began };
-        start.progress = start.look(&start.history.known);
+        let stands = settle(&start.recipe, &start.workspace, &start.history.known, Some(&start.wanted));
         if start.options.locked {
-            start.hold_to_lock()?;
+            start.hold_to_lock(&stands)?;
         }
+        start.progress = start.there(stands);
         Ok(start)
     }
 
     /// What is there of all that is wanted. What must be done again, or put back in its place, is not.
-    fn look(&self, known: &Known) -> Progress {
-        let stands = settle(&self.recipe, &self.workspace, known, Some(&self.wanted));
+    fn there(&self, mut stands: Vec<Stand<'_>>) -> Progress {
         let mut progress = Progress::default();
-        for (stand, index) in stands.into_iter().zip(0_u32..) {
-            let id = NodeId::from(index);
-            if let Stand::Found(found) = stand
+        for &id in &self.recipe.order {
+            if let Stand::Found(found) = std::mem::replace(&mut stands[id.index()], Stand::Unasked)
                 && found.placed
                 && !self.forced.contains(&self.recipe.actions.node(id).stage)
                 && self.recipe.actions.needs(id).all(|need| progress.get(need).is_some() || !self.wanted.contains(&need))
@@ -105,17 +103,15 @@ impl Start {
         progress
     }
 
-    fn hold_to_lock(&self) -> Result<(), EngineError> {
-        // What a gate holds back would not be made, so that it is not stale.
-        let mut barred: BTreeSet<NodeId> = BTreeSet::new();
-        for &id in &self.recipe.order {
-            if self.recipe.actions.needs(id).any(|need| barred.contains(&need) || (self.progress.get(need).is_some() && !self.progress.passed(need))) {
-                barred.insert(id);
-            }
-        }
+    fn hold_to_lock(&self, stands: &[Stand<'_>]) -> Result<(), EngineError> {
         let stale = |stage: usize| {
-            let mut wanted = self.recipe.actions_of(stage).filter(|id| self.wanted.contains(id) && !barred.contains(id));
-            wanted.any(|id| self.progress.get(id).is_none_or(|done| self.history.last(&self.recipe, id) != Some(done.key)))
+            let forced = self.forced.contains(&stage);
+            self.recipe.actions_of(stage).filter(|id| self.wanted.contains(id)).any(|id| match &stands[id.index()] {
+                Stand::Found(found) => forced || self.history.last(&self.recipe, id) != Some(found.key),
+                // What a gate holds back would not be made.
+                Stand::Barred(_) | Stand::Unasked => false,
+                Stand::Stale(_) | Stand::Waits(_) | Stand::Broken(_) => true,
+            })
         };
         let stages = (0..self.recipe.stages.len()).filter(|&stage| stale(stage));
         let stages: Vec<String> = stages.map(|stage| self.recipe.stages[stage].name.to_string()).collect();

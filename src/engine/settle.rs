@@ -23,7 +23,7 @@ pub enum Stand<'a> {
     Stale(Ready<'a>),
     /// It depends on what these stages make first.
     Waits(BTreeSet<usize>),
-    /// The gates of this stage say no.
+    /// The gates of this stage say no, to it or to what it needs.
     Barred(usize),
     /// It cannot begin.
     Broken(StageError),
@@ -87,9 +87,13 @@ pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, want
     let mut seen = Seen::new();
     for &id in recipe.order.iter().filter(|id| wanted.is_none_or(|wanted| wanted.contains(id))) {
         let node = recipe.actions.node(id);
-        let bar = recipe.actions.needs(id).find(|need| matches!(&stands[need.index()], Stand::Found(found) if found.outcome.passed == Some(false)));
-        if let Some(bar) = bar {
-            stands[id.index()] = Stand::Barred(recipe.actions.node(bar).stage);
+        let bar = recipe.actions.needs(id).find_map(|need| match &stands[need.index()] {
+            Stand::Found(found) if found.outcome.passed == Some(false) => Some(recipe.actions.node(need).stage),
+            Stand::Barred(stage) => Some(*stage),
+            _ => None,
+        });
+        if let Some(stage) = bar {
+            stands[id.index()] = Stand::Barred(stage);
             continue;
         }
         stands[id.index()] = match made(node, |maker| match &stands[maker] {
