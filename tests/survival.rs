@@ -103,3 +103,13 @@ fn the_losses_of_every_step_are_kept_and_the_best_checkpoint_counts() {
     assert!((loss - metrics["validation-loss"].as_f64().expect("a loss")).abs() < 1e-6);
     assert_eq!(step, metrics["best-step"].as_f64().expect("a step"));
 }
+
+#[test]
+fn a_state_folder_that_cannot_be_made_is_said_and_nothing_is_written() {
+    let workspace = colours_workspace();
+    workspace.write(".retune", "not a folder");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("cannot use the workspace"), "{}", done.stderr);
+    assert!(!workspace.path().join("p.lock.kdl").exists());
+}
