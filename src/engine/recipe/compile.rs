@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::config::{ConfigError, Overrides, Pipeline, PipelineErrors, PipelineFile, Span};
 use crate::fingerprint::{ActionBase, Preimage};
@@ -7,10 +8,18 @@ use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compil
 
 use super::super::workspace::Workspace;
 use super::compiled::{Compiled, variable};
-use super::{ActionNode, NodeInput, Recipe, StageNode};
+use super::{ActionNode, NodeInput, Recipe, StageNode, Works};
+
+/// A file compiled whole.
+pub struct Whole {
+    pub compiled: Compiled,
+    /// The actions of each stage, with their settings and their work.
+    pub works: Works,
+    pub warnings: Vec<ConfigError>,
+}
 
 /// Decodes a whole file and compiles every stage of it.
-pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<(Compiled, Vec<ConfigError>), PipelineErrors> {
+pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, PipelineErrors> {
     let (pipeline, mut errors) = Pipeline::decode(file.clone(), LANGUAGE, overrides);
     let Some(pipeline) = pipeline else {
         return Err(PipelineErrors::new(file, errors));
@@ -45,7 +54,13 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<(Compiled, 
     let stages = stages.collect();
     let order = order(&actions);
     let variables = pipeline.variables.iter().map(|name| (name.clone(), variable(name))).collect();
-    Ok((Compiled { name: pipeline.name, shared: pipeline.shared, variables, stages, actions, order, outputs }, warnings))
+    let mut works: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
+    for (stage, _, action) in compiled {
+        works.entry(stage).or_default().push(action);
+    }
+    let works = works.into_iter().map(|(stage, actions)| (stage, Arc::new(actions))).collect();
+    let compiled = Compiled { name: pipeline.name, shared: pipeline.shared, variables, stages, actions, order, outputs };
+    Ok(Whole { compiled, works, warnings })
 }
 
 /// The path of the pipeline file itself in its workspace.

@@ -14,8 +14,12 @@ use crate::stage::{Action, FileSource, StageError};
 
 use super::EngineError;
 use super::workspace::Workspace;
+use compile::Whole;
 pub(super) use compile::preimage;
 use compiled::Compiled;
+
+/// Compiled actions by the place of their stage.
+type Works = BTreeMap<usize, Arc<Vec<Action>>>;
 
 /// A stage of a recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -93,7 +97,7 @@ pub struct Recipe {
     /// The first action of each stage; the actions of a stage stand together.
     starts: Vec<usize>,
     shared: Vec<Span>,
-    works: Mutex<BTreeMap<usize, Arc<Vec<Action>>>>,
+    works: Mutex<Works>,
 }
 
 impl Recipe {
@@ -105,12 +109,14 @@ impl Recipe {
         let file = read(path)?;
         let state = Workspace::root_of(path).join(".retune");
         if let Some(compiled) = Compiled::load(&state, &file, overrides) {
-            return Ok(Self::of(compiled, file, overrides.clone(), Vec::new()));
+            return Ok(Self::of(Whole { compiled, works: Works::new(), warnings: Vec::new() }, file, overrides.clone()));
         }
-        let (compiled, warnings) = compile::compile(&file, overrides)?;
-        // A warning is said each time, and it is not kept.
-        let compiled = if warnings.is_empty() { compiled.save(&state, &file, overrides) } else { compiled };
-        Ok(Self::of(compiled, file, overrides.clone(), warnings))
+        let mut whole = compile::compile(&file, overrides)?;
+        if whole.warnings.is_empty() {
+            // A warning is said each time, so that a file with one is not kept.
+            whole.compiled = whole.compiled.save(&state, &file, overrides);
+        }
+        Ok(Self::of(whole, file, overrides.clone()))
     }
 
     /// Reads and compiles a pipeline file, whatever is kept of it.
@@ -119,11 +125,11 @@ impl Recipe {
     /// All that is wrong with it, in one report.
     pub fn check(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
         let file = read(path)?;
-        let (compiled, warnings) = compile::compile(&file, overrides)?;
-        Ok(Self::of(compiled, file, overrides.clone(), warnings))
+        let whole = compile::compile(&file, overrides)?;
+        Ok(Self::of(whole, file, overrides.clone()))
     }
 
-    fn of(compiled: Compiled, file: PipelineFile, overrides: Overrides, warnings: Vec<ConfigError>) -> Self {
+    fn of(Whole { compiled, works, warnings }: Whole, file: PipelineFile, overrides: Overrides) -> Self {
         let mut actions = Dag::new();
         for node in compiled.actions {
             actions.add(node);
@@ -147,7 +153,7 @@ impl Recipe {
             outputs: compiled.outputs,
             warnings,
             shared: compiled.shared,
-            works: Mutex::default(),
+            works: Mutex::new(works),
         }
     }
 
@@ -191,7 +197,7 @@ impl Recipe {
         Ok(actions)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Arc<Vec<Action>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Works> {
         self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
