@@ -11,7 +11,6 @@ use super::EngineError;
 use super::recipe::Recipe;
 use super::scheduler::Progress;
 use super::worker::{Done, Shared};
-use super::workspace::lock_path;
 
 impl Shared {
     /// Writes the lock file and the index, where either would change.
@@ -22,7 +21,7 @@ impl Shared {
         if !new && self.history.lock_stands() {
             return Ok(());
         }
-        let path = lock_path(&self.recipe);
+        let path = self.recipe.lock_path();
         // Another run may have written it since this one began: what it did stays.
         let _lock = Lock::wait(&self.workspace.store, &path.to_string_lossy())?;
         let whole = progress.done().count() == self.recipe.order.len();

@@ -20,4 +20,4 @@ pub use plan::{Plan, PlannedAction, PlannedStage, Standing, plan};
 pub use recipe::{ActionNode, NodeInput, Recipe, StageNode};
 pub use run::{Finished, RunOptions, Start};
 pub use summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary, RunStatus, RunSummary, StageSummary};
-pub use workspace::{Workspace, discover, lock_path};
+pub use workspace::{Workspace, discover};

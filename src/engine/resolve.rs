@@ -11,7 +11,7 @@ use crate::stage::{FileSource, Given, StageError};
 use crate::store::{Artifact, FileState, Reading};
 
 use super::recipe::{ActionNode, NodeInput, Recipe};
-use super::workspace::{Workspace, lock_path};
+use super::workspace::Workspace;
 
 /// An action with all that its key covers looked at.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ fn matches<'a>(recipe: &Recipe, root: &Path, pattern: &'a str) -> Result<Vec<Cow
         listed(root, &start, |path| matcher.is_match(path))?
     };
     // What retune writes itself is no input of a folder: it would change with every run.
-    let lock = lock_path(recipe);
+    let lock = recipe.lock_path();
     let own = |path: &str| path.starts_with("deployments/") || lock.ends_with(path);
     Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path) && !own(path)).map(Cow::Owned).collect())
 }

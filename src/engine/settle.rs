@@ -12,7 +12,7 @@ use crate::store::{Artifact, FileState, Known, RecordOutcome};
 use super::EngineError;
 use super::recipe::{ActionNode, NodeInput, Recipe};
 use super::resolve::{Ready, Seen, ready};
-use super::workspace::{Workspace, lock_path};
+use super::workspace::Workspace;
 
 /// Where an action stands.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl History {
     /// # Errors
     /// When the lock file cannot be read.
     pub fn read(recipe: &Recipe, workspace: &Workspace) -> Result<Self, EngineError> {
-        let path = lock_path(recipe);
+        let path = recipe.lock_path();
         let known = Known::load(&Known::place(workspace.store.root(), &path), recipe.layout);
         let same = known.locked.as_ref().is_some_and(|(_, state)| FileState::of(&path).ok() == Some(*state));
         let lock = if same { None } else { Some(LockFile::read(&path)?) };

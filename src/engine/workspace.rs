@@ -1,11 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
-use crate::ledger::LockFile;
 use crate::store::{Artifact, FileStates, Reading, RecordOutcome, Store};
 
 use super::EngineError;
-use super::recipe::Recipe;
 
 /// The folder that a pipeline's paths are relative to, and the state kept in it.
 #[derive(Debug)]
@@ -104,10 +102,4 @@ pub fn discover(named: Option<&Path>) -> Result<PathBuf, EngineError> {
             }))
         }
     }
-}
-
-/// Where the lock file of a pipeline lies.
-#[must_use]
-pub fn lock_path(recipe: &Recipe) -> PathBuf {
-    LockFile::path(&recipe.file.path, recipe.overrides.profile.as_deref())
 }

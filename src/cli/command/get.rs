@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::{self, Workspace};
+use crate::engine::Workspace;
 use crate::ledger::LockFile;
 use crate::store::Artifact;
 
@@ -27,7 +27,7 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = &recipe.stages[recipe.named(target.stage()?)?];
     let workspace = Workspace::look(&recipe.file.path);
-    let lock = LockFile::read(&engine::lock_path(&recipe))?;
+    let lock = LockFile::read(&recipe.lock_path())?;
     let folder = arguments.to.clone().unwrap_or_else(|| PathBuf::from(stage.name.as_str()));
     let actions = lock.stages.get(stage.name.as_str()).into_iter().flat_map(|locked| locked.actions.values());
     let records: Vec<_> = actions.filter_map(|action| workspace.store.remembered(action.fingerprint)).collect();

@@ -50,7 +50,7 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Workspace::look(&recipe.file.path);
     let plan = engine::plan(&recipe, &workspace)?;
     let planned = &plan.stages[stage];
-    let lock = LockFile::read(&engine::lock_path(&recipe))?;
+    let lock = LockFile::read(&recipe.lock_path())?;
     let record = |action: &PlannedAction| {
         let current = if action.standing == Standing::Cached { action.key } else { None };
         workspace.store.remembered(current.or_else(|| lock.fingerprint(&planned.name, &action.name))?)

@@ -2,7 +2,7 @@ mod compile;
 mod compiled;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, Overrides, PipelineErrors, PipelineFile, Span, StageName, nearest};
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
+use crate::ledger::LockFile;
 use crate::stage::{Action, FileSource, StageError};
 
 use super::EngineError;
@@ -155,6 +156,12 @@ impl Recipe {
             shared: compiled.shared,
             works: Mutex::new(works),
         }
+    }
+
+    /// Where its lock file lies.
+    #[must_use]
+    pub fn lock_path(&self) -> PathBuf {
+        LockFile::path(&self.file.path, self.overrides.profile.as_deref())
     }
 
     /// The name of the stage that an action belongs to.
