@@ -53,6 +53,7 @@ train "model" {
         lora rank=4 alpha=8
     }
     seed 3
+    checkpoints "kept" every=10
 }
 train "second" {
     data "chat"
@@ -86,7 +87,21 @@ exec "tool" {
     run "cat in.txt > out.txt"
     input "in.txt"
     output "out.txt"
+    metrics "m.json"
     env "FIELDS_TEST_ONE"
+    knob "FIELDS_TEST_KNOB"
+    directory "sub"
+    sandbox "on"
+    checkpoints "steps"
+    deltas "files"
+    timeout "90m"
+    retry 2 delay="5s"
+    resources cpu=1 memory="1GiB" gpu=0
+    frozen
+}
+exec "words" {
+    run "cat" "-n"
+    always
 }
 "#;
 
@@ -135,6 +150,9 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("train.method.lora.rank", "rank=4", "rank=5", Differ),
     ("train.method.lora.alpha", "alpha=8", "alpha=9", Differ),
     ("train.seed.seed", "seed 3", "seed 4", Differ),
+    // Where a training goes on from changes nothing.
+    ("train.checkpoints.folder", "\"kept\"", "\"saved\"", Stay),
+    ("train.checkpoints.every", "every=10", "every=20", Stay),
     ("evaluate.name", "evaluate \"quality\"", "evaluate \"worth\"", Stay),
     ("evaluate.model.name", "model \"model\"\n    baseline", "model \"second\"\n    baseline", Differ),
     ("evaluate.baseline.name", "baseline \"builtin:tiny\"", "baseline \"second\"", Differ),
@@ -154,13 +172,28 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("deploy.alias.name", "alias \"p\"", "alias \"q\"", Differ),
     ("exec.name", "exec \"tool\"", "exec \"gear\"", Stay),
     ("exec.run.command", "run \"cat in.txt", "run \"cat -u in.txt", Differ),
+    ("exec.run.arguments", "\"-n\"", "\"-b\"", Differ),
+    ("exec.metrics.path", "m.json", "n.json", Differ),
+    // A knob is declared to change nothing.
+    ("exec.knob.variable", "FIELDS_TEST_KNOB", "FIELDS_TEST_OTHER", Stay),
+    ("exec.directory.path", "directory \"sub\"", "directory \"other\"", Differ),
+    ("exec.sandbox.mode", "sandbox \"on\"", "sandbox \"off\"", Differ),
+    ("exec.deltas.of", "deltas \"files\"", "deltas \"rows\"", Differ),
+    // When a stage is done and with what is no part of what comes out.
+    ("exec.checkpoints.folder", "\"steps\"", "\"saved\"", Stay),
+    ("exec.timeout.time", "\"90m\"", "\"91m\"", Stay),
+    ("exec.retry.times", "retry 2", "retry 3", Stay),
+    ("exec.retry.delay", "\"5s\"", "\"6s\"", Stay),
+    ("exec.resources.cpu", "cpu=1", "cpu=2", Stay),
+    ("exec.resources.memory", "\"1GiB\"", "\"2GiB\"", Stay),
+    ("exec.resources.gpu", "gpu=0", "gpu=1", Stay),
     ("exec.input.path", "input \"in.txt\"", "input \"t.csv\"", Differ),
     ("exec.output.path", "output \"out.txt\"", "output \"o.txt\"", Differ),
     ("exec.env.name", "env \"FIELDS_TEST_ONE\"", "env \"PATH\"", Differ),
 ];
 
 fn fields(setting: &'static Setting, path: &str, out: &mut BTreeSet<String>) {
-    for slot in setting.arguments.iter().chain(setting.properties) {
+    for slot in setting.arguments.iter().chain(setting.rest).chain(setting.properties) {
         // A choice of one cannot be changed.
         if !matches!(slot.kind, Kind::Choice([_])) || slot.name == "over" {
             out.insert(format!("{path}.{}", slot.name));
@@ -198,6 +231,11 @@ fn keys(folder: &std::path::Path, text: &str) -> BTreeMap<String, Vec<String>> {
 fn each_field_is_in_the_fingerprint_or_is_known_not_to_be() {
     let mut all = BTreeSet::new();
     LANGUAGE.stages.iter().for_each(|stage| fields(stage, stage.name, &mut all));
+    // What every kind has is tried with `exec`.
+    let (exec, others): (BTreeSet<String>, BTreeSet<String>) = all.into_iter().partition(|path| path.starts_with("exec."));
+    let common = ["timeout.", "retry.", "resources."];
+    let other = |path: &String| !common.iter().any(|name| path.split_once('.').is_some_and(|(_, rest)| rest.starts_with(name)));
+    let all: BTreeSet<String> = others.into_iter().filter(other).chain(exec).collect();
     let listed: BTreeSet<String> = CHANGES.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(all, listed, "the fields of the language, and those that are tried here");
 

@@ -182,7 +182,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (validation, train) = all.split_at(500);
     let tuning = Tuning { method: TuningMethod::Full, epochs: 1, batch_size: 64, learning_rate: 3e-3, warmup: 0.02, weight_decay: 0.05, seed: SEED };
     let mut start = Weights::random(TINY_ARCHITECTURE, SEED);
-    let trained = tune(&start, train, validation, &tuning, &Screen)?;
+    let trained = tune(&start, train, validation, &tuning, None, &Screen)?;
     start.values = trained.values;
     std::fs::write(folder.join("model/tiny.safetensors"), save_weights(&start, true)?)?;
     Ok(())

@@ -26,6 +26,35 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A whole count with its thousands apart.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub fn whole(number: u64) -> String {
+    count(number as f64)
+}
+
+/// An amount of data: `512 B`, `3.4 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+pub fn bytes(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64 / 1024.0;
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    for unit in units {
+        if size < 1024.0 || unit == "TiB" {
+            return format!("{size:.1} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
+}
+
+/// A text in one line of at most so many characters.
+pub fn shortened(text: &str, limit: usize) -> String {
+    let line = text.replace(['\n', '\r'], " ");
+    if line.chars().count() <= limit { line } else { line.chars().take(limit - 1).chain(['…']).collect() }
+}
+
 /// What the metrics of a stage say, in one line.
 pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
     let figure = |name: &str| metrics.get(name).copied();
@@ -45,6 +74,7 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
             let shares = [("accuracy", "accuracy"), ("baseline.accuracy", "baseline"), ("accuracy.gain", "gain")];
             shares.into_iter().filter_map(|(name, label)| figure(name).map(|_| format!("{label} {}", with_interval(metrics, name)))).collect()
         }
+        "exec" => metrics.iter().map(|(name, value)| format!("{name} {}", (value * 1e4).round() / 1e4)).collect(),
         _ => Vec::new(),
     };
     parts.join(", ")

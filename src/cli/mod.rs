@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{check, deployments, get, graph, guard, log, plan, rollback, run, runs, show, status, why};
+use command::{accept, cache, check, deployments, diff, get, graph, guard, log, plan, rollback, run, runs, show, status, why};
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Run what must run
     Run(run::Arguments),
+    /// Keep a stage's last result over a change that cannot change it
+    Accept(accept::Arguments),
     /// Tell what is stale
     Status(status::Arguments),
     /// Tell what changed for one stage, down to the field or the file
@@ -45,6 +47,10 @@ enum Command {
     Graph(graph::Arguments),
     /// List past runs
     Runs(runs::Arguments),
+    /// Compare two runs: config, rows, metrics, answers, time and money
+    Diff(diff::Arguments),
+    /// Look at the store, check it, let go of what nobody needs
+    Cache(cache::Arguments),
     /// List aliases and their versions
     Deployments(deployments::Arguments),
     /// Let an alias stand for the version before
@@ -62,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Accept(arguments) => accept::accept(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Why(arguments) => why::why(&arguments),
         Command::Show(arguments) => show::show(&arguments),
@@ -69,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Get(arguments) => get::get(&arguments),
         Command::Graph(arguments) => graph::graph(&arguments),
         Command::Runs(arguments) => runs::runs(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
+        Command::Cache(arguments) => cache::cache(&arguments),
         Command::Deployments(arguments) => deployments::deployments(&arguments),
         Command::Rollback(arguments) => rollback::rollback(&arguments),
         Command::Guard(arguments) => Ok(guard::guard(&arguments)),

@@ -25,10 +25,10 @@ impl Problem {
     /// The exit code for it.
     pub fn exit(&self) -> Exit {
         match &*self.error {
-            EngineError::Pipeline(_) | EngineError::Usage(_) => Exit::Wrong,
+            EngineError::Pipeline(_) | EngineError::Usage(_) | EngineError::NotAccepted { .. } | EngineError::UnknownRun { .. } => Exit::Wrong,
             EngineError::Ledger(LedgerError::UnknownAlias { .. } | LedgerError::NoEarlierVersion { .. }) => Exit::Wrong,
             EngineError::Stale { .. } => Exit::Stale,
-            EngineError::Workspace { .. } | EngineError::Ledger(_) | EngineError::Store(_) | EngineError::Stage(_) => Exit::Failed,
+            EngineError::Workspace { .. } | EngineError::Busy | EngineError::Ledger(_) | EngineError::Store(_) | EngineError::Stage(_) => Exit::Failed,
         }
     }
 

@@ -14,7 +14,8 @@ use super::format;
 pub struct Screen {
     live: Option<MultiProgress>,
     bars: Mutex<BTreeMap<String, ProgressBar>>,
-    spoken: Mutex<BTreeMap<String, Instant>>,
+    /// By stage: when it was first heard of, and when something was last said of it.
+    heard: Mutex<BTreeMap<String, (Instant, Instant)>>,
 }
 
 /// Without a terminal a stage says how far it is no more often than this.
@@ -23,7 +24,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 impl Screen {
     pub fn new() -> Self {
         let live = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { live, bars: Mutex::default(), spoken: Mutex::default() }
+        Self { live, bars: Mutex::default(), heard: Mutex::default() }
     }
 
     fn say(&self, line: &str) {
@@ -36,6 +37,7 @@ impl Screen {
     }
 
     fn started(&self, stage: &str, action: &str, reasons: &[String]) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(stage);
         let label = if stage == action { stage.to_owned() } else { format!("{stage} ({action})") };
         let why = match reasons {
             [] => String::new(),
@@ -54,13 +56,15 @@ impl Screen {
     }
 
     fn progress(&self, stage: &str, done: u64, total: u64, unit: &str, detail: &str) {
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let so_far = match (done, total) {
             (0, 0) => String::new(),
-            (done, 0) => format!("{} {unit}", format::count(done as f64)),
-            (done, total) => format!("{} of {} {unit}", format::count(done as f64), format::count(total as f64)),
+            (done, 0) => format!("{} {unit}", format::whole(done)),
+            (done, total) => format!("{} of {} {unit}", format::whole(done), format::whole(total)),
         };
-        let parts: Vec<&str> = [so_far.as_str(), detail].into_iter().filter(|part| !part.is_empty()).collect();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, said) = heard.entry(stage.to_owned()).or_insert_with(|| (Instant::now(), Instant::now()));
+        let pace = pace(done, total, unit, first.elapsed());
+        let parts: Vec<&str> = [so_far.as_str(), detail, pace.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
         let message = parts.join(", ");
         if self.live.is_some() {
             if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).get(stage) {
@@ -68,10 +72,8 @@ impl Screen {
             }
             return;
         }
-        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = spoken.entry(stage.to_owned()).or_insert_with(Instant::now);
-        if last.elapsed() >= PLAIN_EVERY {
-            *last = Instant::now();
+        if said.elapsed() >= PLAIN_EVERY {
+            *said = Instant::now();
             eprintln!("  {stage}: {message}");
         }
     }
@@ -83,6 +85,18 @@ impl Screen {
     }
 }
 
+/// How fast it goes, and how long it will still take, once there is something to tell that by.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn pace(done: u64, total: u64, unit: &str, since: Duration) -> String {
+    let seconds = since.as_secs_f64();
+    if done == 0 || seconds < 1.0 {
+        return String::new();
+    }
+    let rate = done as f64 / seconds;
+    let rated = if rate >= 10.0 { format::count(rate) } else { format!("{rate:.1}") };
+    if done < total { format!("{rated} {unit}/s, {} left", format::seconds((total - done) as f64 / rate)) } else { format!("{rated} {unit}/s") }
+}
+
 impl Observer for Screen {
     fn notice(&self, notice: Notice) {
         match notice {
@@ -92,6 +106,7 @@ impl Observer for Screen {
             Notice::Waiting { stage } => self.say(&format!("  {stage}: another run is making this; waiting for its result")),
             Notice::Finished(summary) => {
                 self.clear(&summary.name);
+                self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&summary.name);
                 if summary.status != StageStatus::Cached {
                     self.say(&format!("  {}: {} in {}", summary.name, summary.status, format::seconds(summary.seconds)));
                 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Setting, Span, Spanned, Value};
 
@@ -13,6 +14,8 @@ pub struct Block {
     pub name_span: Span,
     /// Arguments and properties by name, those with a default always among them.
     pub slots: BTreeMap<&'static str, Spanned<Value>>,
+    /// Further arguments, where the table takes any number of them.
+    pub rest: Vec<Spanned<Value>>,
     /// The nodes inside, in the order written.
     pub children: Vec<Self>,
 }
@@ -93,6 +96,15 @@ impl Block {
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
         usize::try_from(self.integer(name)).unwrap_or_else(|_| self.mistaken(name))
+    }
+
+    /// A duration that the table requires or gives a default.
+    ///
+    /// # Panics
+    /// When the table does neither, which is a mistake in the table.
+    #[must_use]
+    pub fn duration(&self, name: &str) -> Duration {
+        Duration::from_millis(self.integer(name).unsigned_abs())
     }
 
     /// A flag that the table requires or gives a default.

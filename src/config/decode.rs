@@ -7,6 +7,7 @@ use kdl::{KdlDocument, KdlEntry, KdlNode};
 use super::block::Block;
 use super::error::ConfigError;
 use super::file::{Span, Spanned};
+use super::measure;
 use super::nearest::nearest;
 use super::params::{self, Params};
 use super::table::{Fallback, Kind, Repeat, Setting, Slot};
@@ -27,6 +28,7 @@ impl Decoder<'_> {
         let before = self.errors.len();
         let name_span = Span::from(node.name().span());
         let mut slots: BTreeMap<&'static str, Spanned<Value>> = BTreeMap::new();
+        let mut rest = Vec::new();
         let mut position = 0;
         for entry in node.entries() {
             let Some(slot) = self.slot_for(entry, setting, &mut position) else {
@@ -35,6 +37,10 @@ impl Decoder<'_> {
             let Some(value) = self.value(entry, slot, setting) else {
                 continue;
             };
+            if setting.rest.is_some_and(|further| std::ptr::eq(further, slot)) {
+                rest.push(value);
+                continue;
+            }
             if let Some(first) = slots.get(slot.name) {
                 self.errors.push(ConfigError::Repeated {
                     name: slot.name.into(),
@@ -49,7 +55,7 @@ impl Decoder<'_> {
         self.fill(node, setting, &mut slots, name_span);
         let children = self.children(node.children(), setting, name_span);
         let sound = self.errors.len() == before;
-        sound.then(|| Block { setting, span: node.span().into(), name_span, slots, children })
+        sound.then(|| Block { setting, span: node.span().into(), name_span, slots, rest, children })
     }
 
     fn slot_for(&mut self, entry: &KdlEntry, setting: &'static Setting, position: &mut usize) -> Option<&'static Slot> {
@@ -66,7 +72,7 @@ impl Decoder<'_> {
             }
             return found;
         }
-        let found = setting.arguments.get(*position);
+        let found = setting.arguments.get(*position).or(setting.rest);
         *position += 1;
         if found.is_none() {
             let takes = match setting.arguments {
@@ -165,7 +171,11 @@ impl Decoder<'_> {
                 ),
             }),
             (Kind::Output, Value::Text(path)) if reserved(path) => Some(ConfigError::ReservedPath { path: path.clone(), at: span.into() }),
-            (Kind::Input | Kind::Output, Value::Text(path)) => leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() }),
+            (Kind::Duration, Value::Text(text)) => measure::duration(text).is_none().then(|| wrong_type(&value)),
+            (Kind::Size, Value::Text(text)) => measure::size(text).is_none().then(|| wrong_type(&value)),
+            (Kind::Input | Kind::Output | Kind::Folder, Value::Text(path)) => {
+                leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() })
+            }
             (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, kind, &value, span)),
             (Kind::Number(..) | Kind::Positive(_), Value::Number(_) | Value::Integer(_)) => {
                 (!within(kind, &value)).then(|| out_of_range(name, kind, &value, span))
@@ -288,6 +298,8 @@ fn widened(value: Value, kind: Kind) -> Value {
     match (kind, value) {
         #[expect(clippy::cast_precision_loss, reason = "settings are far below 2^52")]
         (Kind::Number(..) | Kind::Positive(_), Value::Integer(number)) => Value::Number(number as f64),
+        (Kind::Duration, Value::Text(text)) => Value::Integer(measure::duration(&text).unwrap_or_default()),
+        (Kind::Size, Value::Text(text)) => Value::Integer(measure::size(&text).unwrap_or_default()),
         (_, value) => value,
     }
 }
@@ -323,7 +335,9 @@ fn expected(kind: Kind) -> String {
         Kind::Model => "the name of a train stage or of a model".into(),
         Kind::Provider => "the name of a provider".into(),
         Kind::Input => "a path or glob of the workspace".into(),
-        Kind::Output => "a path of the workspace".into(),
+        Kind::Output | Kind::Folder => "a path of the workspace".into(),
+        Kind::Duration => "a time with its unit, such as \"90s\", \"15m\" or \"2h\"".into(),
+        Kind::Size => "a size with its unit, such as \"500MB\" or \"4GiB\"".into(),
         Kind::Variable => "the name of an environment variable".into(),
         Kind::Secret => "a secret's name".into(),
         Kind::Any => "a value".into(),

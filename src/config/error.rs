@@ -347,6 +347,19 @@ pub enum ConfigError {
         #[help]
         help: String,
     },
+
+    /// A command that is not kept from what it does not declare.
+    #[error("`{stage}` runs in the workspace itself")]
+    #[diagnostic(
+        code(config::unguarded),
+        severity(Warning),
+        help("it can read files that it does not declare, and a change of those goes unnoticed; declare every `input`, or take `sandbox` out")
+    )]
+    Unguarded {
+        stage: String,
+        #[label("nothing is kept from it")]
+        at: SourceSpan,
+    },
 }
 
 impl ConfigError {

@@ -8,6 +8,7 @@ mod decode;
 mod error;
 mod excerpt;
 mod file;
+mod measure;
 mod nearest;
 mod params;
 mod pipeline;

@@ -255,6 +255,9 @@ pub(super) fn for_each_slot(block: &Block, visit: &mut impl FnMut(&'static Slot,
             visit(slot, value);
         }
     }
+    for value in &block.rest {
+        block.setting.rest.into_iter().for_each(|slot| visit(slot, value));
+    }
     for child in &block.children {
         for_each_slot(child, visit);
     }

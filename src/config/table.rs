@@ -51,6 +51,12 @@ pub enum Kind {
     Input,
     /// A file or folder of the workspace that is written.
     Output,
+    /// A folder below the workspace, or below the folder that a command works in.
+    Folder,
+    /// A time, with its unit: `"90m"`. Decoded to milliseconds.
+    Duration,
+    /// An amount of data, with its unit: `"4GiB"`. Decoded to bytes.
+    Size,
     /// The name of an environment variable that is passed on, and is part of the fingerprint by its value.
     Variable,
     /// A secret: `(secret)"NAME"` or `(env)"NAME"`, looked up when it is used and never stored.
@@ -128,6 +134,8 @@ pub struct Setting {
     pub repeat: Repeat,
     /// Its arguments, in order.
     pub arguments: &'static [Slot],
+    /// What further arguments are, where it takes any number of them.
+    pub rest: Option<&'static Slot>,
     /// Its properties.
     pub properties: &'static [Slot],
     /// The nodes that may stand inside it.
@@ -148,7 +156,18 @@ impl Setting {
     /// A node without arguments that may be left out.
     #[must_use]
     pub const fn new(name: &'static str, doc: &'static str) -> Self {
-        Self { name, doc, repeat: Repeat::Optional, arguments: &[], properties: &[], children: no_children, ordered: false, effect: Effect::Result, version: 0 }
+        Self {
+            name,
+            doc,
+            repeat: Repeat::Optional,
+            arguments: &[],
+            rest: None,
+            properties: &[],
+            children: no_children,
+            ordered: false,
+            effect: Effect::Result,
+            version: 0,
+        }
     }
 
     /// The same node, which must stand exactly once.
@@ -169,6 +188,13 @@ impl Setting {
     #[must_use]
     pub const fn arguments(mut self, slots: &'static [Slot]) -> Self {
         self.arguments = slots;
+        self
+    }
+
+    /// The same node, which takes any number of further arguments.
+    #[must_use]
+    pub const fn rest(mut self, slot: &'static Slot) -> Self {
+        self.rest = Some(slot);
         self
     }
 

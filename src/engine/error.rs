@@ -27,6 +27,25 @@ pub enum EngineError {
     #[diagnostic(code(engine::stale), help("`retune plan` tells why; run without --locked where the results may change, and commit the lock file"))]
     Stale { stages: Vec<String> },
 
+    /// A result that cannot be kept over a change.
+    #[error("the last result of `{stage}` cannot be kept: {why}")]
+    #[diagnostic(code(engine::not_accepted), help("`retune why {stage}` tells how it stands; `retune run {stage}` makes it"))]
+    NotAccepted { stage: String, why: String },
+
+    /// A run is live where nothing may be at work.
+    #[error("a run is live in this workspace")]
+    #[diagnostic(code(engine::busy), help("wait until it is over: what it uses must not be let go of"))]
+    Busy,
+
+    /// A run that is not there.
+    #[error("there is no run `{name}`")]
+    #[diagnostic(code(engine::unknown_run))]
+    UnknownRun {
+        name: String,
+        #[help]
+        help: String,
+    },
+
     /// The workspace cannot be used.
     #[error("cannot use the workspace {}: {reason}", path.display())]
     #[diagnostic(code(engine::workspace), help("retune keeps its state in `.retune` there; give yourself the right to write in it"))]

@@ -1,5 +1,7 @@
-use crate::fingerprint::{ActionKey, Change, explain};
-use crate::store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fingerprint::{ActionKey, Change, Digest, Preimage, explain};
+use crate::store::{Record, Store};
 
 use super::resolve::Ready;
 
@@ -44,7 +46,51 @@ pub fn reasons(store: &Store, last: Option<ActionKey>, ready: &Ready<'_>) -> Rea
         return Reasons::words("its result is not in this store");
     }
     match (store.remembered(last), ready.preimage()) {
-        (Some(record), Ok(preimage)) => Reasons { changes: explain(&record.preimage, &preimage), words: Vec::new() },
+        (Some(record), Ok(preimage)) => {
+            let changes = explain(&record.preimage, &preimage).into_iter();
+            Reasons { changes: changes.flat_map(|change| spread(store, &record, ready, change)).collect(), words: Vec::new() }
+        }
         _ => Reasons::words("its fingerprint changed; the account of the last result is not in this store"),
     }
+}
+
+/// A change of a folder as the changes of its files, where the list of what it held is still here.
+fn spread(store: &Store, record: &Record, ready: &Ready<'_>, change: Change) -> Vec<Change> {
+    let Some(input) = change.field.strip_prefix("inputs.").map(str::to_owned) else {
+        return vec![change];
+    };
+    match (listing(store, &record.preimage, &input), ready.inside(&input)) {
+        (Some(before), Some(now)) => files(&before, &now.into_iter().map(|(path, digest)| (path.to_owned(), digest)).collect(), change),
+        _ => vec![change],
+    }
+}
+
+/// The same between two accounts that are both stored.
+pub fn listed(store: &Store, old: &Preimage, new: &Preimage, change: Change) -> Vec<Change> {
+    let Some(input) = change.field.strip_prefix("inputs.").map(str::to_owned) else {
+        return vec![change];
+    };
+    match (listing(store, old, &input), listing(store, new, &input)) {
+        (Some(before), Some(now)) => files(&before, &now, change),
+        _ => vec![change],
+    }
+}
+
+fn listing(store: &Store, preimage: &Preimage, input: &str) -> Option<BTreeMap<String, Digest>> {
+    let listing = preimage.inputs.get(input)?.listing?;
+    Some(store.listing(listing).ok()?.into_iter().collect())
+}
+
+fn files(before: &BTreeMap<String, Digest>, now: &BTreeMap<String, Digest>, change: Change) -> Vec<Change> {
+    /// More are only counted.
+    const SHOWN: usize = 20;
+    let paths: BTreeSet<&String> = before.keys().chain(now.keys()).filter(|path| before.get(*path) != now.get(*path)).collect();
+    let short = |files: &BTreeMap<String, Digest>, path: &String| files.get(path).map(Digest::short);
+    let file = |path: &&String| Change { field: format!("inputs.{path}"), old: short(before, path), new: short(now, path), origin: change.origin.clone() };
+    let mut changes: Vec<Change> = paths.iter().take(SHOWN).map(file).collect();
+    if paths.len() > SHOWN {
+        let rest = format!("{} more files", paths.len() - SHOWN);
+        changes.push(Change { field: change.field, old: change.old, new: Some(rest), origin: change.origin });
+    }
+    changes
 }

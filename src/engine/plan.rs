@@ -1,11 +1,13 @@
 use crate::fingerprint::{ActionKey, Change};
 use crate::graph::NodeId;
+use crate::stage::{Estimate, Rerun};
 
 use super::EngineError;
 use super::explain::{Reasons, reasons};
 use super::recipe::{Recipe, StageNode};
 use super::settle::{History, Stand, settle};
 use super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
+use super::worker::ALWAYS;
 use super::workspace::Workspace;
 
 /// Where an action stands.
@@ -44,6 +46,10 @@ pub struct PlannedAction {
     pub changes: Vec<Change>,
     /// Why it stands there, as lines.
     pub reasons: Vec<String>,
+    /// How long it took when it was last done, in seconds; none where it is not to be done, or never was.
+    pub seconds: Option<f64>,
+    /// What else it will take.
+    pub estimate: Estimate,
 }
 
 /// What would become of a stage.
@@ -62,6 +68,24 @@ impl PlannedStage {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.actions.iter().map(|action| action.standing).max().unwrap_or(Standing::Cached)
+    }
+
+    /// How long it will take, by how long it took, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> Option<f64> {
+        sum(self.actions.iter().map(|action| action.seconds))
+    }
+
+    /// The tokens that it will train a model on.
+    #[must_use]
+    pub fn tokens(&self) -> Option<f64> {
+        sum(self.actions.iter().map(|action| action.estimate.tokens))
+    }
+
+    /// What it will cost, in US dollars.
+    #[must_use]
+    pub fn usd(&self) -> Option<f64> {
+        sum(self.actions.iter().map(|action| action.estimate.usd))
     }
 
     /// Whether its gates said no.
@@ -97,13 +121,17 @@ pub struct Plan {
 /// When the lock file cannot be read.
 pub fn plan(recipe: &Recipe, workspace: &Workspace) -> Result<Plan, EngineError> {
     let history = History::read(recipe, workspace)?;
-    let stands = settle(recipe, workspace, &history.known, None);
+    let stands = settle(recipe, workspace, &history, None);
     workspace.files.save();
     let stage = |(index, stage): (usize, &StageNode)| {
         let actions = recipe.actions_of(index).map(|id| planned(recipe, workspace, &history, id, &stands[id.index()]));
         PlannedStage { name: stage.name.to_string(), kind: stage.kind.clone(), actions: actions.collect() }
     };
     Ok(Plan { pipeline: recipe.name.clone(), stages: recipe.stages.iter().enumerate().map(stage).collect() })
+}
+
+fn sum(parts: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    parts.flatten().fold(None, |sum, part| Some(sum.unwrap_or(0.0) + part))
 }
 
 /// What is said of a verdict that lets nothing pass.
@@ -117,7 +145,8 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
             (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().chain(gate).collect(), ..Reasons::default() })
         }
         Stand::Stale(ready) => {
-            let why = reasons(&workspace.store, history.last(recipe, id), ready);
+            let always = recipe.scheduling(node).rerun == Rerun::Always;
+            let why = if always { Reasons::words(ALWAYS) } else { reasons(&workspace.store, history.last(recipe, id), ready) };
             (Standing::Run, Some(ready.key), if node.effect { effect_reasons(why) } else { why })
         }
         Stand::Waits(stages) => {
@@ -128,7 +157,13 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
         Stand::Broken(error) => (Standing::Run, None, Reasons::words(format!("it cannot begin: {error}"))),
         Stand::Unasked => (Standing::Unknown, None, Reasons::default()),
     };
-    PlannedAction { name: node.name.clone(), standing, key, reasons: why.lines(), changes: why.changes }
+    let took = (standing != Standing::Cached).then(|| history.took(recipe, workspace, id));
+    let seconds = took.filter(|&took| took > 0.0).map(f64::from);
+    let estimate = match stand {
+        Stand::Stale(ready) => recipe.works(node.stage).map(|works| works[node.place].work.estimate(&workspace.root, &workspace.store, &ready.given())),
+        _ => Ok(Estimate::default()),
+    };
+    PlannedAction { name: node.name.clone(), standing, key, reasons: why.lines(), changes: why.changes, seconds, estimate: estimate.unwrap_or_default() }
 }
 
 /// An effect that is not there although its fingerprint did not change was undone from outside.
@@ -155,6 +190,9 @@ impl Plan {
             action: stage.standing().word().to_owned(),
             fingerprint: stage_fingerprint(stage.actions.iter().map(|action| action.key)),
             reasons: stage.reasons(),
+            seconds: stage.seconds(),
+            tokens: stage.tokens(),
+            usd: stage.usd(),
             actions: stage.actions.iter().map(action).collect(),
         };
         PlanSummary { pipeline: self.pipeline.clone(), stages: self.stages.iter().map(stage).collect() }

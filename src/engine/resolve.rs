@@ -1,14 +1,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 use walkdir::WalkDir;
 
 use crate::data::DataError;
-use crate::fingerprint::{ActionKey, Content, Digest, Preimage};
+use crate::fingerprint::{ActionKey, Content, Digest, Preimage, merkle};
 use crate::stage::{FileSource, Given, StageError};
-use crate::store::{Artifact, FileState, Reading};
+use crate::store::{Artifact, FileState, Reading, Store};
 
 use super::recipe::{ActionNode, NodeInput, Recipe};
 use super::workspace::Workspace;
@@ -23,7 +24,20 @@ pub struct Ready<'a> {
     /// The artifacts that go in, in the order of the inputs that stages make.
     made: Vec<Artifact>,
     files: Vec<SeenFile<'a>>,
+    folders: Vec<Folder<'a>>,
 }
+
+/// Many files that one pattern means: they go into the key as one.
+#[derive(Debug)]
+struct Folder<'a> {
+    pattern: &'a str,
+    digest: Digest,
+    /// Its files, as places in the list of all.
+    files: Range<usize>,
+}
+
+/// A pattern that means more files than this is one input, with a digest over all of them.
+const FOLDED: usize = 64;
 
 /// A file of the workspace that goes into an action.
 #[derive(Debug)]
@@ -40,7 +54,7 @@ pub type Seen<'a> = HashMap<(&'a str, Reading), (Digest, FileState)>;
 
 /// Looks at all inputs of an action. `made` holds the artifacts of the inputs that stages make, in their order.
 pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode, made: Vec<Artifact>, seen: &mut Seen<'a>) -> Result<Ready<'a>, StageError> {
-    let mut files = Vec::new();
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for input in &node.inputs {
         let NodeInput::Files(FileSource { pattern, pinned, optional, reading }) = input else {
             continue;
@@ -60,16 +74,27 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
             }
             files.push(SeenFile { pattern, path, digest, state });
         }
+        if files.len() - before > FOLDED {
+            let inside: Vec<(&str, Digest)> = files[before..].iter().map(|file: &SeenFile<'_>| (file.path.as_ref(), file.digest)).collect();
+            folders.push(Folder { pattern, digest: merkle(&inside), files: before..files.len() });
+        }
         if files.len() == before && !optional {
             return Err(DataError::NoSource { pattern: pattern.clone(), workspace: workspace.root.display().to_string() }.into());
         }
     }
     let names = roles(node).zip(&made).map(|((role, _), artifact)| (role, artifact.identity()));
-    let mut inputs: Vec<(&str, Digest)> = names.chain(files.iter().map(|file| (file.path.as_ref(), file.digest))).collect();
+    let alone = alone(&files, &folders).map(|file| (file.path.as_ref(), file.digest));
+    let folded = folders.iter().map(|folder| (folder.pattern, folder.digest));
+    let mut inputs: Vec<(&str, Digest)> = names.chain(alone).chain(folded).collect();
     inputs.sort_unstable();
     inputs.dedup_by_key(|(name, _)| *name);
     let key = node.base.key(inputs.into_iter());
-    Ok(Ready { key, recipe, node, made, files })
+    Ok(Ready { key, recipe, node, made, files, folders })
+}
+
+/// The files that are inputs by themselves.
+fn alone<'a, 'f>(files: &'f [SeenFile<'a>], folders: &'f [Folder<'a>]) -> impl Iterator<Item = &'f SeenFile<'a>> {
+    files.iter().enumerate().filter(|(place, _)| !folders.iter().any(|folder| folder.files.contains(place))).map(|(_, file)| file)
 }
 
 /// The one file that most patterns mean, looked at once in a pass.
@@ -100,13 +125,34 @@ impl Ready<'_> {
         let mut preimage = super::recipe::preimage(&self.recipe.stages[self.node.stage].kind, &works[self.node.place]);
         for ((role, maker), artifact) in roles(self.node).zip(&self.made) {
             let maker = self.recipe.stage_name(self.recipe.actions.node(maker.into()));
-            preimage.inputs.insert(role.to_owned(), Content { digest: artifact.identity(), origin: format!("made by `{maker}`") });
+            preimage.inputs.insert(role.to_owned(), Content { digest: artifact.identity(), origin: format!("made by `{maker}`"), listing: None });
         }
-        for file in &self.files {
-            let content = Content { digest: file.digest, origin: "a file of the workspace".into() };
+        for file in alone(&self.files, &self.folders) {
+            let content = Content { digest: file.digest, origin: "a file of the workspace".into(), listing: None };
             preimage.inputs.insert(file.path.clone().into_owned(), content);
         }
+        for folder in &self.folders {
+            let origin = format!("{} files of the workspace", folder.files.len());
+            preimage.inputs.insert(folder.pattern.to_owned(), Content { digest: folder.digest, origin, listing: None });
+        }
         Ok(preimage)
+    }
+
+    /// Keeps the lists of files that stand behind a preimage, so that it can be explained later.
+    pub fn keep_listings(&self, store: &Store, preimage: &mut Preimage) -> Result<(), StageError> {
+        for folder in &self.folders {
+            let files = self.files[folder.files.clone()].iter().map(|file| (file.path.as_ref(), file.digest));
+            if let Some(content) = preimage.inputs.get_mut(folder.pattern) {
+                content.listing = Some(store.put_listing(files)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The files behind an input that is many of them, by path.
+    pub fn inside(&self, input: &str) -> Option<BTreeMap<&str, Digest>> {
+        let folder = self.folders.iter().find(|folder| folder.pattern == input)?;
+        Some(self.files[folder.files.clone()].iter().map(|file| (file.path.as_ref(), file.digest)).collect())
     }
 
     /// The inputs as they are given to the work.

@@ -1,22 +1,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog, StageStatus};
 use crate::stage::{Guard, StageError};
+use crate::store::Lock;
 
 use super::EngineError;
+use super::interrupt::Interrupt;
+use super::memory::{Now, remember};
 use super::notice::{Notice, Observer};
 use super::plan::stage_fingerprint;
+use super::pool::{Machine, Pool};
 use super::recipe::Recipe;
-use super::scheduler::{Progress, schedule};
+use super::scheduler::{Progress, ranks, schedule};
 use super::settle::{History, Stand, settle};
 use super::summary::{RunStatus, RunSummary, StageSummary};
 use super::worker::{Done, Shared};
@@ -35,6 +37,12 @@ pub struct RunOptions {
     pub force: Vec<String>,
     /// Whether it is an error if anything would be made again.
     pub locked: bool,
+    /// A name for the run, by which it can be found again.
+    pub name: Option<String>,
+    /// Tags for the run.
+    pub tags: Vec<String>,
+    /// A file that all events are appended to as they happen.
+    pub events: Option<PathBuf>,
     /// This program, where it can guard the commands of its runs.
     pub program: Option<PathBuf>,
     /// Whether the summary leaves out the stages whose results were there already.
@@ -51,6 +59,9 @@ pub struct Finished {
     /// The errors, by stage.
     pub errors: Vec<(String, StageError)>,
 }
+
+/// The name of the right that every run shares, and that whoever clears the store has alone.
+pub const LIVE: &str = "live";
 
 /// How often a run looks again after an object of the store turned out to be damaged.
 const REPAIRS: usize = 3;
@@ -80,7 +91,7 @@ impl Start {
         let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
         let history = History::read(&recipe, &workspace)?;
         let mut start = Self { recipe, workspace, options, history, wanted, forced, progress: Progress::default(), began };
-        let stands = settle(&start.recipe, &start.workspace, &start.history.known, Some(&start.wanted));
+        let stands = settle(&start.recipe, &start.workspace, &start.history, Some(&start.wanted));
         if start.options.locked {
             start.hold_to_lock(&stands)?;
         }
@@ -130,31 +141,35 @@ impl Start {
     /// When history cannot be written.
     pub fn finish(mut self, observer: Arc<dyn Observer>) -> Result<Finished, EngineError> {
         let progress = std::mem::take(&mut self.progress);
-        self.shared(observer, CancellationToken::new())?.finish(progress)
+        self.shared(observer, Interrupt::default())?.finish(progress)
     }
 
     /// Makes it so. A stage that fails is no error here: the summary tells of it.
     ///
     /// # Errors
     /// When history cannot be written.
-    pub async fn run(mut self, observer: Arc<dyn Observer>, stop: CancellationToken) -> Result<Finished, EngineError> {
+    pub async fn run(mut self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Finished, EngineError> {
         let progress = std::mem::take(&mut self.progress);
-        let running = self.shared(observer, stop)?;
+        let running = self.shared(observer, interrupt)?;
         let progress = running.go(progress).await;
         running.finish(progress)
     }
 
-    fn shared(self, observer: Arc<dyn Observer>, stop: CancellationToken) -> Result<Running, EngineError> {
+    fn shared(self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Running, EngineError> {
+        let live = Lock::share(&self.workspace.store, LIVE)?;
         let id = RunId::new(Timestamp::now(), nonce());
-        let log = RunLog::begin(&self.workspace.store.root().join("runs"), &id)?;
+        let log = RunLog::begin(&self.workspace.store.root().join("runs"), &id, self.options.events.as_deref())?;
         log.append(&Event::RunStarted {
             pipeline: self.recipe.name.clone(),
             file: self.recipe.file.name.clone(),
             profile: self.recipe.overrides.profile.clone(),
             set: self.recipe.overrides.set.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.options.name.clone(),
+            tags: self.options.tags.clone(),
             at: Timestamp::now(),
         })?;
+        let ranks = if self.is_done() { Vec::new() } else { ranks(&self.recipe, |id| self.history.known.took(id.index())) };
         let shared = Arc::new(Shared {
             recipe: Arc::clone(&self.recipe),
             workspace: Arc::clone(&self.workspace),
@@ -162,11 +177,14 @@ impl Start {
             observer,
             log,
             run: id,
-            stop,
-            jobs: Semaphore::new(self.options.jobs.max(1)),
+            interrupt,
+            pool: Pool::new(Machine::here(self.options.jobs)),
+            ranks,
             forced: self.forced,
+            maker: OnceLock::new(),
             session: Mutex::new(None),
             guard: Guard::new(self.options.program),
+            _live: live,
         });
         Ok(Running { shared, wanted: self.wanted, keep_going: self.options.keep_going, brief: self.options.brief, began: self.began })
     }
@@ -201,7 +219,7 @@ impl Running {
             // A second time everything is looked at anew: what was found may be the very object that is damaged.
             let mut progress = schedule(shared, &self.wanted, found.take().unwrap_or_default(), self.keep_going, &mut tell).await;
             let damaged = progress.failed.values().any(StageError::is_damage);
-            if damaged && repairs < REPAIRS && !shared.stop.is_cancelled() {
+            if damaged && repairs < REPAIRS && !shared.interrupt.stopped() {
                 repairs += 1;
                 ran.extend(progress.into_ran());
                 continue;
@@ -237,31 +255,40 @@ impl Running {
                 metrics: stage.metrics.clone(),
             })?;
         }
-        shared.remember(&progress)?;
-        shared.log.append(&Event::RunDone { status: status.word().to_owned(), seconds })?;
+        let now = Now { run: &shared.run, log: &shared.log };
+        let results = remember(recipe, &shared.workspace, &shared.history, now, &progress)?;
+        shared.log.append(&Event::RunDone { status: status.word().to_owned(), seconds, results })?;
         let errors = progress.failed.into_iter().filter(|(_, error)| !matches!(error, StageError::Stopped));
         let errors = errors.map(|(id, error)| (recipe.stage_name(recipe.actions.node(id)).to_string(), error)).collect();
         Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors })
     }
 }
 
-/// The actions of the named stages and all that they need.
+/// The actions of the named stages and all that they need. `NAME+` also means all that needs it, however far.
 fn wanted(recipe: &Recipe, names: &[String]) -> Result<BTreeSet<NodeId>, EngineError> {
     if names.is_empty() {
         return Ok(recipe.order.iter().copied().collect());
     }
-    let stages: Vec<usize> = names.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
+    let mut stages: BTreeSet<usize> = BTreeSet::new();
+    for name in names {
+        // All that a stage needs is wanted in any case, so that a plus before it says nothing new.
+        let plain = name.strip_prefix('+').unwrap_or(name);
+        match plain.strip_suffix('+') {
+            Some(above) => stages.extend(recipe.downstream(recipe.named(above)?)),
+            None => stages.extend([recipe.named(plain)?]),
+        }
+    }
     Ok(recipe.actions.with_needs(stages.into_iter().flat_map(|stage| recipe.actions_of(stage))))
 }
 
 fn status(shared: &Shared, progress: &Progress) -> RunStatus {
-    if shared.stop.is_cancelled() && progress.failed.values().any(StageError::is_stop) {
+    if shared.interrupt.stopped() && progress.failed.values().any(StageError::is_stop) {
         RunStatus::Interrupted
     } else if !progress.failed.is_empty() {
         RunStatus::Failed
     } else if !progress.gated.is_empty() {
         RunStatus::Gated
-    } else if shared.stop.is_cancelled() {
+    } else if shared.interrupt.stopped() {
         RunStatus::Interrupted
     } else {
         RunStatus::Ok
@@ -319,7 +346,7 @@ fn reasons(recipe: &Recipe, ids: &[NodeId], progress: &Progress) -> Vec<String> 
 }
 
 /// Something that tells runs of one second apart.
-fn nonce() -> u32 {
+pub(super) fn nonce() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = std::hash::RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::graph::NodeId;
 use crate::stage::StageError;
 
+use super::pool::Rank;
+use super::recipe::Recipe;
 use super::settle::made;
 use super::worker::{Done, Shared};
 
@@ -71,15 +74,16 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progr
     let mut missing: BTreeMap<NodeId, usize> = todo.map(|id| (id, left(&progress, id))).collect();
     let mut running: JoinSet<(NodeId, Result<Done, StageError>)> = JoinSet::new();
     let mut open: Vec<NodeId> = shared.recipe.order.iter().copied().filter(|id| missing.get(id) == Some(&0)).collect();
+    let halt = CancellationToken::new();
     loop {
-        let halted = shared.stop.is_cancelled() || (!keep_going && !progress.failed.is_empty());
+        let halted = shared.interrupt.stopped() || halt.is_cancelled();
         for id in open.drain(..).filter(|_| !halted) {
             let made = made(actions.node(id), |maker| progress.get(NodeId::new(maker)).map(|done| done.outcome.as_ref()));
             let made = made.map_err(|makers| StageError::NoInput { name: names(shared, &makers) });
-            let shared = Arc::clone(shared);
+            let (shared, halt) = (Arc::clone(shared), halt.clone());
             running.spawn(async move {
                 let result = match made {
-                    Ok(made) => shared.act(id, made).await,
+                    Ok(made) => shared.act(id, made, halt).await,
                     Err(error) => Err(error),
                 };
                 (id, result)
@@ -103,12 +107,29 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progr
                 }
             }
             Err(error) => {
+                if !keep_going {
+                    halt.cancel();
+                }
                 progress.failed.insert(id, error);
             }
         }
         on_end(&progress, id);
     }
     progress
+}
+
+/// How urgent each action is: the seconds on the longest way from its beginning to the end of the pipeline, by how long actions
+/// took before.
+pub fn ranks(recipe: &Recipe, took: impl Fn(NodeId) -> f32) -> Vec<Rank> {
+    /// What an action takes that was never done.
+    const UNKNOWN: f64 = 1.0;
+    let mut ranks = vec![Rank::default(); recipe.order.len()];
+    for &id in recipe.order.iter().rev() {
+        let after = recipe.actions.needed_by(id).map(|user| ranks[user.index()].0).fold(0.0, f64::max);
+        let own = f64::from(took(id));
+        ranks[id.index()] = Rank(after + if own > 0.0 { own } else { UNKNOWN });
+    }
+    ranks
 }
 
 /// The stages of some actions, in words.

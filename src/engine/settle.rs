@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::fingerprint::ActionKey;
 use crate::graph::NodeId;
 use crate::ledger::LockFile;
-use crate::stage::{Effect, StageError};
+use crate::stage::{Effect, Rerun, StageError};
 use crate::store::{Artifact, FileState, Known, RecordOutcome};
 
 use super::EngineError;
@@ -42,6 +42,8 @@ pub struct Found {
     pub note: Option<String>,
     /// Whether all outputs that appear in the workspace lie there.
     pub placed: bool,
+    /// How long it took to make, in seconds.
+    pub took: f32,
 }
 
 /// What is remembered of the results that a pipeline had before.
@@ -79,14 +81,48 @@ impl History {
     pub fn lock_stands(&self) -> bool {
         self.lock.is_none()
     }
+
+    /// How long an action took when it was last done, in seconds; 0 where that is not known.
+    pub fn took(&self, recipe: &Recipe, workspace: &Workspace, id: NodeId) -> f32 {
+        let indexed = self.known.took(id.index());
+        if indexed > 0.0 {
+            return indexed;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "an estimate")]
+        let recorded = |seconds: f64| seconds as f32;
+        self.last(recipe, id).and_then(|key| workspace.store.remembered(key)).map_or(0.0, |record| recorded(record.seconds))
+    }
+
+    /// The run that left the lock file as it is, if that is known.
+    pub fn locked_by(&self) -> Option<&str> {
+        self.known.locked.as_ref().filter(|_| self.lock_stands()).map(|(run, _)| run.as_str())
+    }
+
+    /// The result that a frozen action keeps, whatever changed, if it has one.
+    pub fn frozen(&self, recipe: &Recipe, workspace: &Workspace, id: NodeId) -> Option<Found> {
+        let node = recipe.actions.node(id);
+        if recipe.scheduling(node).rerun != Rerun::Never {
+            return None;
+        }
+        let record = workspace.store.find(self.last(recipe, id)?)?;
+        let placed = !node.appears || workspace.all_stand(&record.outcome);
+        let note = Some("frozen: kept whatever changed".to_owned());
+        #[expect(clippy::cast_possible_truncation, reason = "an estimate")]
+        let took = record.seconds as f32;
+        Some(Found { key: record.key, outcome: Arc::new(record.outcome), note, placed, took })
+    }
 }
 
 /// Looks at the wanted actions (all where nothing else is said), each after all that it needs.
-pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, wanted: Option<&BTreeSet<NodeId>>) -> Vec<Stand<'a>> {
+pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, history: &History, wanted: Option<&BTreeSet<NodeId>>) -> Vec<Stand<'a>> {
     let mut stands: Vec<Stand<'a>> = recipe.order.iter().map(|_| Stand::Unasked).collect();
     let mut seen = Seen::new();
     for &id in recipe.order.iter().filter(|id| wanted.is_none_or(|wanted| wanted.contains(id))) {
         let node = recipe.actions.node(id);
+        if let Some(found) = history.frozen(recipe, workspace, id) {
+            stands[id.index()] = Stand::Found(found);
+            continue;
+        }
         let bar = recipe.actions.needs(id).find_map(|need| match &stands[need.index()] {
             Stand::Found(found) if found.outcome.passed == Some(false) => Some(recipe.actions.node(need).stage),
             Stand::Barred(stage) => Some(*stage),
@@ -101,7 +137,7 @@ pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, want
             _ => None,
         }) {
             Ok(made) => match ready(recipe, workspace, node, made, &mut seen) {
-                Ok(ready) => look(recipe, workspace, known, id, ready),
+                Ok(ready) => look(recipe, workspace, &history.known, id, ready),
                 Err(error) => Stand::Broken(error),
             },
             Err(makers) => Stand::Waits(makers.into_iter().map(|maker| recipe.actions.node(maker.into()).stage).collect()),
@@ -127,6 +163,9 @@ pub fn made<'a>(node: &ActionNode, outcome: impl Fn(usize) -> Option<&'a RecordO
 
 fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId, ready: Ready<'a>) -> Stand<'a> {
     let node = recipe.actions.node(id);
+    if recipe.scheduling(node).rerun == Rerun::Always {
+        return Stand::Stale(ready);
+    }
     if node.effect {
         return match effect(recipe, workspace, node, &ready) {
             Ok(Some(found)) => Stand::Found(found),
@@ -134,20 +173,26 @@ fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId
             Err(error) => Stand::Broken(error),
         };
     }
-    let found = |outcome, placed| Stand::Found(Found { key: ready.key, outcome, note: None, placed });
+    let found = |outcome: Arc<RecordOutcome>, placed, took| {
+        let note = outcome.accepted.as_ref().map(|accepted| format!("accepted: {}", accepted.reason));
+        Stand::Found(Found { key: ready.key, outcome, note, placed, took })
+    };
+    let took = known.took(id.index());
     if let Some(outcome) = known.get(id.index(), ready.key) {
         // What lies in the workspace as it should need not be looked for in the store.
         if node.appears && workspace.all_stand(outcome) {
-            return found(Arc::clone(outcome), true);
+            return found(Arc::clone(outcome), true, took);
         }
         if !node.appears && outcome.outputs.values().all(|artifact| workspace.store.has(*artifact)) {
-            return found(Arc::clone(outcome), true);
+            return found(Arc::clone(outcome), true, took);
         }
     }
     match workspace.store.find(ready.key) {
         Some(record) => {
             let placed = !node.appears || workspace.all_stand(&record.outcome);
-            found(Arc::new(record.outcome), placed)
+            #[expect(clippy::cast_possible_truncation, reason = "an estimate")]
+            let took = record.seconds as f32;
+            found(Arc::new(record.outcome), placed, took)
         }
         None => Stand::Stale(ready),
     }
@@ -156,7 +201,7 @@ fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId
 /// The outside effect of an action, if it is there or can be brought back.
 pub fn effect(recipe: &Recipe, workspace: &Workspace, node: &ActionNode, ready: &Ready<'_>) -> Result<Option<Found>, StageError> {
     let works = recipe.works(node.stage)?;
-    let found = |outcome, note, placed| Some(Found { key: ready.key, outcome, note, placed });
+    let found = |outcome, note, placed| Some(Found { key: ready.key, outcome, note, placed, took: 0.0 });
     Ok(match works[node.place].work.effect(&workspace.root, &ready.given())? {
         Effect::There(note) => found(Arc::default(), note, true),
         Effect::Gone => workspace.store.find(ready.key).and_then(|record| found(Arc::new(record.outcome), None, false)),

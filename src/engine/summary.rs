@@ -89,6 +89,12 @@ pub struct PlannedStageSummary {
     pub fingerprint: Option<String>,
     /// Why.
     pub reasons: Vec<String>,
+    /// How long it will take, by how long it took before; in seconds.
+    pub seconds: Option<f64>,
+    /// The tokens that a model will be trained on.
+    pub tokens: Option<f64>,
+    /// What it will cost, in US dollars.
+    pub usd: Option<f64>,
     /// The actions under it.
     pub actions: Vec<PlannedActionSummary>,
 }

@@ -1,22 +1,24 @@
 //! One action from its inputs to its record.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::fingerprint::ActionKey;
+use crate::fingerprint::{ActionKey, Preimage};
 use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog};
 use crate::provider::Watch;
-use crate::stage::{Context, Guard, StageError};
-use crate::store::{Artifact, Lock, Record, RecordOutcome, Session, StoreError};
+use crate::stage::{Context, Guard, Rerun, StageError};
+use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError};
 
 use super::explain::{Reasons, reasons};
+use super::interrupt::Interrupt;
 use super::notice::{Notice, Observer};
+use super::origin;
+use super::pool::{Grant, Pool, Rank};
 use super::recipe::Recipe;
 use super::resolve::{Ready, Seen, ready};
 use super::settle::{Found, History, effect};
@@ -30,11 +32,16 @@ pub struct Shared {
     pub observer: Arc<dyn Observer>,
     pub log: RunLog,
     pub run: RunId,
-    pub stop: CancellationToken,
-    pub jobs: Semaphore,
+    pub interrupt: Interrupt,
+    pub pool: Arc<Pool>,
+    /// By action: how urgent it is.
+    pub ranks: Vec<Rank>,
     pub forced: Vec<usize>,
+    pub maker: OnceLock<Maker>,
     pub session: Mutex<Option<Arc<Session>>>,
     pub guard: Guard,
+    /// Held so that nobody clears the store meanwhile.
+    pub _live: Lock,
 }
 
 /// What came of an action.
@@ -43,6 +50,8 @@ pub struct Done {
     pub key: ActionKey,
     pub outcome: Arc<RecordOutcome>,
     pub seconds: f64,
+    /// How long it took when it was made, in seconds.
+    pub took: f32,
     /// Whether it was done just now, and not found.
     pub ran: bool,
     pub reasons: Vec<String>,
@@ -52,7 +61,7 @@ pub struct Done {
 impl From<Found> for Done {
     fn from(found: Found) -> Self {
         let notes = found.note.into_iter().collect();
-        Self { key: found.key, outcome: found.outcome, seconds: 0.0, ran: false, reasons: Vec::new(), notes }
+        Self { key: found.key, outcome: found.outcome, seconds: 0.0, took: found.took, ran: false, reasons: Vec::new(), notes }
     }
 }
 
@@ -61,11 +70,27 @@ struct StageWatch<'a> {
     shared: &'a Shared,
     stage: String,
     notes: Mutex<Vec<String>>,
+    /// When the attempt under way has to be over.
+    deadline: Mutex<Option<Instant>>,
+    /// Cancelled when nothing new is to begin, since something failed.
+    halt: CancellationToken,
+}
+
+impl StageWatch<'_> {
+    fn is_late(&self) -> bool {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn allow(&self, time: Option<Duration>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = time.map(|time| Instant::now() + time);
+    }
 }
 
 impl Watch for StageWatch<'_> {
     fn progress(&self, done: u64, total: u64, unit: &str, detail: &str) {
         let (unit, detail) = (unit.to_owned(), detail.to_owned());
+        let event = || Event::Progress { stage: self.stage.clone(), done, total, unit: unit.clone(), detail: detail.clone() };
+        self.shared.log.tell(event);
         self.shared.observer.notice(Notice::Progress { stage: self.stage.clone(), done, total, unit, detail });
     }
 
@@ -78,14 +103,18 @@ impl Watch for StageWatch<'_> {
     }
 
     fn stopped(&self) -> bool {
-        self.shared.stop.is_cancelled()
+        self.shared.interrupt.killed() || self.is_late()
+    }
+
+    fn let_go(&self) -> bool {
+        self.shared.interrupt.stopped() || self.is_late()
     }
 }
 
 impl Shared {
     /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make.
-    pub async fn act(&self, id: NodeId, made: Vec<Artifact>) -> Result<Done, StageError> {
-        let done = self.find_or_make(id, made).await;
+    pub async fn act(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, StageError> {
+        let done = self.find_or_make(id, made, halt).await;
         if let Err(error) = &done {
             let node = self.recipe.actions.node(id);
             let (stage, action) = (self.recipe.stage_name(node).to_string(), node.name.clone());
@@ -95,27 +124,34 @@ impl Shared {
         done
     }
 
-    async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>) -> Result<Done, StageError> {
+    async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, StageError> {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
+        if let Some(found) = tokio::task::block_in_place(|| self.history.frozen(&self.recipe, &self.workspace, id)).filter(|_| !self.forced(id)) {
+            return Ok(Done::from(found));
+        }
         let ready = tokio::task::block_in_place(|| ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
-        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default() };
-        let forced = self.forced.contains(&node.stage);
-        if !forced && let Some(found) = self.found(id, &ready, &watch)? {
+        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), halt };
+        let always = self.recipe.scheduling(node).rerun == Rerun::Always;
+        let again = self.forced(id) || always;
+        if !again && let Some(found) = self.found(id, &ready, &watch)? {
             return Ok(found);
         }
-        // The semaphore is never closed, so that there is always a permit in the end.
-        let _permit = self.jobs.acquire().await;
-        if self.stop.is_cancelled() {
-            return Err(StageError::Stopped);
-        }
-        let _lock = self.key_lock(&stage, ready.key).await?;
+        let (grant, _lock) = self.turn(id, &watch, ready.key).await?;
         // Whoever had the lock before may have made it.
-        if !forced && let Some(found) = self.found(id, &ready, &watch)? {
+        if !again && let Some(found) = self.found(id, &ready, &watch)? {
             return Ok(found);
         }
-        let why = if forced { Reasons::words("--force") } else { reasons(&self.workspace.store, self.history.last(&self.recipe, id), &ready) };
-        self.make(id, ready, why.lines(), &watch).await
+        let why = match (self.forced(id), always) {
+            (true, _) => Reasons::words("--force"),
+            (false, true) => Reasons::words(ALWAYS),
+            (false, false) => reasons(&self.workspace.store, self.history.last(&self.recipe, id), &ready),
+        };
+        self.make(id, ready, why.lines(), &watch, grant).await
+    }
+
+    fn forced(&self, id: NodeId) -> bool {
+        self.forced.contains(&self.recipe.actions.node(id).stage)
     }
 
     fn found(&self, id: NodeId, ready: &Ready<'_>, watch: &StageWatch<'_>) -> Result<Option<Done>, StageError> {
@@ -134,31 +170,44 @@ impl Shared {
         let Some(record) = self.workspace.store.find(ready.key) else {
             return Ok(None);
         };
-        let mut done = Done::from(Found { key: ready.key, outcome: Arc::new(record.outcome), note: None, placed: true });
+        let mut done = Done::from(Found { key: ready.key, outcome: Arc::new(record.outcome), note: None, placed: true, took: record.seconds as f32 });
         if node.appears {
             done.notes = tokio::task::block_in_place(|| self.appear(&done.outcome, watch))?;
         }
         Ok(Some(done))
     }
 
-    /// Waits for the right to make a key. Another process that has it is most likely making the very result.
-    async fn key_lock(&self, stage: &str, key: ActionKey) -> Result<Lock, StageError> {
+    /// Waits for a share of the machine and the right to make a key. Another process that has the right is most likely making
+    /// the very result; the share goes to others meanwhile.
+    async fn turn(&self, id: NodeId, watch: &StageWatch<'_>, key: ActionKey) -> Result<(Grant, Lock), StageError> {
         let mut told = false;
         loop {
+            let grant = self.share(id, watch).await?;
             if let Some(lock) = Lock::try_key(&self.workspace.store, key)? {
-                return Ok(lock);
+                return Ok((grant, lock));
             }
-            if self.stop.is_cancelled() {
-                return Err(StageError::Stopped);
-            }
+            drop(grant);
             if !std::mem::replace(&mut told, true) {
-                self.observer.notice(Notice::Waiting { stage: stage.to_owned() });
+                self.observer.notice(Notice::Waiting { stage: watch.stage.clone() });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    async fn make(&self, id: NodeId, ready: Ready<'_>, reasons: Vec<String>, watch: &StageWatch<'_>) -> Result<Done, StageError> {
+    /// Waits for a share of the machine.
+    async fn share(&self, id: NodeId, watch: &StageWatch<'_>) -> Result<Grant, StageError> {
+        let wants = self.recipe.scheduling(self.recipe.actions.node(id)).resources;
+        let rank = self.ranks.get(id.index()).copied().unwrap_or_default();
+        let grant = tokio::select! {
+            biased;
+            () = self.interrupt.until_stopped() => return Err(StageError::Stopped),
+            () = watch.halt.cancelled() => return Err(StageError::Stopped),
+            grant = self.pool.acquire(rank, wants) => grant?,
+        };
+        Ok(grant)
+    }
+
+    async fn make(&self, id: NodeId, ready: Ready<'_>, reasons: Vec<String>, watch: &StageWatch<'_>, grant: Grant) -> Result<Done, StageError> {
         let node = self.recipe.actions.node(id);
         let (stage, action) = (watch.stage.clone(), node.name.clone());
         self.observer.notice(Notice::Started { stage: stage.clone(), action: action.clone(), reasons: reasons.clone() });
@@ -169,18 +218,93 @@ impl Shared {
             reasons: reasons.clone(),
             at: Timestamp::now(),
         })?;
+        let mut preimage = ready.preimage()?;
+        let (outcome, attempts, seconds) = self.attempts(id, &ready, &preimage, watch, grant).await?;
+        ready.keep_listings(&self.workspace.store, &mut preimage)?;
+        let record = Record {
+            format: Record::FORMAT,
+            key: ready.key,
+            preimage,
+            outcome: outcome.clone(),
+            seconds,
+            run: self.run.to_string(),
+            finished: Timestamp::now(),
+            attempts,
+            maker: self.maker.get_or_init(|| origin::maker(&self.workspace.root)).clone(),
+        };
+        self.workspace.store.publish(&record)?;
+        self.log.append(&Event::ActionDone { stage, action, seconds, attempts })?;
+        let mut notes = std::mem::take(&mut *watch.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        if node.appears {
+            notes.extend(tokio::task::block_in_place(|| self.appear(&outcome, watch))?);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "an estimate for the next run")]
+        let took = seconds as f32;
+        Ok(Done { key: ready.key, outcome: Arc::new(outcome), seconds, took, ran: true, reasons, notes })
+    }
+
+    /// Does the work, and again as often as the stage allows where it fails for a reason that may pass. Tells what came of it,
+    /// after how many attempts, and how long the last one took.
+    async fn attempts(
+        &self,
+        id: NodeId,
+        ready: &Ready<'_>,
+        preimage: &Preimage,
+        watch: &StageWatch<'_>,
+        grant: Grant,
+    ) -> Result<(RecordOutcome, u32, f64), StageError> {
+        let scheduling = self.recipe.scheduling(self.recipe.actions.node(id));
+        let (mut grant, mut attempt) = (grant, 1);
+        loop {
+            watch.allow(scheduling.timeout);
+            let began = Instant::now();
+            let result = self.attempt(id, ready, preimage, watch, &grant).await;
+            let late = watch.is_late();
+            watch.allow(None);
+            let error = match result {
+                Ok(outcome) => return Ok((outcome, attempt, began.elapsed().as_secs_f64())),
+                Err(error) if error.is_stop() && late && !self.interrupt.stopped() => StageError::TimedOut { limit: scheduling.timeout.unwrap_or_default() },
+                Err(error) => error,
+            };
+            if attempt > scheduling.retries || !error.may_pass() || self.interrupt.stopped() {
+                return Err(error);
+            }
+            let wait = backoff(scheduling.delay, attempt, ready.key);
+            let first = error.to_string().lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
+            watch.note(&format!("attempt {attempt} of {}: {first}; again in {:.1} s", scheduling.retries + 1, wait.as_secs_f64()));
+            drop(grant);
+            tokio::select! {
+                () = self.interrupt.until_stopped() => return Err(error),
+                () = watch.halt.cancelled() => return Err(error),
+                () = tokio::time::sleep(wait) => {}
+            }
+            grant = self.share(id, watch).await?;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, id: NodeId, ready: &Ready<'_>, preimage: &Preimage, watch: &StageWatch<'_>, grant: &Grant) -> Result<RecordOutcome, StageError> {
+        let node = self.recipe.actions.node(id);
         let works = self.recipe.works(node.stage)?;
-        let preimage = ready.preimage()?;
         let given = ready.given();
-        let attempt = self.session()?.attempt()?;
-        let began = Instant::now();
-        let log = self.log_path(&stage);
+        let session = self.session()?;
+        let attempt = session.attempt()?;
+        let log = self.log_path(&watch.stage);
+        let (temporary, gpus) = (session.temporary(), grant.gpus());
+        let last = works[node.place].builds_on_last.then(|| self.history.last(&self.recipe, id)).flatten();
+        let last = last.and_then(|key| self.workspace.store.remembered(key));
         let context = Context {
             key: ready.key,
             stage: self.recipe.stage_name(node),
             store: &self.workspace.store,
             workspace: &self.workspace.root,
             folder: attempt.path(),
+            session: session.path(),
+            temporary: &temporary,
+            token: attempt.token(),
+            gpus: gpus.as_deref(),
+            preimage,
+            last: last.as_ref(),
             log: &log,
             inputs: &given,
             guard: &self.guard,
@@ -190,23 +314,7 @@ impl Shared {
         if let Some(path) = ready.touched(&self.workspace) {
             return Err(StageError::InputChanged { path: path.to_owned() });
         }
-        let seconds = began.elapsed().as_secs_f64();
-        let record = Record {
-            format: Record::FORMAT,
-            key: ready.key,
-            preimage,
-            outcome: outcome.clone(),
-            seconds,
-            run: self.run.to_string(),
-            finished: Timestamp::now(),
-        };
-        self.workspace.store.publish(&record)?;
-        self.log.append(&Event::ActionDone { stage, action, seconds })?;
-        let mut notes = std::mem::take(&mut *watch.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        if node.appears {
-            notes.extend(tokio::task::block_in_place(|| self.appear(&outcome, watch))?);
-        }
-        Ok(Done { key: ready.key, outcome: Arc::new(outcome), seconds, ran: true, reasons, notes })
+        Ok(outcome)
     }
 
     fn log_path(&self, stage: &str) -> PathBuf {
@@ -252,4 +360,16 @@ impl Shared {
         moved.map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
         Ok(Some(format!(".retune/displaced/{name}")))
     }
+}
+
+/// What is said of a stage that runs every time.
+pub const ALWAYS: &str = "it runs every time";
+
+/// The wait before another attempt: twice as long each time, and a part of it by the key, so that many that failed together do
+/// not come back together.
+fn backoff(delay: Duration, attempt: u32, key: ActionKey) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(600);
+    let doubled = delay.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(LONGEST);
+    let part = key.0.as_bytes()[attempt as usize % 32];
+    doubled.mul_f64(1.0 + f64::from(part) / 255.0 / 4.0)
 }

@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
-use crate::store::{Artifact, FileStates, Reading, RecordOutcome, Store};
+use crate::store::{Artifact, FileStates, Lock, Reading, RecordOutcome, Store};
 
 use super::EngineError;
+use super::run::LIVE;
 
 /// The folder that a pipeline's paths are relative to, and the state kept in it.
 #[derive(Debug)]
@@ -42,6 +43,12 @@ impl Workspace {
         let root = Self::root_of(pipeline);
         let store = Store::at(&root.join(".retune"));
         Self::with(root, store)
+    }
+
+    /// Whether a run is going on here.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.store.root().is_dir() && matches!(Lock::try_alone(&self.store, LIVE), Ok(None))
     }
 
     /// Whether all outputs lie at the paths in the workspace that are their names.

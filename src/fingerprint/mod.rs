@@ -3,10 +3,12 @@
 
 mod digest;
 mod explain;
+mod merkle;
 mod preimage;
 mod settings;
 
 pub use digest::{ActionKey, BadDigest, Digest};
 pub use explain::{Change, explain};
+pub use merkle::merkle;
 pub use preimage::{ActionBase, Content, Leaf, Preimage, Tree};
 pub use settings::{settings, settings_of};

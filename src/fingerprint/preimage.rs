@@ -117,6 +117,9 @@ pub struct Content {
     pub digest: Digest,
     /// The stage that made it, or that it is a file of the workspace.
     pub origin: String,
+    /// For a folder of the workspace: the list of its files in the store, for explanations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Digest>,
 }
 
 /// The part of a key that is known before any input is: kind, version, settings and context.

@@ -26,6 +26,9 @@ fn parts(block: &Block, file: &PipelineFile, wanted: &dyn Fn(&str) -> bool) -> B
             parts.insert((*name).to_owned(), leaf(&value.value, value.span, file));
         }
     }
+    if let Some(further) = block.setting.rest.filter(|slot| slot.effect == Effect::Result && !block.rest.is_empty()) {
+        parts.insert(further.name.to_owned(), Tree::List(block.rest.iter().map(|value| leaf(&value.value, value.span, file)).collect()));
+    }
     if block.setting.version > 0 {
         parts.insert("version".into(), Tree::leaf(Leaf::Integer(block.setting.version.into())));
     }

@@ -73,6 +73,12 @@ pub enum Event {
         set: Vec<String>,
         /// The version of the program.
         version: String,
+        /// The name that the user gave the run.
+        #[serde(default)]
+        name: Option<String>,
+        /// The tags that the user gave it.
+        #[serde(default)]
+        tags: Vec<String>,
         /// When.
         at: Timestamp,
     },
@@ -97,6 +103,37 @@ pub enum Event {
         action: String,
         /// How long it took.
         seconds: f64,
+        /// How many attempts it took.
+        #[serde(default)]
+        attempts: u32,
+    },
+    /// How far a stage is. Told to whoever listens to a run, and not kept.
+    Progress {
+        /// The stage.
+        stage: String,
+        /// So much is done.
+        done: u64,
+        /// Of so much; 0 where that is not known.
+        total: u64,
+        /// What is counted.
+        unit: String,
+        /// What else there is to say.
+        detail: String,
+    },
+    /// A result was kept over a change.
+    Accepted {
+        /// The stage.
+        stage: String,
+        /// The action.
+        action: String,
+        /// The key that it was made under.
+        from: String,
+        /// The key that it holds for now.
+        key: String,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
     },
     /// An action failed.
     ActionFailed {
@@ -133,6 +170,9 @@ pub enum Event {
         status: String,
         /// How long it took.
         seconds: f64,
+        /// The run whose folder holds the lock file as it is now.
+        #[serde(default)]
+        results: Option<String>,
     },
 }
 
@@ -141,19 +181,22 @@ pub enum Event {
 pub struct RunLog {
     path: PathBuf,
     file: Mutex<File>,
+    /// Where everything is told as well, as it happens.
+    listener: Option<Mutex<File>>,
 }
 
 impl RunLog {
-    /// Begins the log of a run.
+    /// Begins the log of a run. Its events are appended to `listener` too.
     ///
     /// # Errors
     /// When its folder cannot be made.
-    pub fn begin(runs: &Path, run: &RunId) -> Result<Self, LedgerError> {
+    pub fn begin(runs: &Path, run: &RunId, listener: Option<&Path>) -> Result<Self, LedgerError> {
         let folder = runs.join(run.to_string());
         fs::create_dir_all(&folder).map_err(LedgerError::io("create", &folder))?;
         let path = folder.join("events.jsonl");
         let file = File::options().create(true).append(true).open(&path).map_err(LedgerError::io("create", &path))?;
-        Ok(Self { path, file: Mutex::new(file) })
+        let listen = |path: &Path| File::options().create(true).append(true).open(path).map(Mutex::new).map_err(LedgerError::io("open", path));
+        Ok(Self { path, file: Mutex::new(file), listener: listener.map(listen).transpose()? })
     }
 
     /// Appends an event in one write, so that events of many threads never mix.
@@ -163,10 +206,33 @@ impl RunLog {
     pub fn append(&self, event: &Event) -> Result<(), LedgerError> {
         let mut line = serde_json::to_vec(event).map_err(|error| LedgerError::io("write", &self.path)(error.into()))?;
         line.push(b'\n');
+        if let Some(listener) = &self.listener {
+            // Who listens may go away; the run goes on.
+            let _ = listener.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+        }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&line).map_err(LedgerError::io("write", &self.path))
     }
+
+    /// Tells an event to who listens, without keeping it.
+    pub fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &self.listener
+            && let Ok(mut line) = serde_json::to_vec(&event())
+        {
+            line.push(b'\n');
+            let _ = listener.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+        }
+    }
+
+    /// Where the run keeps a copy of the lock file that it left.
+    #[must_use]
+    pub fn snapshot(&self) -> PathBuf {
+        self.path.with_file_name(SNAPSHOT)
+    }
 }
+
+/// The copy of the lock file in the folder of a run.
+pub const SNAPSHOT: &str = "lock.kdl";
 
 /// A run as its events tell it.
 #[derive(Clone, Debug)]
@@ -178,6 +244,24 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
+    /// The name that the user gave it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self.events.first() {
+            Some(Event::RunStarted { name, .. }) => name.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The run whose folder holds a copy of the lock file that this one left.
+    #[must_use]
+    pub fn results(&self) -> Option<&str> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::RunDone { results, .. } => results.as_deref(),
+            _ => None,
+        })
+    }
+
     /// How it ended; nothing if it was killed or is still running.
     #[must_use]
     pub fn status(&self) -> Option<&str> {

@@ -33,6 +33,8 @@ pub struct LockedAction {
     pub fingerprint: ActionKey,
     /// What it made, by name.
     pub outputs: BTreeMap<String, Digest>,
+    /// The key that it was really made under, and why it still holds, where somebody said so.
+    pub accepted: Option<(ActionKey, String)>,
 }
 
 const HEADER: &str = "// Written by retune, to be committed: what the current result consists of.\n";
@@ -78,9 +80,12 @@ impl LockFile {
                 lock.stages.get_mut(&stage)?.model = Some(plain(rest.strip_suffix('"')?)?);
             } else if let Some(rest) = line.strip_prefix("    action \"") {
                 let (name, fingerprint) = rest.strip_suffix("\" {")?.split_once("\" fingerprint=\"")?;
-                let made = LockedAction { fingerprint: ActionKey(fingerprint.parse().ok()?), outputs: BTreeMap::new() };
+                let made = LockedAction { fingerprint: ActionKey(fingerprint.parse().ok()?), outputs: BTreeMap::new(), accepted: None };
                 action = plain(name)?;
                 lock.stages.get_mut(&stage)?.actions.insert(action.clone(), made);
+            } else if let Some(rest) = line.strip_prefix("        accepted \"") {
+                let (reason, from) = rest.strip_suffix('"')?.split_once("\" from=\"")?;
+                lock.stages.get_mut(&stage)?.actions.get_mut(&action)?.accepted = Some((ActionKey(from.parse().ok()?), plain(reason)?));
             } else if let Some(rest) = line.strip_prefix("        output \"") {
                 let (name, digest) = rest.strip_suffix('"')?.split_once("\" blake3=\"")?;
                 lock.stages.get_mut(&stage)?.actions.get_mut(&action)?.outputs.insert(plain(name)?, digest.parse().ok()?);
@@ -104,8 +109,10 @@ impl LockFile {
                 let name = kdl_text::text(action).ok_or_else(|| broken("an action without a name"))?;
                 let fingerprint = property(action, "fingerprint").and_then(|digest| digest.parse().ok());
                 let fingerprint = ActionKey(fingerprint.ok_or_else(|| broken("an action without a fingerprint"))?);
+                let accepted = inside(action).iter().find(|child| child.name().value() == "accepted");
+                let accepted = accepted.and_then(|node| Some((ActionKey(property(node, "from")?.parse().ok()?), kdl_text::text(node)?.to_owned())));
                 let outputs = inside(action).iter().filter_map(|output| Some((kdl_text::text(output)?.to_owned(), property(output, "blake3")?.parse().ok()?)));
-                stage.actions.insert(name.to_owned(), LockedAction { fingerprint, outputs: outputs.collect() });
+                stage.actions.insert(name.to_owned(), LockedAction { fingerprint, outputs: outputs.collect(), accepted });
             }
         }
         Ok(lock)
@@ -123,6 +130,9 @@ impl LockFile {
             }
             for (name, action) in &stage.actions {
                 let _ = writeln!(out, "    action {} fingerprint=\"{}\" {{", quoted(name), action.fingerprint);
+                if let Some((from, reason)) = &action.accepted {
+                    let _ = writeln!(out, "        accepted {} from=\"{from}\"", quoted(reason));
+                }
                 for (name, digest) in &action.outputs {
                     let _ = writeln!(out, "        output {} blake3=\"{digest}\"", quoted(name));
                 }
@@ -159,6 +169,7 @@ mod tests {
     fn lock() -> LockFile {
         let action = |byte: u8| LockedAction {
             fingerprint: ActionKey(Digest::of(&[byte])),
+            accepted: (byte == 1).then(|| (ActionKey(Digest::of(b"before")), "renamed a variable".to_owned())),
             outputs: BTreeMap::from([("a b/ü".to_owned(), Digest::of(&[byte, 1])), ("c".to_owned(), Digest::of(&[byte, 2]))]),
         };
         let actions = BTreeMap::from([("generate".to_owned(), action(1)), ("grade".to_owned(), action(2))]);

@@ -10,6 +10,7 @@ use crate::provider::{Generation, Infer, ModelCard, ModelHandle, ProviderError, 
 use super::adapter::{Adapter, LoraShape};
 use super::batch::samples;
 use super::builtin::base;
+use super::checkpoint::CheckpointPlace;
 use super::error::ModelError;
 use super::files::{load_adapter, load_weights, save_adapter, save_weights};
 use super::generate::generate;
@@ -53,7 +54,8 @@ fn tune_here(request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult,
         weight_decay: sizes.weight_decay,
         seed: sizes.seed,
     };
-    let trained = tune(weights, &train, &validation, &tuning, watch)?;
+    let checkpoints = request.checkpoints.clone().map(|(folder, every)| CheckpointPlace { folder, every });
+    let trained = tune(weights, &train, &validation, &tuning, checkpoints.as_ref(), watch)?;
     let metrics = figures(&trained);
     let (name, files) = match method {
         TuningMethod::Lora(shape) => {

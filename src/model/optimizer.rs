@@ -1,8 +1,9 @@
 use pulp::Arch;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// AdamW with decoupled weight decay (Loshchilov and Hutter 2017); betas 0.9 and 0.999, epsilon 1e-8.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdamW {
     first: Vec<f32>,
     second: Vec<f32>,

@@ -1,10 +1,12 @@
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::provider::Watch;
 
 use super::adapter::{Adapter, LoraShape};
 use super::backward::Scratch;
 use super::batch::{Packed, Sample, shards};
+use super::checkpoint::{Checkpoint, CheckpointPlace};
 use super::decoder::{Decoder, Trace, loss_with};
 use super::error::ModelError;
 use super::gradient::{FullGradient, GradientSink, LoraGradient, add_up};
@@ -42,7 +44,7 @@ pub struct Tuning {
 }
 
 /// The loss at a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossPoint {
     /// The step, from 1.
     pub step: usize,
@@ -56,7 +58,7 @@ pub struct LossPoint {
 }
 
 /// What came of a training.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trained {
     /// The parameters that were trained, at their best: an adapter's, or all.
     pub values: Vec<f32>,
@@ -93,11 +95,19 @@ struct Trainer<'a> {
     workers: Vec<Worker>,
 }
 
-/// Trains from `base` on samples. The same arguments give the same bytes, whatever the number of threads.
+/// Trains from `base` on samples. The same arguments give the same bytes, whatever the number of threads, and whether it goes on
+/// from a checkpoint or not.
 ///
 /// # Errors
 /// When there is nothing to learn from, the loss stops being a number, or the watch says stop.
-pub fn tune(base: &Weights, train: &[Sample], validation: &[Sample], tuning: &Tuning, watch: &dyn Watch) -> Result<Trained, ModelError> {
+pub fn tune(
+    base: &Weights,
+    train: &[Sample],
+    validation: &[Sample],
+    tuning: &Tuning,
+    checkpoints: Option<&CheckpointPlace>,
+    watch: &dyn Watch,
+) -> Result<Trained, ModelError> {
     if train.is_empty() {
         return Err(ModelError::NothingToLearn { problem: "there are no training examples".into() });
     }
@@ -106,11 +116,18 @@ pub fn tune(base: &Weights, train: &[Sample], validation: &[Sample], tuning: &Tu
         TuningMethod::Lora(shape) => Some(Adapter::new(base.architecture, shape, tuning.seed)),
     };
     let mut trainer = Trainer { base, current: base.clone(), adapter, rotary: Rotary::new(&base.architecture), workers: Vec::new() };
-    trainer.run(train, validation, tuning, watch)
+    trainer.run(train, validation, tuning, checkpoints, watch)
 }
 
 impl Trainer<'_> {
-    fn run(&mut self, train: &[Sample], validation: &[Sample], tuning: &Tuning, watch: &dyn Watch) -> Result<Trained, ModelError> {
+    fn run(
+        &mut self,
+        train: &[Sample],
+        validation: &[Sample],
+        tuning: &Tuning,
+        checkpoints: Option<&CheckpointPlace>,
+        watch: &dyn Watch,
+    ) -> Result<Trained, ModelError> {
         let per_epoch = train.len().div_ceil(tuning.batch_size);
         let steps = per_epoch * tuning.epochs;
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
@@ -121,7 +138,14 @@ impl Trainer<'_> {
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut random = Random::new(tuning.seed, "order of samples");
         let every = per_epoch.div_ceil(VALIDATIONS);
-        for step in 0..steps {
+        if let Some(earlier) = checkpoints.and_then(CheckpointPlace::latest) {
+            self.parameters_mut().clone_from(&earlier.parameters);
+            (optimizer, done) = (earlier.optimizer, earlier.done);
+        }
+        let start = done.points.len();
+        // The order of an epoch comes from those before it.
+        (0..start.div_ceil(per_epoch)).for_each(|_| random.shuffle(&mut order));
+        for step in start..steps {
             if watch.stopped() {
                 return Err(ModelError::Stopped);
             }
@@ -152,6 +176,9 @@ impl Trainer<'_> {
             let shown = validated.or(done.points.iter().rev().find_map(|point| point.full_validation));
             let detail = shown.map_or(format!("loss {loss:.3}"), |validation| format!("loss {loss:.3}, validation {validation:.3}"));
             watch.progress(step as u64 + 1, steps as u64, "steps", &detail);
+            if let Some(place) = checkpoints {
+                place.keep(step + 1, || Checkpoint { parameters: self.parameters().clone(), optimizer: optimizer.clone(), done: done.clone() });
+            }
         }
         if done.values.is_empty() {
             done.best_step = steps;
@@ -162,6 +189,10 @@ impl Trainer<'_> {
 
     fn parameters(&self) -> &Vec<f32> {
         self.adapter.as_ref().map_or(&self.current.values, |adapter| &adapter.values)
+    }
+
+    fn parameters_mut(&mut self) -> &mut Vec<f32> {
+        self.adapter.as_mut().map_or(&mut self.current.values, |adapter| &mut adapter.values)
     }
 
     /// One step; returns the mean loss of its tokens, and that of the validation samples given, both before the update.
@@ -203,8 +234,7 @@ impl Trainer<'_> {
         let length = sum_of_squares(sum).sqrt();
         let scale = if length > CLIP { CLIP / length } else { 1.0 };
         if length.is_finite() {
-            let values = self.adapter.as_mut().map_or(&mut self.current.values, |adapter| &mut adapter.values);
-            optimizer.step(values, sum, rate, scale);
+            optimizer.step(self.parameters_mut(), sum, rate, scale);
         }
         for (worker, gradient) in self.workers.iter_mut().zip(gradients) {
             worker.gradient = gradient;

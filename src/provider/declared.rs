@@ -1,6 +1,6 @@
-use crate::config::{Block, Kind, Setting, Slot};
+use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
-use super::Secret;
+use super::{Limits, Secret};
 
 /// The protocols that providers speak.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Declared {
     pub api: Api,
     /// Its key.
     pub key: Secret,
+    /// How fast it may be asked.
+    pub limits: Limits,
 }
 
 /// The providers that need no declaration.
@@ -32,13 +34,18 @@ pub const BUILT_IN: &[&str] = &["local", "openai"];
 pub static SETTING: Setting = Setting::new("provider", "Declares where models are tuned and asked.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "What stages call it.")])
-    .children(|| vec![&API, &BASE_URL, &KEY]);
+    .children(|| vec![&API, &BASE_URL, &KEY, &LIMITS]);
 static API: Setting =
     Setting::new("api", "The protocol.").once().arguments(&[Slot::new("name", Kind::Choice(&["openai"]), "`openai`: OpenAI's and all that speak it.")]);
 static BASE_URL: Setting =
     Setting::new("base-url", "The address.").arguments(&[Slot::new("url", Kind::Text, "Up to and with the version, as in `https://api.openai.com/v1`.")]);
 static KEY: Setting =
     Setting::new("key", "The key.").arguments(&[Slot::new("secret", Kind::Secret, "`(secret)\"NAME\"`: the environment variable that holds it.")]);
+
+static LIMITS: Setting = Setting::new("limits", "How fast it may be asked, by all stages of a run together.").without_effect().properties(&[
+    Slot::new("requests-per-minute", Kind::Integer(1, 1_000_000_000), "Requests.").or(Fallback::Absent),
+    Slot::new("tokens-per-minute", Kind::Integer(1, 1_000_000_000), "Tokens, of questions and answers.").or(Fallback::Absent),
+]);
 
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 
@@ -49,7 +56,9 @@ pub fn declared(name: &str, declarations: &[Block]) -> Option<Declared> {
     if let Some(block) = found {
         let base_url = block.child_text("base-url").unwrap_or(OPENAI_URL).trim_end_matches('/').to_owned();
         let key = block.child_text("key").unwrap_or("OPENAI_API_KEY");
-        return Some(Declared { name: name.to_owned(), api: Api::OpenAi { base_url }, key: Secret::variable(key) });
+        let limit = |name: &str| block.child(LIMITS.name)?.find_integer(name).and_then(|limit| u32::try_from(limit).ok());
+        let limits = Limits { requests: limit("requests-per-minute"), tokens: limit("tokens-per-minute") };
+        return Some(Declared { name: name.to_owned(), api: Api::OpenAi { base_url }, key: Secret::variable(key), limits });
     }
     let api = match name {
         "local" => Api::Local,
@@ -60,5 +69,5 @@ pub fn declared(name: &str, declarations: &[Block]) -> Option<Declared> {
         }
         _ => return None,
     };
-    Some(Declared { name: name.to_owned(), api, key: Secret::variable("OPENAI_API_KEY") })
+    Some(Declared { name: name.to_owned(), api, key: Secret::variable("OPENAI_API_KEY"), limits: Limits::default() })
 }

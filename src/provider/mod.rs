@@ -4,10 +4,13 @@
 mod declared;
 mod error;
 pub mod openai;
+mod pace;
+mod prices;
 mod secret;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,8 @@ use crate::ledger::JobJournal;
 
 pub use declared::{Api, BUILT_IN, Declared, SETTING, declared};
 pub use error::ProviderError;
+pub use pace::{Limits, Pace};
+pub use prices::training_price;
 pub use secret::Secret;
 pub use watch::{Silent, Watch};
 
@@ -55,6 +60,8 @@ pub struct TuningRequest {
     pub hyperparameters: Hyperparameters,
     /// A short name to show in the provider's lists.
     pub suffix: String,
+    /// A folder to keep the training's state in, and the steps from one time to the next, where the user wants that.
+    pub checkpoints: Option<(PathBuf, usize)>,
 }
 
 /// What came of a fine-tuning.

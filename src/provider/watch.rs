@@ -9,8 +9,13 @@ pub trait Watch: Send + Sync {
     /// Something worth keeping in the log of the run.
     fn note(&self, message: &str);
 
-    /// Whether the user wants it to stop.
+    /// Whether it must stop now.
     fn stopped(&self) -> bool;
+
+    /// Whether work that goes on elsewhere should be let go of: it can be found again.
+    fn let_go(&self) -> bool {
+        self.stopped()
+    }
 }
 
 /// Tells nobody and never stops.
@@ -31,7 +36,7 @@ impl Watch for Silent {
 /// stops where it waits.
 pub async fn until_stopped<T>(watch: &dyn Watch, may_stop: impl Fn() -> bool, work: impl Future<Output = T>) -> Option<T> {
     let stopped = async {
-        while !(watch.stopped() && may_stop()) {
+        while !(watch.let_go() && may_stop()) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Pipeline, StageName};
-use crate::fingerprint::{ActionKey, Digest, Tree};
+use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::graph::Outputs;
 use crate::provider::Watch;
 use crate::store::{Artifact, Reading, Record, RecordOutcome, Store};
@@ -30,6 +30,8 @@ pub struct Action {
     pub outputs: Vec<String>,
     /// Outputs that appear as files of the workspace, at the path that is their name.
     pub appears: bool,
+    /// Whether it wants to know of its last success.
+    pub builds_on_last: bool,
     /// Whether it changes the world outside the store, so that its result is never taken from the cache.
     pub effect: bool,
     /// What is done.
@@ -133,6 +135,18 @@ pub struct Context<'a> {
     pub workspace: &'a Path,
     /// A folder of its own, gone afterwards.
     pub folder: &'a Path,
+    /// The folder of all attempts of this run.
+    pub session: &'a Path,
+    /// Where its commands may put what they need for a moment.
+    pub temporary: &'a Path,
+    /// What tells this attempt from every other.
+    pub token: &'a str,
+    /// The GPUs that it was given, where it asked for any.
+    pub gpus: Option<&'a [String]>,
+    /// All that its key covers.
+    pub preimage: &'a Preimage,
+    /// The record of its last success in this pipeline, under whatever key.
+    pub last: Option<&'a Record>,
     /// Where it may write what its command prints.
     pub log: &'a Path,
     /// Its inputs by role.
@@ -187,6 +201,11 @@ pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
 
+    /// What it will take, as far as that can be told beforehand.
+    fn estimate(&self, _workspace: &Path, _store: &Store, _inputs: &BTreeMap<String, Given>) -> Estimate {
+        Estimate::default()
+    }
+
     /// For an action with an outside effect: whether the effect of these inputs is there.
     ///
     /// # Errors
@@ -202,6 +221,15 @@ pub trait Work: Send + Sync + fmt::Debug {
     fn restore(&self, _workspace: &Path, _store: &Store, _record: &Record, _inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
         Ok(())
     }
+}
+
+/// What an action will take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Tokens that a model will be trained on.
+    pub tokens: Option<f64>,
+    /// What that costs, in US dollars.
+    pub usd: Option<f64>,
 }
 
 /// How an outside effect stands.

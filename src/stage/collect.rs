@@ -8,12 +8,12 @@ use crate::data::{DataError, Rejected, Row, format, write_lines};
 use crate::fingerprint::{Digest, settings};
 use crate::store::{Artifact, Reading, RecordOutcome};
 
-use super::{Action, Compiler, Context, Given, StageError, StageKind, Work};
+use super::{Action, Compiler, Context, Given, StageError, StageKind, Work, scheduling};
 
 static SETTING: Setting = Setting::new("collect", "Gathers rows from files.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| vec![&SOURCE]);
+    .children(|| scheduling::with(&[&SOURCE]));
 static SOURCE: Setting = Setting::new("source", "Where rows come from.")
     .many()
     .arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace: CSV, TSV, JSON or JSON Lines by ending.")])
@@ -48,6 +48,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs,
         outputs: [ROWS, REJECTED, REPORT].map(str::to_owned).to_vec(),
         appears: false,
+        builds_on_last: false,
         effect: false,
         work: Box::new(Collect),
     };

@@ -11,12 +11,12 @@ use crate::ledger::{Alias, Version};
 use crate::store::{Record, RecordOutcome, Store};
 
 use super::action::{Effect, given};
-use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, train};
+use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, scheduling, train};
 
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| vec![&MODEL, &REQUIRES, &ALIAS]);
+    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS]));
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
@@ -71,6 +71,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs,
         outputs: Vec::new(),
         appears: false,
+        builds_on_last: false,
         effect: true,
         work: Box::new(Deploy { alias: alias.to_owned(), required }),
     };

@@ -40,6 +40,34 @@ pub enum StageError {
     #[diagnostic(code(stage::missing_output), help("outputs are paths relative to the workspace, and the command starts there; check the path"))]
     MissingOutput { path: String },
 
+    /// A command that wrote what nothing would keep.
+    #[error("the command wrote {}, which no `output` declares", shown(paths))]
+    #[diagnostic(
+        code(stage::undeclared_output),
+        help("declare it as an `output` if it is a result; what is needed for a moment only belongs into $TMPDIR, or can be deleted by the command")
+    )]
+    UndeclaredOutput { paths: Vec<String> },
+
+    /// Something at the place of an output that a command in the workspace would write over.
+    #[error("`{path}` is there already, and no stage made it")]
+    #[diagnostic(code(stage::output_in_the_way), help("with `sandbox \"off\"` the command would write over it; move it away first"))]
+    OutputInTheWay { path: String },
+
+    /// A metrics file that holds no metrics.
+    #[error("`{path}` holds no metrics: {problem}")]
+    #[diagnostic(code(stage::metrics), help("write a JSON object of numbers, such as {{\"loss\": 0.1, \"test\": {{\"accuracy\": 0.9}}}}"))]
+    Metrics { path: String, problem: String },
+
+    /// An attempt that took longer than it may.
+    #[error("it took longer than {}", humanly(*limit))]
+    #[diagnostic(code(stage::timed_out), help("all that it started was ended; raise `timeout`, or find out what it waits for: `retune log STAGE`"))]
+    TimedOut { limit: std::time::Duration },
+
+    /// A stage that asks for more than there is.
+    #[error("it asks for {asked} and this machine has {there}")]
+    #[diagnostic(code(stage::resources), help("change its `resources`, or run it on a machine that has them"))]
+    Resources { asked: String, there: String },
+
     /// A command that wrote into what it should only read.
     #[error("the command wrote into its input `{path}`")]
     #[diagnostic(code(stage::input_written), help("inputs are read-only; let the command copy it first, or write to an output"))]
@@ -90,7 +118,27 @@ impl From<ProviderError> for StageError {
     }
 }
 
+/// A few of many paths.
+fn shown(paths: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut shown = paths.iter().take(SHOWN).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    if paths.len() > SHOWN {
+        shown += &format!(" and {} more", paths.len() - SHOWN);
+    }
+    shown
+}
+
+fn humanly(limit: std::time::Duration) -> String {
+    if limit.as_secs() >= 60 && limit.subsec_millis() == 0 { format!("{} min {} s", limit.as_secs() / 60, limit.as_secs() % 60) } else { format!("{limit:?}") }
+}
+
 impl StageError {
+    /// Whether another attempt may go better.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::CommandFailed { .. } | Self::TimedOut { .. } | Self::Io { .. } | Self::Provider(_)) && !self.is_stop()
+    }
+
     /// Whether the user wanted it.
     #[must_use]
     pub const fn is_stop(&self) -> bool {

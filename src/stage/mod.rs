@@ -2,6 +2,7 @@
 //! settings, the actions that it compiles to with what their keys cover, and the work that they do.
 
 mod action;
+mod checkpoints;
 mod collect;
 mod deploy;
 mod error;
@@ -9,13 +10,15 @@ mod evaluate;
 mod exec;
 mod prepare;
 mod providers;
+mod scheduling;
 mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
-pub use action::{Action, Compiler, Context, Effect, FileSource, Given, Input, Source, Work};
+pub use action::{Action, Compiler, Context, Effect, Estimate, FileSource, Given, Input, Source, Work};
 pub use error::StageError;
 pub use exec::{Guard, guard};
+pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
 
 /// A kind of stage.
 #[derive(Clone, Copy, Debug)]

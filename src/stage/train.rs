@@ -1,20 +1,24 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use async_trait::async_trait;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::data::{Example, Tokenizer, parse_examples};
 use crate::fingerprint::{Tree, settings_of};
 use crate::ledger::JobJournal;
 use crate::model::builtin_digest;
-use crate::provider::{Api, Declared, Hyperparameters, ModelCard, ModelHandle, ProviderError, TuningRequest};
+use crate::provider::{Api, Declared, Hyperparameters, ModelCard, ModelHandle, ProviderError, TuningRequest, training_price};
 use crate::store::{Artifact, RecordOutcome, Store, TreeEntry};
 
-use super::{Action, Compiler, Context, Input, StageError, StageKind, Work, providers};
+use super::action::given;
+use super::checkpoints::{self, Checkpoints};
+use super::{Action, Compiler, Context, Estimate, Given, Input, StageError, StageKind, Work, providers, scheduling};
 
 static SETTING: Setting = Setting::new("train", "Tunes a model on examples.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| vec![&DATA, &PROVIDER, &MODEL, &METHOD, &SEED]);
+    .children(|| scheduling::with(&[&DATA, &PROVIDER, &MODEL, &METHOD, &SEED, &checkpoints::EVERY]));
 static DATA: Setting = Setting::new("data", "The examples.").once().arguments(&[Slot::new(
     "stage",
     Kind::Stage(&["prepare"]),
@@ -79,6 +83,16 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         help: "declare it at the top level: `provider \"name\" { ... }`".into(),
     })?;
     let base = block.child_text("model").unwrap_or_default().to_owned();
+    let kept = block.child(checkpoints::EVERY.name).map(|kept| (kept.text("folder").to_owned(), kept.count("every")));
+    if let Some(kept) = block.child(checkpoints::EVERY.name).filter(|_| declared.api != Api::Local) {
+        compiler.warnings.push(ConfigError::Inexpressible {
+            provider: declared.name.clone(),
+            setting: kept.setting.name.to_owned(),
+            at: kept.name_span.into(),
+            help: "a job there goes on whatever happens here, and is found again".into(),
+        });
+    }
+    let kept = kept.filter(|_| declared.api == Api::Local);
     check_model(block, &declared, &base)?;
     let unsent = unsent(block, &declared, compiler);
     let data = block.child_text("data").and_then(|name| compiler.pipeline.stage(name));
@@ -95,8 +109,9 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs: inputs.collect(),
         outputs: vec![MODEL_OUTPUT.to_owned(), "losses".to_owned()],
         appears: false,
+        builds_on_last: false,
         effect: false,
-        work: Box::new(Train { declared, base, hyperparameters: hyperparameters(block) }),
+        work: Box::new(Train { declared, base, hyperparameters: hyperparameters(block), checkpoints: kept }),
     };
     Ok(vec![action])
 }
@@ -155,11 +170,14 @@ struct Train {
     declared: Declared,
     base: String,
     hyperparameters: Hyperparameters,
+    /// The folder for checkpoints, and the steps from one to the next.
+    checkpoints: Option<(String, usize)>,
 }
 
 #[async_trait]
 impl Work for Train {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        let kept = self.checkpoints.as_ref().map(|(folder, every)| Ok::<_, StageError>((Checkpoints::take(context, folder)?, *every))).transpose()?;
         let request = TuningRequest {
             key: context.key,
             base: self.base.clone(),
@@ -167,15 +185,43 @@ impl Work for Train {
             validation: context.read("validation")?,
             hyperparameters: self.hyperparameters.clone(),
             suffix: suffix(context.stage.as_str()),
+            checkpoints: kept.as_ref().map(|(kept, every)| (kept.place().to_owned(), *every)),
         };
         let mut journal = JobJournal::open(&context.store.root().join("jobs"), context.key)?;
         let tuned = providers::tuner(&self.declared).tune(request, &mut journal, context.watch).await?;
+        let mut metrics = tuned.metrics;
+        let price = training_price(context.workspace, &self.declared.name, &self.base);
+        metrics.extend(metrics.get("trained-tokens").zip(price).map(|(tokens, price)| ("usd".to_owned(), tokens * price / 1e6)));
         let mut files = tuned.files;
         let card = serde_json::to_string_pretty(&tuned.model).unwrap_or_default();
         files.insert(CARD.to_owned(), format!("{card}\n").into_bytes());
         let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), keep(context.store, files)?), ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?)]);
-        Ok(RecordOutcome { outputs, metrics: tuned.metrics, model: Some(described(&tuned.model)), passed: None })
+        Ok(RecordOutcome {
+            outputs,
+            metrics,
+            model: Some(described(&tuned.model)),
+            resumed: kept.and_then(|(kept, _)| kept.over()),
+            ..RecordOutcome::default()
+        })
     }
+
+    fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
+        let train = given(inputs, "train").ok().and_then(|train| store.read(train).ok());
+        let tokens = train.and_then(|train| tokens(&self.declared, &train, self.hyperparameters.epochs));
+        let usd = tokens.zip(training_price(workspace, &self.declared.name, &self.base)).map(|(tokens, price)| tokens * price / 1e6);
+        Estimate { tokens, usd }
+    }
+}
+
+/// The tokens that a training goes through: exactly for a model that is here, and by its letters for one that is elsewhere.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+fn tokens(declared: &Declared, train: &[u8], epochs: usize) -> Option<f64> {
+    let examples = parse_examples(train).ok()?;
+    let count = |example: &Example| match declared.api {
+        Api::Local => Tokenizer::tiny().count(&example.messages),
+        Api::OpenAi { .. } => example.messages.iter().map(|message| message.content.len().div_ceil(4) + 4).sum(),
+    };
+    Some((examples.iter().map(count).sum::<usize>() * epochs) as f64)
 }
 
 /// A suffix as providers take it: letters, digits and dashes, at most 18.

@@ -18,6 +18,12 @@ pub struct RecordOutcome {
     pub model: Option<String>,
     /// Whether gates let the result pass, where it has any.
     pub passed: Option<bool>,
+    /// What an earlier attempt had left that it began from, in words.
+    #[serde(default)]
+    pub resumed: Option<String>,
+    /// That it was made under another key and somebody said that it still holds.
+    #[serde(default)]
+    pub accepted: Option<Accepted>,
 }
 
 /// The stored account of an action that was done.
@@ -37,6 +43,42 @@ pub struct Record {
     pub run: String,
     /// When it was done.
     pub finished: Timestamp,
+    /// How many attempts it took.
+    #[serde(default = "once")]
+    pub attempts: u32,
+    /// Who made it, and from which state of the pipeline's repository.
+    #[serde(default)]
+    pub maker: Maker,
+}
+
+/// The program and machine behind a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maker {
+    /// The version of the program.
+    pub version: String,
+    /// Operating system and processor: `linux x86_64`.
+    pub machine: String,
+    /// The commit that the workspace was at, where it is in git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Whether it held changes that were not committed.
+    #[serde(default)]
+    pub dirty: bool,
+}
+
+/// That a result was kept over a change which somebody said could not change it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The key that the result was made under.
+    pub from: ActionKey,
+    /// Why it still holds.
+    pub reason: String,
+    /// When that was said.
+    pub at: Timestamp,
+}
+
+const fn once() -> u32 {
+    1
 }
 
 impl Record {

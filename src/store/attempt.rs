@@ -2,16 +2,19 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, end_orphans};
 
 /// One process at work in a store: the owner of a folder for unfinished things.
 #[derive(Debug)]
 pub struct Session {
     folder: PathBuf,
+    token: String,
     next: AtomicU32,
     // Locked as long as the process lives, by which others know that the folder is in use.
     _alive: File,
 }
+
+const TEMPORARY: &str = "tmp";
 
 impl Session {
     /// Begins a session, and clears away what dead ones have left.
@@ -22,11 +25,12 @@ impl Session {
         let tmp = store.root().join("tmp");
         clear_dead(&tmp);
         let folder = tmp.join(token);
-        fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        let temporary = folder.join(TEMPORARY);
+        fs::create_dir_all(&temporary).map_err(StoreError::io("create", &temporary))?;
         let path = folder.join("alive");
         let alive = File::create(&path).map_err(StoreError::io("create", &path))?;
         alive.lock().map_err(StoreError::io("lock", &path))?;
-        Ok(Self { folder, next: AtomicU32::new(0), _alive: alive })
+        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), _alive: alive })
     }
 
     /// A new empty folder for one attempt at one action. No other attempt, of this process or another, ever uses it.
@@ -34,9 +38,22 @@ impl Session {
     /// # Errors
     /// When it cannot be made.
     pub fn attempt(&self) -> Result<Attempt, StoreError> {
-        let folder = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let folder = self.folder.join(number.to_string());
         fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
-        Ok(Attempt { folder })
+        Ok(Attempt { folder, token: format!("{}-{number}", self.token) })
+    }
+
+    /// The folder of all attempts.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where commands may put what they need for a moment.
+    #[must_use]
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.join(TEMPORARY)
     }
 }
 
@@ -50,6 +67,7 @@ impl Drop for Session {
 #[derive(Debug)]
 pub struct Attempt {
     folder: PathBuf,
+    token: String,
 }
 
 impl Attempt {
@@ -57,6 +75,12 @@ impl Attempt {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.folder
+    }
+
+    /// What tells it from every other attempt of any process.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
     }
 }
 
@@ -75,6 +99,7 @@ fn clear_dead(tmp: &Path) {
             continue;
         };
         if alive.try_lock().is_ok() {
+            end_orphans(&path);
             let _ = fs::remove_dir_all(&path);
         }
     }

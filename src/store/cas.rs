@@ -106,6 +106,24 @@ impl Store {
         self.root.join("actions").join(format!("{key}.json"))
     }
 
+    /// Where checkpoints of an action lie while it is not done.
+    #[must_use]
+    pub fn checkpoints(&self, key: ActionKey) -> PathBuf {
+        self.root.join("checkpoints").join(key.to_string())
+    }
+
+    /// The bytes of an object as text, if it is here and is text.
+    ///
+    /// # Errors
+    /// As [`Store::read`], but for one that is missing.
+    pub fn text(&self, digest: Digest) -> Result<Option<String>, StoreError> {
+        match self.read(Artifact::File { digest, size: 0 }) {
+            Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Keeps bytes.
     ///
     /// # Errors
@@ -121,11 +139,11 @@ impl Store {
         Ok(Artifact::File { digest, size })
     }
 
-    /// Takes a file into the store, out of the place where it was made. A file that has other names stays there too.
+    /// Takes a file into the store; with [`Taking::Move`] out of the place where it was made, unless it has other names.
     ///
     /// # Errors
     /// When the file cannot be read or the store cannot be written.
-    pub(super) fn take_file(&self, path: &Path) -> Result<Artifact, StoreError> {
+    pub(super) fn take_file(&self, path: &Path, taking: Taking) -> Result<Artifact, StoreError> {
         let metadata = fs::metadata(path).map_err(StoreError::io("read", path))?;
         let size = metadata.len();
         let digest = hash_file(path, size)?;
@@ -134,7 +152,7 @@ impl Store {
             return Ok(Artifact::File { digest, size });
         }
         self.make_shard(&place)?;
-        let own = fs::symlink_metadata(path).is_ok_and(|link| link.is_file() && link.nlink() == 1);
+        let own = taking == Taking::Move && fs::symlink_metadata(path).is_ok_and(|link| link.is_file() && link.nlink() == 1);
         if own && seal(path).and_then(|()| fs::rename(path, &place)).is_ok() {
             return Ok(Artifact::File { digest, size });
         }
@@ -202,6 +220,15 @@ impl Store {
             }
         }
     }
+}
+
+/// Whether something that the store takes stays where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// It goes.
+    Move,
+    /// It stays.
+    Copy,
 }
 
 pub(super) fn is_file_of(path: &Path, size: u64) -> bool {

@@ -15,6 +15,8 @@ pub struct Known {
     pub layout: Option<Digest>,
     /// By action: its key and what it made.
     pub actions: Vec<Option<(ActionKey, Arc<RecordOutcome>)>>,
+    /// By action: how long it took to make, in seconds.
+    pub took: Vec<f32>,
     /// The run that wrote the lock file, with the state in which it left it.
     pub locked: Option<(String, FileState)>,
 }
@@ -40,6 +42,12 @@ impl Known {
         if let (Ok(bytes), Ok(())) = (postcard::to_allocvec(self), std::fs::create_dir_all(folder)) {
             let _ = write_atomically(place, &bytes);
         }
+    }
+
+    /// How long an action took when it was last done, in seconds; 0 where that is not known.
+    #[must_use]
+    pub fn took(&self, action: usize) -> f32 {
+        self.took.get(action).copied().unwrap_or_default()
     }
 
     /// What an action made under a key, if that is what is known of it.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Digest;
 
+use super::cas::Taking;
 use super::{Artifact, Store, StoreError};
 
 /// One file of a tree.
@@ -49,10 +50,22 @@ impl Store {
     /// # Errors
     /// When something cannot be read, is neither file nor folder, or the store cannot be written.
     pub fn take_path(&self, path: &Path) -> Result<Artifact, StoreError> {
+        self.keep_path(path, Taking::Move)
+    }
+
+    /// Takes a copy of a file or folder into the store.
+    ///
+    /// # Errors
+    /// As [`Store::take_path`].
+    pub fn copy_path(&self, path: &Path) -> Result<Artifact, StoreError> {
+        self.keep_path(path, Taking::Copy)
+    }
+
+    fn keep_path(&self, path: &Path, taking: Taking) -> Result<Artifact, StoreError> {
         let kind = fs::metadata(path).map_err(StoreError::io("read", path))?;
         if kind.is_file() {
             let executable = kind.permissions().mode() & 0o111 != 0;
-            let kept = self.take_file(path)?;
+            let kept = self.take_file(path, taking)?;
             let (digest, size) = (kept.digest(), kept.size());
             return Ok(if executable { Artifact::Program { digest, size } } else { kept });
         }
@@ -71,7 +84,7 @@ impl Store {
                 return Err(StoreError::OddFile { path: entry.path().to_owned() });
             }
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            let Artifact::File { digest, size } = self.take_file(entry.path())? else {
+            let Artifact::File { digest, size } = self.take_file(entry.path(), taking)? else {
                 continue;
             };
             files.push(TreeEntry { path: name, digest, size, executable });
@@ -114,6 +127,14 @@ impl Store {
             Ok(manifest) if manifest.format == TREE_FORMAT => Ok(manifest),
             _ => Err(StoreError::Corrupt { digest: artifact.digest(), found: Digest::of(&bytes) }),
         }
+    }
+
+    /// The tree of this digest, if that is what the object is.
+    #[must_use]
+    pub fn find_tree(&self, digest: Digest) -> Option<Artifact> {
+        let size = fs::metadata(self.object(digest)).ok()?.len();
+        let tree = Artifact::Tree { digest, size };
+        self.manifest(tree).is_ok().then_some(tree)
     }
 
     /// Reads one file of a tree.

@@ -1,9 +1,11 @@
 use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::engine::Workspace;
-use crate::ledger::{Event, runs};
+use crate::ledger::{Event, RunId, runs};
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
@@ -16,29 +18,67 @@ pub struct Arguments {
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,
+    /// Go on until the run that is going on is over
+    #[arg(long, short)]
+    follow: bool,
 }
 
 pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words);
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = &recipe.stages[recipe.named(target.stage()?)?];
-    let folder = Workspace::look(&recipe.file.path).store.root().join("runs");
+    let workspace = Workspace::look(&recipe.file.path);
     let name = stage.name.as_str();
-    let started = |event: &Event| matches!(event, Event::ActionStarted { stage, .. } if stage == name);
-    let last = runs(&folder).into_iter().find(|run| run.events.iter().any(started));
-    let Some(run) = last else {
+    let mut reader = Reader { folder: workspace.store.root().join("runs"), stage: name, run: None, events: 0, bytes: 0 };
+    loop {
+        // What is written between the look at the run and the reading is read: the look comes first.
+        let going_on = arguments.follow && workspace.is_busy();
+        reader.more();
+        if !going_on {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    if reader.run.is_none() {
         eprintln!("`{name}` has not run in this workspace");
         return Ok(Exit::Failed);
-    };
-    for event in &run.events {
-        match event {
-            Event::Note { stage, message } if stage == name => println!("{message}"),
-            Event::ActionFailed { stage, message, .. } if stage == name => println!("{message}"),
-            _ => {}
-        }
     }
-    let printed = std::fs::read(folder.join(run.id.to_string()).join("logs").join(format!("{name}.log"))).unwrap_or_default();
-    // A reader that closes early (`head`) is no error.
-    let _ = std::io::stdout().write_all(&printed);
     Ok(Exit::Done)
+}
+
+/// What has been printed of the log of a stage.
+struct Reader<'a> {
+    folder: PathBuf,
+    stage: &'a str,
+    /// The run that is read.
+    run: Option<RunId>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Reader<'_> {
+    /// Prints what is new in the latest run that began the stage.
+    fn more(&mut self) {
+        let stage = self.stage;
+        let started = |event: &Event| matches!(event, Event::ActionStarted { stage: of, .. } if of == stage);
+        let Some(run) = runs(&self.folder).into_iter().find(|run| run.events.iter().any(started)) else {
+            return;
+        };
+        if self.run.as_ref() != Some(&run.id) {
+            (self.run, self.events, self.bytes) = (Some(run.id.clone()), 0, 0);
+        }
+        for event in &run.events[self.events..] {
+            match event {
+                Event::Note { stage: of, message } | Event::ActionFailed { stage: of, message, .. } if of == stage => println!("{message}"),
+                _ => {}
+            }
+        }
+        self.events = run.events.len();
+        let place = self.folder.join(run.id.to_string()).join("logs").join(format!("{stage}.log"));
+        let printed = std::fs::read(place).unwrap_or_default();
+        // A reader that closes early (`head`) is no error.
+        let _ = std::io::stdout().write_all(printed.get(self.bytes..).unwrap_or_default());
+        let _ = std::io::stdout().flush();
+        self.bytes = printed.len();
+    }
 }

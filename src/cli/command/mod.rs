@@ -1,7 +1,10 @@
 //! The commands, one file each.
 
+pub mod accept;
+pub mod cache;
 pub mod check;
 pub mod deployments;
+pub mod diff;
 pub mod get;
 pub mod graph;
 pub mod guard;

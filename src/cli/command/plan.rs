@@ -2,9 +2,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::{self, Plan, PlannedAction, Standing, Workspace};
+use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
 
 use super::super::exit::Exit;
+use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::table::Table;
@@ -42,16 +43,25 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
 
 /// The stages of a plan as a table.
 pub fn stages(plan: &Plan) -> String {
-    let mut table = Table::new(&["stage", "kind", "action", "why"]);
+    let mut table = Table::new(&["stage", "kind", "action", "takes", "why"]);
     for stage in &plan.stages {
         let reasons = stage.reasons();
         let first = reasons.first().cloned().unwrap_or_default();
-        table.row([stage.name.clone(), stage.kind.clone(), stage.standing().word().to_owned(), first]);
+        table.row([stage.name.clone(), stage.kind.clone(), stage.standing().word().to_owned(), takes(stage), first]);
         for reason in reasons.into_iter().skip(1) {
-            table.row([String::new(), String::new(), String::new(), reason]);
+            table.row([String::new(), String::new(), String::new(), String::new(), reason]);
         }
     }
     table.render()
+}
+
+/// What a stage will take, as far as that is known.
+fn takes(stage: &PlannedStage) -> String {
+    let seconds = stage.seconds().map(|seconds| format!("~{}", format::seconds(seconds)));
+    let tokens = stage.tokens().map(|tokens| format!("{} tokens", format::count(tokens)));
+    let usd = stage.usd().map(|usd| format!("${usd:.2}"));
+    let parts: Vec<String> = [seconds, tokens, usd].into_iter().flatten().collect();
+    if parts.is_empty() { "-".into() } else { parts.join(", ") }
 }
 
 fn actions(plan: &Plan) -> String {
@@ -72,5 +82,8 @@ fn verdict(plan: &Plan) -> String {
         return "nothing would run: all results are there".into();
     }
     let unknown = if unknown == 0 { String::new() } else { format!(", and for {unknown} it shows once their inputs are made") };
-    format!("{run} of {} stages would run{unknown}", plan.stages.len())
+    let total = |figure: fn(&PlannedStage) -> Option<f64>| plan.stages.iter().filter_map(figure).reduce(|sum, part| sum + part);
+    let seconds = total(PlannedStage::seconds).map_or(String::new(), |seconds| format!("; by past runs about {} of work", format::seconds(seconds)));
+    let usd = total(PlannedStage::usd).map_or(String::new(), |usd| format!(", about ${usd:.2}"));
+    format!("{run} of {} stages would run{unknown}{seconds}{usd}", plan.stages.len())
 }

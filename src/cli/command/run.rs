@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Finished, RunOptions, RunStatus, StageSummary, Start, Workspace};
+use crate::engine::{self, Finished, Interrupt, RunOptions, RunStatus, StageSummary, Start, Workspace};
 use crate::ledger::StageStatus;
 
 use super::super::exit::Exit;
@@ -20,7 +20,7 @@ const LISTED: usize = 50;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The pipeline's file, and stages if not all are wanted
+    /// The pipeline's file, and stages if not all are wanted; STAGE+ also means all that needs it
     #[arg(value_name = "PIPELINE|STAGE")]
     words: Vec<String>,
     #[command(flatten)]
@@ -37,6 +37,15 @@ pub struct Arguments {
     /// Fail if anything would be made again
     #[arg(long)]
     locked: bool,
+    /// A name for this run, for `runs` and `diff`
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// A tag for this run
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Append every event to this file as it happens, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -53,6 +62,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         keep_going: arguments.keep_going,
         force: arguments.force.clone(),
         locked: arguments.locked,
+        name: arguments.name.clone(),
+        tags: arguments.tag.clone(),
+        events: arguments.events.clone(),
         program: std::env::current_exe().ok(),
         brief: !arguments.json && recipe.stages.len() > LISTED,
     };
@@ -81,33 +93,41 @@ fn go(start: Start, screen: Arc<Screen>, workspace: &Workspace) -> Result<Finish
         .build()
         .map_err(|error| engine::EngineError::Workspace { path: workspace.root.clone(), reason: format!("no threads can be had: {error}") })?;
     let finished = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        tokio::spawn(listen(stop.clone()));
-        start.run(screen, stop).await
+        let interrupt = Interrupt::default();
+        tokio::spawn(listen(interrupt.clone()));
+        start.run(screen, interrupt).await
     })?;
     // A thread that waits for something outside must not hold the program up when all is said.
     runtime.shutdown_background();
     Ok(finished)
 }
 
-/// The first interruption stops the run in order, the second ends the program there and then.
-async fn listen(stop: CancellationToken) {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+/// The first Ctrl-C lets what runs here come to its end, the second ends it, the third ends the program there and then. Who
+/// asks to terminate does not want to wait: what runs here is ended at once.
+async fn listen(interrupt: Interrupt) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
         return;
     };
     let mut times = 0;
     loop {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => times += 1,
+            _ = terminate.recv() => times = times.max(1) + 1,
+            _ = hangup.recv() => times = times.max(1) + 1,
         }
-        times += 1;
-        if times > 1 {
+        match times {
+            1 => {
+                eprintln!("stopping: nothing new begins, remote jobs are let go of, what runs here comes to its end (Ctrl-C again ends it now)");
+                interrupt.again();
+            }
+            2 => {
+                eprintln!("ending what runs here; what is finished is kept");
+                interrupt.kill();
+            }
             // Nothing is lost: outputs enter the store whole or not at all.
-            std::process::exit(130);
+            _ => std::process::exit(130),
         }
-        eprintln!("stopping; what is finished is kept (again to stop at once)");
-        stop.cancel();
     }
 }
 

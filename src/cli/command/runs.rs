@@ -17,6 +17,9 @@ pub struct Arguments {
     /// How many, the latest first
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     last: usize,
+    /// Only those with this tag
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,6 +28,8 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Line {
     run: String,
+    name: Option<String>,
+    tags: Vec<String>,
     pipeline: String,
     profile: Option<String>,
     status: String,
@@ -34,32 +39,50 @@ struct Line {
 
 pub fn runs(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Workspace::look(Path::new("retune.kdl"));
-    let lines: Vec<Line> = ledger::runs(&workspace.store.root().join("runs")).into_iter().take(arguments.last).map(|run| line(&run)).collect();
+    let lines: Vec<Line> = ledger::runs(&workspace.store.root().join("runs"))
+        .into_iter()
+        .map(|run| line(&run))
+        .filter(|line| arguments.tag.as_ref().is_none_or(|tag| line.tags.contains(tag)))
+        .take(arguments.last)
+        .collect();
     if arguments.json {
         print_json(&lines);
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["run", "pipeline", "status", "time", "ran"]);
+    let mut table = Table::new(&["run", "name", "pipeline", "status", "time", "ran"]);
     for line in lines {
         let pipeline = line.profile.map_or(line.pipeline.clone(), |profile| format!("{} ({profile})", line.pipeline));
         let time = line.seconds.map_or_else(|| "-".to_owned(), format::seconds);
+        let named: Vec<String> = line.name.iter().cloned().chain(line.tags.iter().map(|tag| format!("#{tag}"))).collect();
         let ran = if line.ran.is_empty() { "nothing".to_owned() } else { line.ran.join(" ") };
-        table.row([line.run, pipeline, line.status, time, ran]);
+        table.row([line.run, named.join(" "), pipeline, line.status, time, ran]);
     }
     print!("{}", table.render());
     Ok(Exit::Done)
 }
 
 fn line(run: &RunSummary) -> Line {
-    let mut line = Line { run: run.id.to_string(), pipeline: "?".into(), profile: None, status: "unfinished".into(), seconds: None, ran: Vec::new() };
+    let mut line = Line {
+        run: run.id.to_string(),
+        name: None,
+        tags: Vec::new(),
+        pipeline: "?".into(),
+        profile: None,
+        status: "unfinished".into(),
+        seconds: None,
+        ran: Vec::new(),
+    };
     for event in &run.events {
         match event {
-            Event::RunStarted { pipeline, profile, .. } => {
+            Event::RunStarted { pipeline, profile, name, tags, .. } => {
+                line.name.clone_from(name);
+                line.tags.clone_from(tags);
                 line.pipeline.clone_from(pipeline);
                 line.profile.clone_from(profile);
             }
+            Event::Accepted { stage, .. } => line.ran.push(format!("{stage} (kept)")),
             Event::StageDone { stage, status: StageStatus::Ran, .. } => line.ran.push(stage.clone()),
-            Event::RunDone { status, seconds } => {
+            Event::RunDone { status, seconds, .. } => {
                 line.status.clone_from(status);
                 line.seconds = Some(*seconds);
             }

@@ -22,6 +22,9 @@ pub struct Arguments {
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,
+    /// Print where its results come from: an in-toto statement with a SLSA predicate for each action, one a line
+    #[arg(long)]
+    provenance: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +59,12 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
         workspace.store.remembered(current.or_else(|| lock.fingerprint(&planned.name, &action.name))?)
     };
     let actions: Vec<ShownAction> = planned.actions.iter().map(|action| ShownAction { name: action.name.clone(), record: record(action) }).collect();
+    if arguments.provenance {
+        for record in actions.iter().filter_map(|action| action.record.as_ref()) {
+            println!("{}", engine::statement(&planned.name, record));
+        }
+        return Ok(Exit::Done);
+    }
     let records = || actions.iter().filter_map(|action| action.record.as_ref());
     let verdict = records().find_map(|record| record.outcome.outputs.get("verdict").copied());
     let verdict = verdict.and_then(|verdict| serde_json::from_slice(&workspace.store.read(verdict).ok()?).ok());
@@ -97,6 +106,12 @@ fn print(shown: &Shown) {
         if let Some(record) = &action.record {
             let made = record.finished.strftime("%Y-%m-%d %H:%M:%S UTC");
             let model = record.outcome.model.as_ref().map_or(String::new(), |model| format!(", model: {model}"));
+            if let Some(accepted) = &record.outcome.accepted {
+                println!("{}: made under {} and kept: {}", action.name, accepted.from.0.short(), accepted.reason);
+            }
+            if let Some(resumed) = &record.outcome.resumed {
+                println!("{}: resumed from {resumed}", action.name);
+            }
             println!("{}: fingerprint {}, made {made} in {} by run {}{model}", action.name, record.key.0.short(), format::seconds(record.seconds), record.run);
         }
     }

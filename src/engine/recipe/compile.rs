@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::config::{ConfigError, Overrides, Pipeline, PipelineErrors, PipelineFile, Span};
 use crate::fingerprint::{ActionBase, Preimage};
 use crate::graph::{Dag, NodeId, Outputs, StageGraph};
-use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage};
+use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage, scheduling};
 
 use super::super::workspace::Workspace;
 use super::compiled::{Compiled, variable};
@@ -37,6 +37,13 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
             Err(error) => errors.push(error),
         }
     }
+    let mut schedules = Vec::with_capacity(pipeline.stages.len());
+    for declared in &pipeline.stages {
+        match scheduling(declared) {
+            Ok(schedule) => schedules.push(schedule),
+            Err(error) => errors.push(error),
+        }
+    }
     let warnings = compiler.warnings;
     if !errors.is_empty() {
         return Err(PipelineErrors::new(file, errors));
@@ -46,10 +53,10 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
     for reference in &pipeline.references {
         references[reference.from].push(reference.to);
     }
-    let stages = pipeline.stages.iter().zip(references).enumerate().map(|(index, (stage, references))| {
+    let stages = pipeline.stages.iter().zip(references).zip(schedules).enumerate().map(|(index, ((stage, references), scheduling))| {
         let mut needs: Vec<usize> = graph.needs(index).collect();
         needs.sort_unstable();
-        StageNode { name: stage.name.clone(), kind: stage.kind.to_owned(), needs, span: stage.block.span, references }
+        StageNode { name: stage.name.clone(), kind: stage.kind.to_owned(), needs, scheduling, span: stage.block.span, references }
     });
     let stages = stages.collect();
     let order = order(&actions);

@@ -1,7 +1,7 @@
 mod compile;
 mod compiled;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::config::{ConfigError, Overrides, PipelineErrors, PipelineFile, Span, 
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
 use crate::ledger::LockFile;
-use crate::stage::{Action, FileSource, StageError};
+use crate::stage::{Action, FileSource, Scheduling, StageError};
 
 use super::EngineError;
 use super::workspace::Workspace;
@@ -31,6 +31,8 @@ pub struct StageNode {
     pub kind: String,
     /// The stages that it needs, by their place in the pipeline.
     pub needs: Vec<usize>,
+    /// When it is done, how often, and with what.
+    pub scheduling: Scheduling,
     /// Where it stands in the file.
     pub(super) span: Span,
     /// The stages that its settings name.
@@ -164,6 +166,12 @@ impl Recipe {
         LockFile::path(&self.file.path, self.overrides.profile.as_deref())
     }
 
+    /// When the stage of an action is done, how often, and with what.
+    #[must_use]
+    pub fn scheduling(&self, node: &ActionNode) -> &Scheduling {
+        &self.stages[node.stage].scheduling
+    }
+
     /// The name of the stage that an action belongs to.
     #[must_use]
     pub fn stage_name(&self, node: &ActionNode) -> &StageName {
@@ -175,6 +183,23 @@ impl Recipe {
         let start = self.starts[stage];
         let end = self.starts.get(stage + 1).copied().unwrap_or(self.order.len());
         (start..end).map(NodeId::new)
+    }
+
+    /// A stage and all stages that need it, however far.
+    #[must_use]
+    pub fn downstream(&self, stage: usize) -> BTreeSet<usize> {
+        let mut users = vec![Vec::new(); self.stages.len()];
+        for (user, declared) in self.stages.iter().enumerate() {
+            declared.needs.iter().for_each(|&need| users[need].push(user));
+        }
+        let mut found = BTreeSet::new();
+        let mut open = vec![stage];
+        while let Some(stage) = open.pop() {
+            if found.insert(stage) {
+                open.extend(&users[stage]);
+            }
+        }
+        found
     }
 
     /// The place of a stage that the command line names.

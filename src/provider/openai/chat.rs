@@ -30,7 +30,7 @@ impl Infer for OpenAi {
             watch.progress(done.fetch_add(1, Ordering::Relaxed) + 1, total, "answers", "");
             Ok(answer)
         });
-        let answered = until_stopped(watch, || true, futures_util::future::try_join_all(asked)).await;
+        let answered = until_stopped(watch, || watch.stopped(), futures_util::future::try_join_all(asked)).await;
         answered.unwrap_or(Err(ProviderError::Stopped))
     }
 }
@@ -43,6 +43,9 @@ impl OpenAi {
             "max_completion_tokens": how.max_tokens,
             "temperature": 0,
         });
+        // A token has about four letters; the limit is the provider's to enforce.
+        let letters: usize = messages.iter().map(|message| message.content.len()).sum();
+        self.client.pace().tokens(u32::try_from(letters / 4 + how.max_tokens).unwrap_or(u32::MAX)).await;
         let reply: Completion = self.client.post("/chat/completions", &body, Repeat::Freely).await?;
         let said = reply.choices.into_iter().next().and_then(|choice| choice.message.content);
         // A refusal has no content; it is an answer all the same, and a wrong one.

@@ -1,10 +1,10 @@
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::super::{Declared, ProviderError, Secret};
+use super::super::{Declared, Pace, ProviderError, Secret};
 use super::shapes::{Complaint, ComplaintBody};
 
 /// Sends requests, adds the key, tries again where the protocol says so.
@@ -13,6 +13,7 @@ pub struct Client {
     provider: String,
     base: String,
     key: Secret,
+    pace: Arc<Pace>,
     http: reqwest::Client,
 }
 
@@ -43,11 +44,16 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")));
         let http = http.build().unwrap_or_default();
-        Self { provider: declared.name.clone(), base: base_url.to_owned(), key: declared.key.clone(), http }
+        Self { provider: declared.name.clone(), base: base_url.to_owned(), key: declared.key.clone(), pace: Pace::of(&declared.name, declared.limits), http }
     }
 
     pub fn provider(&self) -> &str {
         &self.provider
+    }
+
+    /// How fast the provider may be asked.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -79,6 +85,7 @@ impl Client {
         let url = self.url(path);
         let mut attempt = 1;
         loop {
+            self.pace.request().await;
             let request = fill(self.http.request(method.clone(), &url).bearer_auth(&key));
             let (error, wait) = match request.send().await {
                 Ok(reply) if reply.status().is_success() => return Ok(reply),

@@ -64,7 +64,7 @@ impl OpenAi {
         }
         let train = self.upload("train", &request.train, journal).await?;
         let validation = if request.validation.is_empty() { None } else { Some(self.upload("validation", &request.validation, journal).await?) };
-        if watch.stopped() {
+        if watch.let_go() {
             return Err(ProviderError::Stopped);
         }
         let body = creation(request, &train, validation.as_deref());
@@ -131,7 +131,7 @@ impl OpenAi {
             }
             let mut waited = Duration::ZERO;
             while waited < pause {
-                if watch.stopped() {
+                if watch.let_go() {
                     return Err(ProviderError::Detached { job: Some(id.to_owned()) });
                 }
                 let step = Duration::from_millis(50).min(pause - waited);

@@ -10,13 +10,13 @@ use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::grade::grader::{self, GRADERS};
 use crate::provider::{Api, Declared, Generation};
 
-use super::{Action, Compiler, Input, StageKind, providers, train};
+use super::{Action, Compiler, Input, StageKind, providers, scheduling, train};
 use generate::{Asked, Generate};
 
 static SETTING: Setting = Setting::new("evaluate", "Asks a model questions that it was not trained on, grades the answers and holds them against gates.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| vec![&MODEL, &BASELINE, &DATA, &PROVIDER, &GENERATE, &grader::SETTING, &gates::SETTING]);
+    .children(|| scheduling::with(&[&MODEL, &BASELINE, &DATA, &PROVIDER, &GENERATE, &grader::SETTING, &gates::SETTING]));
 static MODEL: Setting =
     Setting::new("model", "The model that is judged.").once().arguments(&[Slot::new("name", Kind::Model, "A train stage, or the name of a model.")]);
 static BASELINE: Setting = Setting::new("baseline", "The model that it is compared with on the same rows.").arguments(&[Slot::new(
@@ -101,6 +101,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         inputs,
         outputs: vec![output.to_owned()],
         appears: false,
+        builds_on_last: false,
         effect: false,
         work: Box::new(Generate { asked, how, output }),
     })
@@ -155,6 +156,7 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Option
         inputs,
         outputs: vec![grade::SCORES.to_owned(), METRICS.to_owned()],
         appears: false,
+        builds_on_last: false,
         effect: false,
         work: Box::new(grade::Grade { grader: grader::prepare(declared)? }),
     })
@@ -170,6 +172,7 @@ fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Resul
         inputs: vec![Input::output(METRICS, &stage.name, METRICS)],
         outputs: vec![VERDICT.to_owned()],
         appears: false,
+        builds_on_last: false,
         effect: false,
         work: Box::new(verdict::Decide { gates: gates::all(block, baseline)? }),
     })

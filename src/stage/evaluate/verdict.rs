@@ -27,6 +27,6 @@ impl Work for Decide {
         }
         let text = serde_json::to_string_pretty(&verdict).unwrap_or_default();
         let outputs = BTreeMap::from([(VERDICT.to_owned(), context.store.put_bytes(format!("{text}\n").as_bytes())?)]);
-        Ok(RecordOutcome { outputs, metrics, model: None, passed: Some(verdict.passed) })
+        Ok(RecordOutcome { outputs, metrics, passed: Some(verdict.passed), ..RecordOutcome::default() })
     }
 }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::store::end_orphans;
 
 /// The command of the program that [`guard`] is behind.
 pub const COMMAND: &str = "guard";
@@ -95,13 +97,5 @@ pub fn guard(lines: impl BufRead, attempts: &Path) {
         let _ = kill_process_group(group, Signal::KILL);
     }
     // A command that began in the last moment, or left its group, works in the folder still.
-    for process in working_in(attempts) {
-        let _ = kill_process(process, Signal::KILL);
-    }
-}
-
-fn working_in(folder: &Path) -> Vec<Pid> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let there = processes.filter(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)));
-    there.filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?)).collect()
+    end_orphans(attempts);
 }

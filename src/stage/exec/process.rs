@@ -12,8 +12,50 @@ use super::super::{Context, StageError};
 /// How long a command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What is run.
+#[derive(Debug)]
+pub enum Program {
+    /// A line for `sh -c`.
+    Shell(String),
+    /// A program and its arguments.
+    Arguments(Vec<String>),
+}
+
+/// A command about to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    pub program: &'a Program,
+    pub folder: &'a Path,
+    pub environment: &'a BTreeMap<String, String>,
+}
+
+impl Launch<'_> {
+    fn command(&self) -> Command {
+        match self.program {
+            Program::Shell(line) => {
+                let mut command = Command::new("/bin/sh");
+                command.arg("-c").arg(line);
+                command
+            }
+            Program::Arguments(words) => {
+                let mut words = words.iter();
+                let mut command = Command::new(words.next().map_or("", String::as_str));
+                command.args(words);
+                command
+            }
+        }
+    }
+
+    fn name(&self) -> &Path {
+        match self.program {
+            Program::Shell(_) => Path::new("/bin/sh"),
+            Program::Arguments(words) => Path::new(words.first().map_or("", String::as_str)),
+        }
+    }
+}
+
 /// Runs a command in a folder, with its output in the log, in a process group of its own that ends with this program.
-pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, String>, context: &Context<'_>) -> Result<(), StageError> {
+pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageError> {
     let failed = |doing: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| StageError::Io { doing, path, source }
@@ -21,18 +63,18 @@ pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, St
     if let Some(parent) = context.log.parent() {
         std::fs::create_dir_all(parent).map_err(failed("create", parent))?;
     }
-    let log = File::create(context.log).map_err(failed("create", context.log))?;
+    let log = File::options().create(true).append(true).open(context.log).map_err(failed("create", context.log))?;
+    let begins = log.metadata().map_or(0, |metadata| metadata.len());
     let errors = log.try_clone().map_err(failed("open", context.log))?;
-    let mut process = Command::new("/bin/sh");
-    process.arg("-c").arg(command).current_dir(folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
-    process.env_clear().envs(minimum()).envs(environment);
-    let mut child = process.spawn().map_err(failed("start sh in", folder))?;
+    let mut process = launch.command();
+    process.current_dir(launch.folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
+    process.env_clear().envs(minimum(context.temporary)).envs(launch.environment);
+    let mut child = process.spawn().map_err(failed("start", launch.name()))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let attempts = context.folder.parent().unwrap_or(context.folder);
-    group.inspect(|&group| context.guard.began(attempts, group));
+    group.inspect(|&group| context.guard.began(context.session, group));
     let status = loop {
         tokio::select! {
-            status = child.wait() => break status.map_err(failed("wait for sh in", folder))?,
+            status = child.wait() => break status.map_err(failed("wait for", launch.name()))?,
             () = tokio::time::sleep(Duration::from_millis(50)) => {
                 if context.watch.stopped() {
                     end(&mut child).await;
@@ -47,14 +89,14 @@ pub async fn run(command: &str, folder: &Path, environment: &BTreeMap<String, St
         let _ = kill_process_group(group, Signal::KILL);
         context.guard.ended(group);
     }
-    if status.success() { Ok(()) } else { Err(StageError::CommandFailed { how: how_it_ended(status), tail: tail(context.log) }) }
+    if status.success() { Ok(()) } else { Err(StageError::CommandFailed { how: how_it_ended(status), tail: tail(context.log, begins) }) }
 }
 
 /// The environment that every command has, besides what its stage declares. `PATH` and `HOME` are this
 /// machine's, so that tools are found; by contract they do not change results.
-fn minimum() -> Vec<(&'static str, String)> {
-    let own = ["PATH", "HOME", "USER", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
-    own.chain([("LC_ALL", "C.UTF-8".to_owned()), ("TZ", "UTC".to_owned())]).collect()
+fn minimum(temporary: &Path) -> Vec<(&'static str, String)> {
+    let own = ["PATH", "HOME", "USER"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    own.chain([("LC_ALL", "C.UTF-8".to_owned()), ("TZ", "UTC".to_owned()), ("TMPDIR", temporary.display().to_string())]).collect()
 }
 
 /// Asks the whole process group to end, and makes it end where it does not.
@@ -63,10 +105,10 @@ async fn end(child: &mut Child) {
         return;
     };
     let _ = kill_process_group(group, Signal::TERM);
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        let _ = kill_process_group(group, Signal::KILL);
-        let _ = child.wait().await;
-    }
+    let _ = tokio::time::timeout(GRACE, child.wait()).await;
+    // The command may be gone and leave children behind that did not hear.
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait().await;
 }
 
 fn how_it_ended(status: ExitStatus) -> String {
@@ -78,11 +120,11 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines of the log.
-fn tail(log: &Path) -> String {
+/// The last lines that this attempt wrote to the log.
+fn tail(log: &Path, begins: u64) -> String {
     const LINES: usize = 15;
     let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    let text = String::from_utf8_lossy(text.get(usize::try_from(begins).unwrap_or_default()..).unwrap_or_default());
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

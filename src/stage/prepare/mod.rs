@@ -12,7 +12,7 @@ use crate::data::{Example, Rejected, Row, Split, Splitter, parse_lines, write_ex
 use crate::fingerprint::settings;
 use crate::store::RecordOutcome;
 
-use super::{Action, Compiler, Context, Input, StageError, StageKind, Work, collect};
+use super::{Action, Compiler, Context, Input, StageError, StageKind, Work, collect, scheduling};
 use expectation::Expectation;
 
 static SETTING: Setting = Setting::new("prepare", "Makes training examples of rows: operators in the order written, then a split.")
@@ -20,7 +20,8 @@ static SETTING: Setting = Setting::new("prepare", "Makes training examples of ro
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
     .children(|| {
         let own = [&FROM, &SPLIT, &expectation::SETTING];
-        own.into_iter().chain(OPERATORS.iter().map(|operator| operator.setting)).collect()
+        let all: Vec<&'static Setting> = own.into_iter().chain(OPERATORS.iter().map(|operator| operator.setting)).collect();
+        scheduling::with(&all)
     });
 static FROM: Setting =
     Setting::new("from", "The stage that the rows come from.").many().arguments(&[Slot::new("stage", Kind::Stage(&["collect"]), "A collect stage.")]);
@@ -64,6 +65,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs,
         outputs,
         appears: false,
+        builds_on_last: false,
         effect: false,
         work: Box::new(work),
     };

@@ -1,0 +1,103 @@
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use crate::engine::{self, Workspace};
+use crate::store::Part;
+
+use super::super::exit::Exit;
+use super::super::format;
+use super::super::print_json;
+use super::super::problem::Problem;
+use super::super::table::Table;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Tell what the store holds
+    Du {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let go of what no lock file, alias or recent run needs
+    Gc {
+        /// The latest runs whose results stay
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        keep_runs: usize,
+        /// Only tell what would go
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every object and set those aside that are not what their names say
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn cache(arguments: &Arguments) -> Result<Exit, Problem> {
+    let here = Path::new("retune.kdl");
+    match arguments.what {
+        What::Du { json } => du(&Workspace::look(here), json),
+        What::Gc { keep_runs, dry_run, json } => {
+            let swept = engine::collect_garbage(&Workspace::open(here)?, keep_runs, dry_run)?;
+            if json {
+                print_json(&swept);
+                return Ok(Exit::Done);
+            }
+            let bytes = swept.records.bytes + swept.objects.bytes + swept.rest.bytes;
+            let word = if dry_run { "would be let go of" } else { "let go of" };
+            println!("{} results, {} objects and {} other files {word}: {}", swept.records.files, swept.objects.files, swept.rest.files, format::bytes(bytes));
+            Ok(Exit::Done)
+        }
+        What::Verify { json } => verify(&Workspace::look(here), json),
+    }
+}
+
+fn du(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
+    let usage = workspace.store.usage();
+    if json {
+        print_json(&usage);
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["part", "files", "size", "what it is"]);
+    let mut row = |name: &str, part: Part, what: &str| table.row([name.to_owned(), format::whole(part.files), format::bytes(part.bytes), what.to_owned()]);
+    row("objects", usage.objects, "content, by digest");
+    row("records", usage.records, "what each action made");
+    row("runs", usage.runs, "events and logs of runs, journals of remote jobs");
+    row("checkpoints", usage.checkpoints, "of stages that are not done");
+    row("displaced", usage.displaced, "yours: what lay where an output had to go");
+    row("attempts", usage.attempts, "under way, or left by a kill");
+    row("tables", usage.tables, "may be deleted at any time");
+    print!("{}", table.render());
+    println!("\nretune cache gc --dry-run    what could go");
+    Ok(Exit::Done)
+}
+
+fn verify(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
+    let (objects, wrong) = workspace.store.verify_objects()?;
+    let exit = if wrong.is_empty() { Exit::Done } else { Exit::Failed };
+    if json {
+        let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        print_json(&serde_json::json!({ "objects": objects, "corrupt": wrong }));
+        return Ok(exit);
+    }
+    for digest in &wrong {
+        println!("{digest} was corrupt and is set aside");
+    }
+    match wrong.len() {
+        0 => println!("{} objects, all are what their names say", format::whole(objects)),
+        count => println!("{count} of {} objects were corrupt; the next run makes them anew", format::whole(objects)),
+    }
+    Ok(exit)
+}

@@ -1,0 +1,19 @@
+//! Who makes results, and from which state of the repository.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::store::Maker;
+
+/// Looks at this program, this machine, and the repository that the workspace is in.
+pub fn maker(root: &Path) -> Maker {
+    let commit = git(root, &["rev-parse", "HEAD"]);
+    let dirty = commit.is_some() && git(root, &["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
+    Maker { version: env!("CARGO_PKG_VERSION").to_owned(), machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH), commit, dirty }
+}
+
+/// What git says. A workspace without git, or a machine without it, has no commit.
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

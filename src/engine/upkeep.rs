@@ -1,0 +1,96 @@
+//! Letting go of what no lock file, alias or recent run needs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::fingerprint::{ActionKey, Digest};
+use crate::ledger::{self, Alias, Event, LockFile, RunSummary, SNAPSHOT};
+use crate::store::{Lock, Swept};
+
+use super::EngineError;
+use super::run::LIVE;
+use super::workspace::Workspace;
+
+/// Everything that must stay.
+#[derive(Debug, Default)]
+struct Needed {
+    keys: BTreeSet<ActionKey>,
+    artifacts: BTreeSet<Digest>,
+}
+
+impl Needed {
+    fn lock(&mut self, lock: &LockFile) {
+        for action in lock.stages.values().flat_map(|stage| stage.actions.values()) {
+            self.keys.insert(action.fingerprint);
+            self.keys.extend(action.accepted.as_ref().map(|(from, _)| *from));
+        }
+    }
+}
+
+/// Lets go of all results but those that lock files, aliases and the latest runs need. With `dry` it is only counted.
+///
+/// # Errors
+/// When a run is live, a lock file cannot be read, or something cannot be deleted.
+pub fn collect_garbage(workspace: &Workspace, keep_runs: usize, dry: bool) -> Result<Swept, EngineError> {
+    let store = &workspace.store;
+    let Some(_alone) = Lock::try_alone(store, LIVE)? else {
+        return Err(EngineError::Busy);
+    };
+    let mut needed = Needed::default();
+    for path in lock_files(&workspace.root) {
+        needed.lock(&LockFile::read(&path)?);
+    }
+    for version in Alias::all(&workspace.root)?.iter().flat_map(|alias| &alias.versions) {
+        needed.keys.insert(version.fingerprint);
+        needed.artifacts.insert(version.artifact);
+        needed.artifacts.extend(version.verdicts.values());
+    }
+    let runs = ledger::runs(&store.root().join("runs"));
+    let (recent, old) = runs.split_at(keep_runs.min(runs.len()));
+    let mut snapshots: BTreeSet<&str> = BTreeSet::new();
+    for run in recent {
+        snapshots.extend(run.results());
+        needed.keys.extend(started(run));
+    }
+    for run in &snapshots {
+        needed.lock(&LockFile::read(&store.root().join("runs").join(run).join(SNAPSHOT))?);
+    }
+    let mut swept = store.sweep(&needed.keys, &needed.artifacts, dry)?;
+    let checkpoints = store.sweep_checkpoints(&needed.keys, dry)?;
+    swept.rest.files += checkpoints.files;
+    swept.rest.bytes += checkpoints.bytes;
+    for run in old.iter().filter(|run| !snapshots.contains(run.id.to_string().as_str())) {
+        clear_run(&store.root().join("runs").join(run.id.to_string()), dry, &mut swept);
+    }
+    Ok(swept)
+}
+
+/// The keys of the actions that a run began.
+fn started(run: &RunSummary) -> impl Iterator<Item = ActionKey> {
+    run.events.iter().filter_map(|event| match event {
+        Event::ActionStarted { key, .. } => key.parse().ok().map(ActionKey),
+        _ => None,
+    })
+}
+
+/// Of an old run the events stay; what its commands printed and its copy of the lock file go.
+fn clear_run(folder: &Path, dry: bool, swept: &mut Swept) {
+    let entries = WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file() && entry.file_name() != "events.jsonl");
+    for entry in entries {
+        swept.rest.files += 1;
+        swept.rest.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+        if !dry {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The lock files of a workspace.
+fn lock_files(root: &Path) -> Vec<PathBuf> {
+    let hidden = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with('.') && name.len() > 1);
+    let entries = WalkDir::new(root).into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name())).flatten();
+    let locks = entries.filter(|entry| entry.file_type().is_file() && entry.file_name().to_string_lossy().ends_with(".lock.kdl"));
+    locks.map(|entry| entry.path().to_owned()).collect()
+}

@@ -1,0 +1,111 @@
+//! The folder that a command works in: what lies in it before, and what may lie in it after.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::fingerprint::Digest;
+use crate::store::Artifact;
+
+use super::super::{Context, Given, StageError};
+
+/// Puts the inputs into the folder, each at its own path.
+pub fn lay_out(context: &Context<'_>) -> Result<(), StageError> {
+    let folder = context.folder;
+    let mut made = BTreeSet::new();
+    for given in context.inputs.values() {
+        match given {
+            Given::Artifact { name, artifact } => link(context, *artifact, &folder.join(name))?,
+            Given::Files(files) => {
+                for (path, digest) in files {
+                    let target = folder.join(path);
+                    if let Some(parent) = target.parent().filter(|parent| *parent != folder && !made.contains(*parent)) {
+                        make_folder(parent)?;
+                        made.insert(parent.to_owned());
+                    }
+                    copy(context, path, *digest, &target)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Links an artifact into the folder, at a path that may lie deep in it.
+fn link(context: &Context<'_>, artifact: Artifact, target: &Path) -> Result<(), StageError> {
+    target.parent().filter(|parent| *parent != context.folder).map_or(Ok(()), make_folder)?;
+    Ok(context.store.link(artifact, target)?)
+}
+
+/// Makes sure that the command did not write into its inputs: they are links to the objects of the store.
+pub fn untouched(context: &Context<'_>) -> Result<(), StageError> {
+    for given in context.inputs.values() {
+        let Given::Artifact { name, artifact: Artifact::File { digest, size } } = given else {
+            continue;
+        };
+        let place = context.folder.join(name);
+        let written = std::fs::symlink_metadata(&place).is_ok_and(|now| now.is_file() && (now.len() != *size || now.permissions().mode() & 0o222 != 0));
+        if written && context.store.verify(*digest, *size).is_err() {
+            return Err(StageError::InputWritten { path: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that nothing is left in the folder but inputs and what is `own`: whatever else was written would be lost
+/// without a word. Hidden files and the bytecode that Python leaves behind are nobody's results.
+pub fn nothing_else(context: &Context<'_>, own: &[PathBuf]) -> Result<(), StageError> {
+    let mut known: BTreeSet<PathBuf> = own.iter().cloned().collect();
+    for given in context.inputs.values() {
+        match given {
+            Given::Artifact { name, .. } => known.extend([PathBuf::from(name)]),
+            Given::Files(files) => known.extend(files.iter().map(|(path, _)| PathBuf::from(path))),
+        }
+    }
+    let passed_over = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with('.') || name == "__pycache__");
+    let mut odd = Vec::new();
+    let mut entries = walkdir::WalkDir::new(context.folder).min_depth(1).into_iter();
+    while let Some(entry) = entries.next() {
+        let Ok(entry) = entry else {
+            continue;
+        };
+        let path = entry.path().strip_prefix(context.folder).unwrap_or(entry.path());
+        let is_folder = entry.file_type().is_dir();
+        if passed_over(entry.file_name()) || known.contains(path) {
+            if is_folder {
+                entries.skip_current_dir();
+            }
+        } else if !is_folder {
+            odd.push(path.display().to_string());
+        }
+    }
+    odd.sort();
+    if odd.is_empty() { Ok(()) } else { Err(StageError::UndeclaredOutput { paths: odd }) }
+}
+
+/// Makes a path of the workspace free for a command that works there: what can be had again goes, what cannot is an error.
+pub fn clear(context: &Context<'_>, path: &str) -> Result<(), StageError> {
+    let place = context.workspace.join(path);
+    if std::fs::symlink_metadata(&place).is_err() {
+        return Ok(());
+    }
+    if !context.store.knows(&place) {
+        return Err(StageError::OutputInTheWay { path: path.to_owned() });
+    }
+    let gone = if place.is_dir() && !place.is_symlink() { std::fs::remove_dir_all(&place) } else { std::fs::remove_file(&place) };
+    gone.map_err(|source| StageError::Io { doing: "replace", path: place, source })
+}
+
+pub fn make_folder(path: &Path) -> Result<(), StageError> {
+    std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
+}
+
+/// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
+fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Result<(), StageError> {
+    let source = context.workspace.join(path);
+    std::fs::copy(&source, target).map_err(|error| StageError::Io { doing: "copy", path: source, source: error })?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
+    let (found, program) = (Digest::from(hasher.finalize()), std::fs::metadata(target).is_ok_and(|target| target.permissions().mode() & 0o111 != 0));
+    if digest == if program { found.of_program() } else { found } { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
+}

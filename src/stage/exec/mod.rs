@@ -1,0 +1,113 @@
+//! Any command as a stage.
+
+mod command;
+mod delta;
+mod guard;
+mod layout;
+mod process;
+
+use std::collections::BTreeMap;
+
+use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, Value};
+use crate::fingerprint::{Tree, settings};
+use crate::store::Reading;
+
+use super::checkpoints::{self, CHECKPOINTS};
+use super::{Action, Compiler, StageKind, scheduling};
+use command::Exec;
+use delta::DELTAS;
+pub use guard::{Guard, guard};
+use process::Program;
+
+static SETTING: Setting = Setting::new("exec", "Runs any command as a stage.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
+    .children(|| scheduling::with(&[&RUN, &INPUT, &OUTPUT, &METRICS, &ENV, &KNOB, &DIRECTORY, &SANDBOX, &CHECKPOINTS, &DELTAS]));
+static RUN: Setting = Setting::new("run", "The command: one string for `sh -c`, or a program and each of its arguments.")
+    .once()
+    .arguments(&[Slot::new("command", Kind::Text, "It begins in a folder with only the declared inputs.")])
+    .rest(&Slot::new("arguments", Kind::Text, "An argument, as it is: no shell reads it."));
+static INPUT: Setting =
+    Setting::new("input", "What the command reads.").many().arguments(&[Slot::new("path", Kind::Input, "A file, folder or glob of the workspace.")]);
+static OUTPUT: Setting =
+    Setting::new("output", "What the command writes.").many().arguments(&[Slot::new("path", Kind::Output, "A file or folder of the workspace.")]);
+static METRICS: Setting = Setting::new("metrics", "A JSON file of numbers that the command writes; they become the stage's metrics.")
+    .many()
+    .arguments(&[Slot::new("path", Kind::Output, "A file of the workspace.")]);
+static ENV: Setting = Setting::new("env", "An environment variable that the command sees. Its value is part of the fingerprint.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Variable, "Its name.")]);
+static KNOB: Setting =
+    Setting::new("knob", "An environment variable that the command sees and that cannot change its result: a log level, a number of threads.")
+        .without_effect()
+        .many()
+        .arguments(&[Slot::new("variable", Kind::Text, "Its name.")]);
+static DIRECTORY: Setting = Setting::new("directory", "Where the command begins; the top of the workspace where it is not given.").arguments(&[Slot::new(
+    "path",
+    Kind::Folder,
+    "A folder of the workspace.",
+)]);
+static SANDBOX: Setting = Setting::new("sandbox", "Whether the command works in a folder of its own, where nothing else is found than what it declares.")
+    .arguments(&[Slot::new("mode", Kind::Choice(&["on", "off"]), "`off`: in the workspace itself.")]);
+
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+
+const VERSION: u32 = 1;
+
+fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
+    let block = &stage.block;
+    let inputs = block.all("input").flat_map(|input| compiler.files(input.text("path"), Reading::Program, None)).collect();
+    let paths = |node: &'static str| block.all(node).map(|output| output.text("path").trim_end_matches('/').to_owned());
+    let metrics: Vec<String> = paths("metrics").collect();
+    let outputs: Vec<String> = paths("output").chain(metrics.iter().cloned()).collect();
+    let seen = set(block, "env", "name");
+    let fingerprinted = seen.iter().map(|(name, value)| (name.clone(), Tree::text(value)));
+    let context = if seen.is_empty() { BTreeMap::new() } else { BTreeMap::from([("env".to_owned(), Tree::map(fingerprinted))]) };
+    let sandboxed = block.child_text("sandbox") != Some("off");
+    if let Some(sandbox) = block.child("sandbox").filter(|_| !sandboxed) {
+        compiler.warnings.push(ConfigError::Unguarded { stage: stage.name.to_string(), at: sandbox.name_span.into() });
+    }
+    let action = Action {
+        name: "exec",
+        version: VERSION,
+        settings: settings(block, &compiler.pipeline.file),
+        context,
+        inputs,
+        outputs: outputs.clone(),
+        appears: true,
+        builds_on_last: block.child(DELTAS.name).is_some(),
+        effect: false,
+        work: Box::new(Exec {
+            program: program(block),
+            outputs,
+            metrics,
+            environment: seen.into_iter().chain(set(block, "knob", "variable")).collect(),
+            directory: block.child_text("directory").map(str::to_owned),
+            sandboxed,
+            checkpoints: checkpoints::folder(block),
+            deltas: delta::wanted(block),
+        }),
+    };
+    Ok(vec![action])
+}
+
+fn program(block: &Block) -> Program {
+    let Some(run) = block.child("run") else {
+        return Program::Shell(String::new());
+    };
+    let first = run.text("command").to_owned();
+    if run.rest.is_empty() {
+        return Program::Shell(first);
+    }
+    let further = run.rest.iter().filter_map(|argument| match &argument.value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    });
+    Program::Arguments(std::iter::once(first).chain(further).collect())
+}
+
+/// The variables declared with this node that are set, with their values.
+fn set(block: &Block, node: &'static str, slot: &str) -> BTreeMap<String, String> {
+    let names = block.all(node).map(|variable| variable.text(slot));
+    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+}

@@ -1,0 +1,269 @@
+//! What a command sees, what it may leave behind, and how its attempts go.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use common::Workspace;
+use serde_json::Value;
+
+fn workspace(stages: &str) -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", format!("pipeline \"p\"\n{stages}"));
+    workspace
+}
+
+/// Runs, wants it to fail, and tells what was said.
+fn failure(workspace: &Workspace) -> String {
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    done.stderr
+}
+
+#[test]
+fn a_program_gets_its_arguments_as_they_are() {
+    let workspace = workspace("exec \"x\" {\n    run \"sh\" \"-c\" \"printf '%s|' \\\"$@\\\" > o\" \"sh\" \"a b\" \"$HOME\" \"*\"\n    output \"o\"\n}\n");
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o"), "a b|$HOME|*|");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let said = failure(&workspace("exec \"x\" {\n    run \"no-such-program\" \"a\"\n    output \"o\"\n}\n"));
+    assert!(said.contains("cannot start no-such-program"), "{said}");
+}
+
+#[test]
+fn a_command_sees_declared_variables_and_a_fixed_minimum() {
+    let workspace =
+        workspace("exec \"x\" {\n    run \"env | cut -d= -f1 | grep -v '^_$' | sort > o\"\n    output \"o\"\n    env \"SEEN\"\n    knob \"TURNED\"\n}\n");
+    let run = |seen: &str, turned: &str| {
+        let mut command = workspace.command(&["run", "p.kdl", "--json"]);
+        let output = command.env("SEEN", seen).env("TURNED", turned).env("HIDDEN", "h").env("USER", "me").output().expect("it starts");
+        common::ran(&serde_json::from_slice(&output.stdout).expect("it prints JSON"))
+    };
+    assert_eq!(run("1", "1"), ["x"]);
+    assert_eq!(workspace.read("o"), "HOME\nLC_ALL\nPATH\nPWD\nSEEN\nTMPDIR\nTURNED\nTZ\nUSER\n");
+    assert!(run("1", "2").is_empty(), "a knob changes nothing");
+    assert_eq!(run("2", "2"), ["x"], "a declared variable does");
+}
+
+#[test]
+fn what_no_output_declares_is_an_error() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"echo a > o; echo b > other; mkdir -p __pycache__ .cache; echo c > .cache/c; echo d > __pycache__/d; echo e > $TMPDIR/e\"\n    output \"o\"\n}\n",
+    );
+    let said = failure(&workspace);
+    assert!(said.contains("wrote `other`, which no `output` declares"), "{said}");
+    assert!(!workspace.path().join("o").exists(), "nothing is published");
+}
+
+#[test]
+fn an_undeclared_file_is_not_found() {
+    let workspace = workspace("exec \"x\" {\n    run \"cat hidden.txt > o\"\n    output \"o\"\n}\n");
+    workspace.write("hidden.txt", "a\n");
+    assert!(failure(&workspace).contains("No such file"));
+}
+
+#[test]
+fn without_the_sandbox_it_works_in_the_workspace_with_a_warning() {
+    let workspace = workspace("exec \"x\" {\n    run \"cat ../hidden.txt > ../o\"\n    output \"o\"\n    directory \"sub\"\n    sandbox \"off\"\n}\n");
+    workspace.write("hidden.txt", "a\n");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("runs in the workspace itself"), "{}", done.stderr);
+    assert_eq!(workspace.read("o"), "a\n");
+    assert!(workspace.ran(&[]).is_empty());
+    workspace.write("o", "mine\n");
+    assert_eq!(workspace.ran(&[]).len(), 0, "what is only misplaced comes from the store");
+    assert_eq!(workspace.read("o"), "a\n");
+    workspace.write("o", "precious\n");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("cat ", "cat -u "));
+    assert!(failure(&workspace).contains("`o` is there already"));
+    assert_eq!(workspace.read("o"), "precious\n");
+}
+
+#[test]
+fn metrics_are_read_from_json() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"echo '{\\\"loss\\\": 0.5, \\\"test\\\": {\\\"accuracy\\\": 1, \\\"note\\\": \\\"x\\\"}}' > m.json\"\n    metrics \"m.json\"\n}\n",
+    );
+    let summary = workspace.run(&[], 0);
+    assert_eq!(summary["stages"][0]["metrics"], serde_json::json!({ "loss": 0.5, "test.accuracy": 1.0 }));
+    let shown = workspace.retune(&["show", "x", "p.kdl"]).stdout;
+    assert!(shown.contains("test.accuracy"), "{shown}");
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"echo nothing > m.json\"\n    metrics \"m.json\"\n}\n");
+    assert!(failure(&workspace).contains("`m.json` holds no metrics"));
+}
+
+#[test]
+fn what_fails_for_a_moment_is_tried_again() {
+    let workspace = workspace("");
+    let count = workspace.path().join("count");
+    let stage = |times: u32| {
+        format!(
+            "pipeline \"p\"\nexec \"x\" {{\n    run \"echo . >> {count}; test $(wc -l < {count}) -ge 3 && echo made > o\"\n    output \"o\"\n    retry {times} delay=\"10ms\"\n}}\n",
+            count = count.display()
+        )
+    };
+    workspace.write("p.kdl", stage(1));
+    assert!(failure(&workspace).contains("attempt 1 of 2: the command ended with exit code 1"));
+    std::fs::remove_file(&count).expect("it was written");
+    workspace.write("p.kdl", stage(2));
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("count"), ".\n.\n.\n");
+    let shown: Value = serde_json::from_str(&workspace.retune(&["show", "x", "p.kdl", "--json"]).stdout).expect("it prints JSON");
+    assert_eq!(shown["actions"][0]["record"]["attempts"], 3);
+}
+
+#[test]
+fn what_takes_too_long_is_ended_with_all_its_children() {
+    let workspace = workspace("");
+    let alive = workspace.path().join("alive");
+    workspace.write(
+        "p.kdl",
+        format!(
+            "pipeline \"p\"\nexec \"x\" {{\n    run \"trap '' TERM; (trap '' TERM; sleep 1000) & echo $! > {}; wait; sleep 1000\"\n    output \"o\"\n    timeout \"300ms\"\n}}\n",
+            alive.display()
+        ),
+    );
+    assert!(failure(&workspace).contains("it took longer than 300ms"));
+    let child = workspace.read("alive").trim().to_owned();
+    let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+}
+
+#[test]
+fn a_killed_attempt_leaves_its_checkpoints_to_the_next() {
+    let workspace = workspace("");
+    let ready = workspace.path().join("ready");
+    workspace.write(
+        "p.kdl",
+        format!(
+            "pipeline \"p\"\nexec \"x\" {{\n    run \"if [ -f steps/step-7 ]; then cat steps/step-7 > o; else echo half > steps/step-7; touch {}; sleep 1000; fi\"\n    output \"o\"\n    checkpoints \"steps\"\n}}\n",
+            ready.display()
+        ),
+    );
+    let mut child = workspace.command(&["run", "p.kdl"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    while !ready.exists() {
+        assert!(child.try_wait().expect("it is ours").is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("resumes from step 7"), "{}", done.stderr);
+    assert_eq!(workspace.read("o"), "half\n");
+    let provenance = workspace.retune(&["show", "x", "p.kdl", "--provenance"]).stdout;
+    assert!(provenance.contains("resumed from step 7"), "{provenance}");
+    assert!(!workspace.path().join(".retune/checkpoints").read_dir().is_ok_and(|mut inside| inside.next().is_some()), "they are gone when it is done");
+}
+
+#[test]
+fn deltas_tell_what_changed_and_a_full_run_is_asked_for_where_that_is_not_safe() {
+    let stage = |run: &str| {
+        format!(
+            "pipeline \"p\"\nexec \"x\" {{\n    run \"cat $RETUNE_DELTA > o; ls $RETUNE_PREVIOUS > seen{run}\"\n    input \"d\"\n    output \"o\"\n    output \"seen\"\n    deltas \"files\"\n}}\n"
+        )
+    };
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", stage(""));
+    for name in ["a", "b", "c"] {
+        workspace.write(&format!("d/{name}"), name);
+    }
+    let delta = || serde_json::from_str::<Value>(&workspace.read("o")).expect("it is JSON");
+    workspace.run(&[], 0);
+    assert_eq!((delta()["full"].as_bool(), delta()["reason"].as_str()), (Some(true), Some("it was never done here")));
+    workspace.write("d/b", "other");
+    workspace.write("d/new", "new");
+    std::fs::remove_file(workspace.path().join("d/c")).expect("it is there");
+    workspace.run(&[], 0);
+    let found = delta();
+    assert_eq!(found["full"], false);
+    assert_eq!(
+        (&found["added"], &found["changed"], &found["removed"]),
+        (&serde_json::json!(["d/new"]), &serde_json::json!(["d/b"]), &serde_json::json!(["d/c"]))
+    );
+    assert_eq!(workspace.read("seen"), "o\nseen\n");
+    workspace.write("p.kdl", stage("; true"));
+    workspace.run(&[], 0);
+    assert_eq!(delta()["reason"], "its settings changed");
+}
+
+#[test]
+fn deltas_of_rows_name_the_lines() {
+    let workspace = Workspace::new();
+    workspace.write("in", "one\ntwo\n");
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"a\" {\n    run \"cp in mid\"\n    input \"in\"\n    output \"mid\"\n}\nexec \"b\" {\n    run \"cat $RETUNE_DELTA > o\"\n    input \"mid\"\n    output \"o\"\n    deltas \"rows\"\n}\n");
+    workspace.run(&[], 0);
+    workspace.write("in", "two\nthree\n");
+    workspace.run(&[], 0);
+    let delta: Value = serde_json::from_str(&workspace.read("o")).expect("it is JSON");
+    assert_eq!(delta["rows"]["mid"], serde_json::json!({ "added": ["three"], "removed": ["one"] }));
+}
+
+#[test]
+fn gpus_are_given_out_by_name() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"echo $CUDA_VISIBLE_DEVICES > o\"\n    output \"o\"\n    resources gpu=1\n}\nexec \"y\" {\n    run \"true\"\n    resources gpu=3\n}\n",
+    );
+    let output = workspace.command(&["run", "p.kdl", "--keep-going"]).env("CUDA_VISIBLE_DEVICES", "GPU-7,GPU-8").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("it asks for 3 GPUs and this machine has 2 GPUs"), "{said}");
+    assert_eq!(workspace.read("o"), "GPU-7\n");
+}
+
+#[test]
+fn the_log_is_followed_while_it_runs() {
+    let workspace = workspace("");
+    let go = workspace.path().join("go");
+    workspace.write(
+        "p.kdl",
+        format!(
+            "pipeline \"p\"\nexec \"x\" {{\n    run \"echo first; while [ ! -f {} ]; do sleep 0.02; done; echo second; touch o\"\n    output \"o\"\n}}\n",
+            go.display()
+        ),
+    );
+    let mut run = workspace.command(&["run", "p.kdl"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut told = BufReader::new(run.stderr.take().expect("it is piped")).lines();
+    assert!(told.any(|line| line.is_ok_and(|line| line.starts_with("> x"))));
+    let mut log = workspace.command(&["log", "x", "p.kdl", "-f"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(log.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("first"));
+    workspace.write("go", "");
+    assert_eq!(lines.next().as_deref(), Some("second"));
+    assert_eq!(lines.next(), None);
+    assert!(run.wait().expect("it is ours").success() && log.wait().expect("it is ours").success());
+}
+
+#[test]
+fn the_first_interruption_lets_what_runs_end_and_the_second_ends_it() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signals in [1, 2] {
+        let workspace = workspace("");
+        let ready = workspace.path().join("ready");
+        let stage = |name: &str, more: &str| {
+            format!("exec \"{name}\" {{\n    run \"touch {}; sleep 1; echo {name} > {name}.txt\"\n{more}    output \"{name}.txt\"\n}}\n", ready.display())
+        };
+        workspace.write("p.kdl", format!("pipeline \"p\"\n{}{}", stage("x", ""), stage("y", "    input \"x.txt\"\n")));
+        let mut run = workspace.command(&["run", "p.kdl"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut told = BufReader::new(run.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        while !ready.exists() {
+            std::thread::yield_now();
+        }
+        let process = Pid::from_raw(run.id().cast_signed()).expect("a process");
+        kill_process(process, Signal::INT).expect("it is ours");
+        assert!(told.any(|line| line.starts_with("stopping")));
+        if signals == 2 {
+            kill_process(process, Signal::INT).expect("it is ours");
+        }
+        assert_eq!(run.wait().expect("it is ours").code(), Some(130));
+        assert_eq!(workspace.path().join("x.txt").exists(), signals == 1);
+        assert!(!workspace.path().join("y.txt").exists());
+        let left = workspace.ran(&[]);
+        assert_eq!(left.len(), if signals == 1 { 1 } else { 2 });
+        assert_eq!(workspace.read("y.txt"), "y\n");
+    }
+}
