@@ -345,7 +345,7 @@ fn reasons(recipe: &Recipe, ids: &[NodeId], progress: &Progress) -> Vec<String> 
     lines.collect()
 }
 
-/// Something that tells runs of one second apart.
+/// Something that tells apart runs that begin at once.
 pub(super) fn nonce() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = std::hash::RandomState::new().build_hasher();

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 
-/// The name of a run: the time that it began, and something to tell runs of one second apart.
+/// The name of a run: the time that it began to the millisecond, by which runs are in order, and something to tell apart those
+/// that began at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(String);
@@ -19,7 +20,7 @@ impl RunId {
     /// A new name.
     #[must_use]
     pub fn new(now: Timestamp, nonce: u32) -> Self {
-        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), nonce & 0xff_ffff))
+        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S.%3f"), nonce & 0xff_ffff))
     }
 }
 
@@ -192,7 +193,7 @@ impl RunLog {
     /// When its folder cannot be made.
     pub fn begin(runs: &Path, run: &RunId, listener: Option<&Path>) -> Result<Self, LedgerError> {
         let folder = runs.join(run.to_string());
-        fs::create_dir_all(&folder).map_err(LedgerError::io("create", &folder))?;
+        fs::create_dir_all(runs).and_then(|()| fs::create_dir(&folder)).map_err(LedgerError::io("create", &folder))?;
         let path = folder.join("events.jsonl");
         let file = File::options().create(true).append(true).open(&path).map_err(LedgerError::io("create", &path))?;
         let listen = |path: &Path| File::options().create(true).append(true).open(path).map(Mutex::new).map_err(LedgerError::io("open", path));
