@@ -1,6 +1,7 @@
 //! What a run leaves behind for the next one: the lock file, and the index of results.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::graph::NodeId;
@@ -32,47 +33,77 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
     let path = recipe.lock_path();
     // Another run may have written it since this one began: what it did stays.
     let _lock = Lock::wait(&workspace.store, &path.to_string_lossy())?;
-    let whole = progress.done().count() == recipe.order.len();
-    let before = if whole { LockFile::default() } else { LockFile::read(&path)? };
-    let lock = locked(recipe, progress, before);
-    lock.write(&path)?;
-    lock.write(&now.log.snapshot())?;
     let mut actions = known.actions.clone();
     actions.resize(recipe.order.len(), None);
     let mut took = known.took.clone();
     took.resize(recipe.order.len(), 0.0);
-    for (id, done) in progress.done() {
+    let mut changed: BTreeSet<usize> = BTreeSet::new();
+    for (id, done) in progress.done().filter(|done| !same(*done)) {
         actions[id.index()] = Some((done.key, Arc::clone(&done.outcome)));
         took[id.index()] = done.took;
+        changed.insert(recipe.actions.node(id).stage);
     }
     // The index stands for the lock file only where it says the same of every action.
-    let same = recipe.order.iter().all(|&id| {
-        let node = recipe.actions.node(id);
-        lock.fingerprint(recipe.stage_name(node).as_str(), &node.name) == actions[id.index()].as_ref().map(|(key, _)| *key)
-    });
+    let same = match patched(recipe, history, progress, &path, &changed) {
+        Some(text) => {
+            LockFile::write_text(&path, &text)?;
+            true
+        }
+        None => {
+            let whole = progress.done().count() == recipe.order.len();
+            let before = if whole { LockFile::default() } else { LockFile::read(&path)? };
+            let lock = locked(recipe, progress, before);
+            LockFile::write_text(&path, &lock.render())?;
+            recipe.order.iter().all(|&id| {
+                let node = recipe.actions.node(id);
+                lock.fingerprint(recipe.stage_name(node).as_str(), &node.name) == actions[id.index()].as_ref().map(|(key, _)| *key)
+            })
+        }
+    };
+    keep_copy(&path, &now.log.snapshot())?;
     let locked = FileState::of(&path).ok().filter(|_| same).map(|state| (now.run.to_string(), state));
     let known = Known { layout: Some(recipe.layout), actions, took, locked };
     known.save(&Known::place(workspace.store.root(), &path));
     Ok(Some(now.run.to_string()))
 }
 
+/// The lock file's text with what changed put in its place: for a long file much less work than to write all of it anew. `None`
+/// where the file is not as this workspace left it, or a stage came only half way.
+fn patched(recipe: &Recipe, history: &History, progress: &Progress, path: &Path, changed: &BTreeSet<usize>) -> Option<String> {
+    let (_, state) = history.known.locked.as_ref().filter(|_| history.lock_stands())?;
+    if FileState::of(path).ok()? != *state {
+        return None;
+    }
+    let stages = changed.iter().map(|&stage| Some((recipe.stages[stage].name.as_str(), locked_stage(recipe, progress, stage)?)));
+    LockFile::patched(&std::fs::read_to_string(path).ok()?, &stages.collect::<Option<_>>()?)
+}
+
+/// Keeps the lock file as it is now. It is only ever replaced as a whole, so that another name for it is a copy.
+fn keep_copy(lock: &Path, copy: &Path) -> Result<(), EngineError> {
+    let kept = std::fs::hard_link(lock, copy).or_else(|_| std::fs::copy(lock, copy).map(drop));
+    kept.map_err(|source| EngineError::Workspace { path: copy.to_owned(), reason: source.to_string() })
+}
+
 /// The lock file after a run: stages that are whole are as the run has them, others stay as they were, and those that the pipeline has no more go.
 fn locked(recipe: &Recipe, progress: &Progress, mut lock: LockFile) -> LockFile {
-    let names: std::collections::BTreeSet<&str> = recipe.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let names: BTreeSet<&str> = recipe.stages.iter().map(|stage| stage.name.as_str()).collect();
     lock.stages.retain(|name, _| names.contains(name.as_str()));
     for (stage, declared) in recipe.stages.iter().enumerate() {
-        let done = recipe.actions_of(stage).map(|id| Some((recipe.actions.node(id).name.as_str(), progress.get(id)?)));
-        let Some(done) = done.collect::<Option<Vec<(&str, &Done)>>>() else {
-            continue;
-        };
-        let locked = |(name, done): &(&str, &Done)| {
-            let outputs = done.outcome.outputs.iter().map(|(name, artifact)| (name.clone(), artifact.digest())).collect();
-            let accepted = done.outcome.accepted.as_ref().map(|accepted| (accepted.from, accepted.reason.clone()));
-            ((*name).to_owned(), LockedAction { fingerprint: done.key, outputs, accepted })
-        };
-        let model = if declared.kind == "train" { done.iter().find_map(|(_, done)| done.outcome.model.clone()) } else { None };
-        let actions: BTreeMap<String, LockedAction> = done.iter().map(locked).collect();
-        lock.stages.insert(declared.name.to_string(), LockedStage { kind: declared.kind.clone(), model, actions });
+        lock.stages.extend(locked_stage(recipe, progress, stage).map(|locked| (declared.name.to_string(), locked)));
     }
     lock
+}
+
+/// What the lock file says of a stage that is whole.
+fn locked_stage(recipe: &Recipe, progress: &Progress, stage: usize) -> Option<LockedStage> {
+    let declared = &recipe.stages[stage];
+    let done = recipe.actions_of(stage).map(|id| Some((recipe.actions.node(id).name.as_str(), progress.get(id)?)));
+    let done = done.collect::<Option<Vec<(&str, &Done)>>>()?;
+    let locked = |(name, done): &(&str, &Done)| {
+        let outputs = done.outcome.outputs.iter().map(|(name, artifact)| (name.clone(), artifact.digest())).collect();
+        let accepted = done.outcome.accepted.as_ref().map(|accepted| (accepted.from, accepted.reason.clone()));
+        ((*name).to_owned(), LockedAction { fingerprint: done.key, outputs, accepted })
+    };
+    let model = if declared.kind == "train" { done.iter().find_map(|(_, done)| done.outcome.model.clone()) } else { None };
+    Some(LockedStage { kind: declared.kind.clone(), model, actions: done.iter().map(locked).collect() })
 }

@@ -288,7 +288,7 @@ impl Shared {
         let works = self.recipe.works(node.stage)?;
         let given = ready.given();
         let session = self.session()?;
-        let attempt = session.attempt()?;
+        let mut attempt = session.attempt()?;
         let log = self.log_path(&watch.stage);
         let (temporary, gpus) = (session.temporary(), grant.gpus());
         let last = works[node.place].builds_on_last.then(|| self.history.last(&self.recipe, id)).flatten();
@@ -314,6 +314,7 @@ impl Shared {
         if let Some(path) = ready.touched(&self.workspace) {
             return Err(StageError::InputChanged { path: path.to_owned() });
         }
+        attempt.went_well();
         Ok(outcome)
     }
 

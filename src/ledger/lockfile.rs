@@ -37,6 +37,29 @@ pub struct LockedAction {
     pub accepted: Option<(ActionKey, String)>,
 }
 
+impl LockedStage {
+    fn render(&self, name: &str, out: &mut String) {
+        let _ = writeln!(out, "\nstage {} kind={} {{", quoted(name), quoted(&self.kind));
+        if let Some(model) = &self.model {
+            let _ = writeln!(out, "    model {}", quoted(model));
+        }
+        for (name, action) in &self.actions {
+            let _ = writeln!(out, "    action {} fingerprint=\"{}\" {{", quoted(name), action.fingerprint);
+            if let Some((from, reason)) = &action.accepted {
+                let _ = writeln!(out, "        accepted {} from=\"{from}\"", quoted(reason));
+            }
+            for (name, digest) in &action.outputs {
+                let _ = writeln!(out, "        output {} blake3=\"{digest}\"", quoted(name));
+            }
+            out.push_str("    }\n");
+        }
+        out.push_str("}\n");
+    }
+}
+
+/// How the facts about a stage begin.
+const STAGE: &str = "\nstage \"";
+
 const HEADER: &str = "// Written by retune, to be committed: what the current result consists of.\n";
 
 impl LockFile {
@@ -123,36 +146,37 @@ impl LockFile {
     pub fn render(&self) -> String {
         let mut out = String::from(HEADER);
         out.push_str("lock version=1\n");
-        for (name, stage) in &self.stages {
-            let _ = writeln!(out, "\nstage {} kind={} {{", quoted(name), quoted(&stage.kind));
-            if let Some(model) = &stage.model {
-                let _ = writeln!(out, "    model {}", quoted(model));
-            }
-            for (name, action) in &stage.actions {
-                let _ = writeln!(out, "    action {} fingerprint=\"{}\" {{", quoted(name), action.fingerprint);
-                if let Some((from, reason)) = &action.accepted {
-                    let _ = writeln!(out, "        accepted {} from=\"{from}\"", quoted(reason));
-                }
-                for (name, digest) in &action.outputs {
-                    let _ = writeln!(out, "        output {} blake3=\"{digest}\"", quoted(name));
-                }
-                out.push_str("    }\n");
-            }
-            out.push_str("}\n");
-        }
+        self.stages.iter().for_each(|(name, stage)| stage.render(name, &mut out));
         out
     }
 
-    /// Writes the file if its text would change.
+    /// A text as [`LockFile::render`] writes it, with other facts about some of its stages. `None` where one of them is not in it.
+    #[must_use]
+    pub fn patched(text: &str, changed: &BTreeMap<&str, LockedStage>) -> Option<String> {
+        let mut out = String::with_capacity(text.len() + 256);
+        let mut left = changed.len();
+        let mut copied = 0;
+        for (at, _) in text.match_indices(STAGE) {
+            let name = &text[at + STAGE.len()..];
+            let name = &name[..name.find('"')?];
+            if let Some(stage) = changed.get(name) {
+                let end = at + text[at..].find("\n}\n")? + "\n}\n".len();
+                out.push_str(&text[copied..at]);
+                stage.render(name, &mut out);
+                copied = end;
+                left -= 1;
+            }
+        }
+        out.push_str(&text[copied..]);
+        (left == 0).then_some(out)
+    }
+
+    /// Writes a text as the file, if it is not that already.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), LedgerError> {
-        let text = self.render();
-        if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
-            return Ok(());
-        }
-        Ok(write_atomically(path, text.as_bytes())?)
+    pub fn write_text(path: &Path, text: &str) -> Result<(), LedgerError> {
+        if std::fs::read_to_string(path).is_ok_and(|old| old == text) { Ok(()) } else { Ok(write_atomically(path, text.as_bytes())?) }
     }
 
     /// The key that an action was last done under.
@@ -182,6 +206,15 @@ mod tests {
         let text = lock().render();
         assert_eq!(LockFile::parse_lines(&text), Some(lock()));
         assert_eq!(LockFile::parse(&text, Path::new("p")).ok(), Some(lock()));
+    }
+
+    #[test]
+    fn a_patched_text_is_what_would_be_rendered() {
+        let mut changed = lock();
+        let other = LockedStage { model: Some("another".into()), ..changed.stages["two"].clone() };
+        changed.stages.insert("two".into(), other.clone());
+        assert_eq!(LockFile::patched(&lock().render(), &BTreeMap::from([("two", other.clone())])), Some(changed.render()));
+        assert_eq!(LockFile::patched(&lock().render(), &BTreeMap::from([("three", other)])), None);
     }
 
     #[test]

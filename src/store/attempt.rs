@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Store, StoreError, end_orphans};
 
@@ -10,9 +11,14 @@ pub struct Session {
     folder: PathBuf,
     token: String,
     next: AtomicU32,
+    /// Empty folders of attempts that are over.
+    spare: Spare,
     // Locked as long as the process lives, by which others know that the folder is in use.
     _alive: File,
 }
+
+/// A file system is slow to give out what was just deleted, so that a folder is handed on rather than made anew.
+type Spare = Arc<Mutex<Vec<PathBuf>>>;
 
 const TEMPORARY: &str = "tmp";
 
@@ -30,7 +36,7 @@ impl Session {
         let path = folder.join("alive");
         let alive = File::create(&path).map_err(StoreError::io("create", &path))?;
         alive.lock().map_err(StoreError::io("lock", &path))?;
-        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), _alive: alive })
+        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), spare: Spare::default(), _alive: alive })
     }
 
     /// A new empty folder for one attempt at one action. No other attempt, of this process or another, ever uses it.
@@ -40,8 +46,11 @@ impl Session {
     pub fn attempt(&self) -> Result<Attempt, StoreError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let folder = self.folder.join(number.to_string());
-        fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
-        Ok(Attempt { folder, token: format!("{}-{number}", self.token) })
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if !spare.is_some_and(|spare| fs::rename(spare, &folder).is_ok()) {
+            fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
+        }
+        Ok(Attempt { folder, token: format!("{}-{number}", self.token), spare: Arc::clone(&self.spare), whole: false })
     }
 
     /// The folder of all attempts.
@@ -68,6 +77,8 @@ impl Drop for Session {
 pub struct Attempt {
     folder: PathBuf,
     token: String,
+    spare: Spare,
+    whole: bool,
 }
 
 impl Attempt {
@@ -82,12 +93,29 @@ impl Attempt {
     pub fn token(&self) -> &str {
         &self.token
     }
+
+    /// The attempt went well and left nothing behind that could still write, so that its folder may be handed on.
+    pub fn went_well(&mut self) {
+        self.whole = true;
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        if self.whole && empty(&self.folder).is_ok() {
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.folder));
+        } else {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
     }
+}
+
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }?;
+    }
+    Ok(())
 }
 
 fn clear_dead(tmp: &Path) {

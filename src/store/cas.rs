@@ -132,9 +132,10 @@ impl Store {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         let place = self.object(digest);
         if !is_file_of(&place, size) {
-            self.make_shard(&place)?;
-            write_atomically(&place, bytes)?;
-            seal(&place).map_err(StoreError::io("write", &place))?;
+            self.in_shard(&place, |place| {
+                write_atomically(place, bytes)?;
+                seal(place).map_err(StoreError::io("write", place))
+            })?;
         }
         Ok(Artifact::File { digest, size })
     }
@@ -151,9 +152,9 @@ impl Store {
         if is_file_of(&place, size) {
             return Ok(Artifact::File { digest, size });
         }
-        self.make_shard(&place)?;
         let own = taking == Taking::Move && fs::symlink_metadata(path).is_ok_and(|link| link.is_file() && link.nlink() == 1);
-        if own && seal(path).and_then(|()| fs::rename(path, &place)).is_ok() {
+        let moved = |place: &Path| fs::rename(path, place).map_err(StoreError::io("write", place));
+        if own && seal(path).is_ok() && self.in_shard(&place, moved).is_ok() {
             return Ok(Artifact::File { digest, size });
         }
         let temporary = beside(&self.root().join("tmp").join("object"));
@@ -162,8 +163,7 @@ impl Store {
             // What was copied may be another file by now than what was hashed.
             let digest = hash_file(&temporary, size)?;
             let place = self.object(digest);
-            self.make_shard(&place)?;
-            fs::rename(&temporary, &place).map_err(StoreError::io("write", &place))?;
+            self.in_shard(&place, |place| fs::rename(&temporary, place).map_err(StoreError::io("write", place)))?;
             let size = fs::metadata(&place).map_err(StoreError::io("read", &place))?.len();
             Ok(Artifact::File { digest, size })
         });
@@ -173,9 +173,16 @@ impl Store {
         kept
     }
 
-    fn make_shard(&self, place: &Path) -> Result<(), StoreError> {
-        let shard = place.parent().unwrap_or(&self.root);
-        fs::create_dir_all(shard).map_err(StoreError::io("create", shard))
+    /// Writes an object. The folder that it belongs in is there nearly always, and is made where it is not.
+    fn in_shard(&self, place: &Path, write: impl Fn(&Path) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        match write(place) {
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                let shard = place.parent().unwrap_or(&self.root);
+                fs::create_dir_all(shard).map_err(StoreError::io("create", shard))?;
+                write(place)
+            }
+            done => done,
+        }
     }
 
     /// Reads an object whole, and makes sure that it is what its name says.

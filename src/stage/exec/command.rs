@@ -84,11 +84,9 @@ impl Exec {
         let mut outputs = BTreeMap::new();
         for path in &self.outputs {
             let made = place.join(path);
-            if !made.exists() {
-                return Err(StageError::MissingOutput { path: path.clone() });
-            }
-            let kept = if self.sandboxed { context.store.take_path(&made)? } else { context.store.copy_path(&made)? };
-            outputs.insert(path.clone(), kept);
+            let kept = if self.sandboxed { context.store.take_path(&made) } else { context.store.copy_path(&made) };
+            let kept = kept.map_err(|error| if made.exists() { error.into() } else { StageError::MissingOutput { path: path.clone() } });
+            outputs.insert(path.clone(), kept?);
         }
         Ok(outputs)
     }

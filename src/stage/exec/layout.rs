@@ -100,12 +100,33 @@ pub fn make_folder(path: &Path) -> Result<(), StageError> {
     std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
 }
 
+/// Files from this size on share their blocks with the user's file where the file system can do that, and are a link to it where
+/// it cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards.
+const LARGE: u64 = 16 << 20;
+
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
 fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Result<(), StageError> {
     let source = context.workspace.join(path);
+    if std::fs::metadata(&source).is_ok_and(|metadata| metadata.len() >= LARGE) {
+        let shared = share(&source, target);
+        return shared.map_err(|error| StageError::Io { doing: "link", path: source, source: error });
+    }
     std::fs::copy(&source, target).map_err(|error| StageError::Io { doing: "copy", path: source, source: error })?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
     let (found, program) = (Digest::from(hasher.finalize()), std::fs::metadata(target).is_ok_and(|target| target.permissions().mode() & 0o111 != 0));
     if digest == if program { found.of_program() } else { found } { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
+}
+
+fn share(source: &Path, target: &Path) -> std::io::Result<()> {
+    let cloned = std::fs::File::open(source).and_then(|from| {
+        let to = std::fs::File::create_new(target)?;
+        rustix::fs::ioctl_ficlone(&to, &from)?;
+        to.set_permissions(from.metadata()?.permissions())
+    });
+    if cloned.is_ok() {
+        return Ok(());
+    }
+    let _ = std::fs::remove_file(target);
+    std::os::unix::fs::symlink(source, target)
 }

@@ -60,10 +60,7 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
         let path = path.to_owned();
         move |source| StageError::Io { doing, path, source }
     };
-    if let Some(parent) = context.log.parent() {
-        std::fs::create_dir_all(parent).map_err(failed("create", parent))?;
-    }
-    let log = File::options().create(true).append(true).open(context.log).map_err(failed("create", context.log))?;
+    let log = open_log(context.log).map_err(failed("create", context.log))?;
     let begins = log.metadata().map_or(0, |metadata| metadata.len());
     let errors = log.try_clone().map_err(failed("open", context.log))?;
     let mut process = launch.command();
@@ -90,6 +87,18 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
         context.guard.ended(group);
     }
     if status.success() { Ok(()) } else { Err(StageError::CommandFailed { how: how_it_ended(status), tail: tail(context.log, begins) }) }
+}
+
+/// Opens a log for appending. Its folder is made with the first log of a run.
+fn open_log(path: &Path) -> std::io::Result<File> {
+    let open = || File::options().create(true).append(true).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(parent)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
 }
 
 /// The environment that every command has, besides what its stage declares. `PATH` and `HOME` are this
