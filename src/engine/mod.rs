@@ -18,6 +18,7 @@ mod scheduler;
 mod settle;
 mod summary;
 mod upkeep;
+mod walk;
 mod worker;
 mod workspace;
 

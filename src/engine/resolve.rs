@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
-use walkdir::WalkDir;
 
 use crate::data::DataError;
 use crate::fingerprint::{ActionKey, Content, Digest, Preimage, merkle};
@@ -64,16 +63,17 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
             continue;
         }
         let before = files.len();
-        for path in matches(recipe, &workspace.root, pattern)? {
-            let (digest, state) = workspace.files.digest(&path, *reading)?;
-            if let Some(pinned) = pinned {
-                let (found, _) = workspace.files.digest(&path, Reading::Bytes)?;
+        let paths = matches(recipe, &workspace.root, pattern)?;
+        if let Some(pinned) = pinned {
+            for path in &paths {
+                let (found, _) = workspace.files.digest(path, Reading::Bytes)?;
                 if found != *pinned {
-                    return Err(StageError::PinMismatch { path: path.into_owned(), found: found.to_string() });
+                    return Err(StageError::PinMismatch { path: path.clone(), found: found.to_string() });
                 }
             }
-            files.push(SeenFile { pattern, path, digest, state });
         }
+        let digests = workspace.files.digests(&paths, *reading)?;
+        files.extend(paths.into_iter().zip(digests).map(|(path, (digest, state))| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
         if files.len() - before > FOLDED {
             let inside: Vec<(&str, Digest)> = files[before..].iter().map(|file: &SeenFile<'_>| (file.path.as_ref(), file.digest)).collect();
             folders.push(Folder { pattern, digest: merkle(&inside), files: before..files.len() });
@@ -177,15 +177,15 @@ impl Ready<'_> {
 }
 
 /// The files that a path, folder or glob of the workspace means and no stage writes, sorted, with `/`.
-fn matches<'a>(recipe: &Recipe, root: &Path, pattern: &'a str) -> Result<Vec<Cow<'a, str>>, StageError> {
+fn matches(recipe: &Recipe, root: &Path, pattern: &str) -> Result<Vec<String>, StageError> {
     let plain = plain(pattern);
     let place = root.join(plain.as_ref());
     let kind = std::fs::metadata(&place);
     if kind.as_ref().is_ok_and(std::fs::Metadata::is_file) {
-        return Ok(if recipe.outputs.covers(&plain) { Vec::new() } else { vec![plain] });
+        return Ok(if recipe.outputs.covers(&plain) { Vec::new() } else { vec![plain.into_owned()] });
     }
     let found = if kind.is_ok_and(|kind| kind.is_dir()) {
-        listed(root, &place, |_| true)?
+        super::walk::files(root, &place, &|_| true)?
     } else {
         let Ok(glob) = GlobBuilder::new(&plain).literal_separator(true).build() else {
             return Ok(Vec::new());
@@ -196,12 +196,12 @@ fn matches<'a>(recipe: &Recipe, root: &Path, pattern: &'a str) -> Result<Vec<Cow
             return Ok(Vec::new());
         }
         let matcher = glob.compile_matcher();
-        listed(root, &start, |path| matcher.is_match(path))?
+        super::walk::files(root, &start, &|path| matcher.is_match(path))?
     };
     // What retune writes itself is no input of a folder: it would change with every run.
     let lock = recipe.lock_path();
     let own = |path: &str| path.starts_with("deployments/") || lock.ends_with(path);
-    Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path) && !own(path)).map(Cow::Owned).collect())
+    Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path) && !own(path)).collect())
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.
@@ -210,29 +210,4 @@ fn plain(pattern: &str) -> Cow<'_, str> {
         return Cow::Borrowed(pattern);
     }
     Cow::Owned(pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/"))
-}
-
-fn listed(root: &Path, start: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, StageError> {
-    let hidden = |name: &std::ffi::OsStr| matches!(name.to_str(), Some(".git" | ".retune"));
-    let mut files = Vec::new();
-    for entry in WalkDir::new(start).follow_links(true).into_iter().filter_entry(|entry| !hidden(entry.file_name())) {
-        let entry = entry.map_err(|error| StageError::Io {
-            doing: "list",
-            path: error.path().unwrap_or(start).to_owned(),
-            source: error.into_io_error().unwrap_or_else(|| std::io::Error::other("a link leads back to a folder above it")),
-        })?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        let Some(path) = path.to_str() else {
-            let source = std::io::Error::other("its name is not UTF-8");
-            return Err(StageError::Io { doing: "use", path: entry.path().to_owned(), source });
-        };
-        if wanted(path) {
-            files.push(path.to_owned());
-        }
-    }
-    files.sort();
-    Ok(files)
 }

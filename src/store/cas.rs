@@ -8,7 +8,7 @@ use crate::fingerprint::{ActionKey, Digest};
 
 use super::StoreError;
 use super::files::hash_file;
-use super::write::{beside, write_atomically};
+use super::write::{beside, write_atomically, write_sealed};
 
 /// The store of one workspace: `.retune/`.
 #[derive(Clone, Debug)]
@@ -132,10 +132,7 @@ impl Store {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         let place = self.object(digest);
         if !is_file_of(&place, size) {
-            self.in_shard(&place, |place| {
-                write_atomically(place, bytes)?;
-                seal(place).map_err(StoreError::io("write", place))
-            })?;
+            self.in_shard(&place, |place| write_sealed(place, bytes))?;
         }
         Ok(Artifact::File { digest, size })
     }
@@ -147,6 +144,9 @@ impl Store {
     pub(super) fn take_file(&self, path: &Path, taking: Taking) -> Result<Artifact, StoreError> {
         let metadata = fs::metadata(path).map_err(StoreError::io("read", path))?;
         let size = metadata.len();
+        if taking == Taking::Copy && size <= SMALL {
+            return self.put_bytes(&fs::read(path).map_err(StoreError::io("read", path))?);
+        }
         let digest = hash_file(path, size)?;
         let place = self.object(digest);
         if is_file_of(&place, size) {
@@ -228,6 +228,9 @@ impl Store {
         }
     }
 }
+
+/// Files up to this size are read whole.
+const SMALL: u64 = 1 << 20;
 
 /// Whether something that the store takes stays where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

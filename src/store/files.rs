@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,22 @@ impl FileStates {
             table.changed = true;
         }
         Ok((digest, after))
+    }
+
+    /// The digests of many files, each as [`FileStates::digest`] has it, looked at and read on all cores.
+    ///
+    /// # Errors
+    /// As [`FileStates::digest`], for the first file that has a problem.
+    pub fn digests(&self, paths: &[String], reading: Reading) -> Result<Vec<(Digest, FileState)>, StoreError> {
+        let states: Vec<FileState> = paths.par_iter().with_min_len(64).map(|path| self.state(path)).collect::<Result<_, _>>()?;
+        let known: Vec<Option<Digest>> = {
+            let mut table = self.lock();
+            let known = table.of(reading);
+            let digest = |(path, state): (&String, &FileState)| known.get(path.as_str()).filter(|(seen, _)| seen == state).map(|(_, digest)| *digest);
+            paths.iter().zip(&states).map(digest).collect()
+        };
+        let all = paths.par_iter().with_min_len(16).zip(states).zip(known);
+        all.map(|((path, state), known)| known.map_or_else(|| self.digest(path, reading), |digest| Ok((digest, state)))).collect()
     }
 
     /// The state of a file of the workspace now.

@@ -1,7 +1,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Digest;
@@ -69,7 +70,7 @@ impl Store {
             let (digest, size) = (kept.digest(), kept.size());
             return Ok(if executable { Artifact::Program { digest, size } } else { kept });
         }
-        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        let (mut names, mut folders) = (Vec::new(), Vec::new());
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
             let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
             let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
@@ -77,18 +78,19 @@ impl Store {
             if entry.file_type().is_dir() {
                 let empty = fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
                 folders.extend((empty && !name.is_empty()).then_some(name));
-                continue;
+            } else {
+                names.push((name, entry.into_path()));
             }
-            let metadata = fs::metadata(entry.path()).map_err(StoreError::io("read", entry.path()))?;
-            if !metadata.is_file() {
-                return Err(StoreError::OddFile { path: entry.path().to_owned() });
-            }
-            let executable = metadata.permissions().mode() & 0o111 != 0;
-            let Artifact::File { digest, size } = self.take_file(entry.path(), taking)? else {
-                continue;
-            };
-            files.push(TreeEntry { path: name, digest, size, executable });
         }
+        let take = |(name, place): (String, PathBuf)| {
+            let metadata = fs::metadata(&place).map_err(StoreError::io("read", &place))?;
+            if !metadata.is_file() {
+                return Err(StoreError::OddFile { path: place });
+            }
+            let kept = self.take_file(&place, taking)?;
+            Ok(TreeEntry { path: name, digest: kept.digest(), size: kept.size(), executable: metadata.permissions().mode() & 0o111 != 0 })
+        };
+        let files = names.into_par_iter().with_min_len(16).map(take).collect::<Result<_, _>>()?;
         self.put_manifest(files, folders)
     }
 
