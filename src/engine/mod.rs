@@ -18,7 +18,6 @@ mod scheduler;
 mod settle;
 mod summary;
 mod upkeep;
-mod walk;
 mod worker;
 mod workspace;
 

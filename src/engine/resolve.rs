@@ -1,14 +1,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
 use crate::data::DataError;
 use crate::fingerprint::{ActionKey, Content, Digest, Preimage, merkle};
 use crate::stage::{FileSource, Given, StageError};
-use crate::store::{Artifact, FileState, Reading, Store};
+use crate::store::{Artifact, FileState, Reading, Store, files_below};
 
 use super::recipe::{ActionNode, NodeInput, Recipe};
 use super::workspace::Workspace;
@@ -63,17 +62,17 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
             continue;
         }
         let before = files.len();
-        let paths = matches(recipe, &workspace.root, pattern)?;
+        let meant = matches(recipe, workspace, pattern)?;
         if let Some(pinned) = pinned {
-            for path in &paths {
+            for (path, _) in &meant {
                 let (found, _) = workspace.files.digest(path, Reading::Bytes)?;
                 if found != *pinned {
                     return Err(StageError::PinMismatch { path: path.clone(), found: found.to_string() });
                 }
             }
         }
-        let digests = workspace.files.digests(&paths, *reading)?;
-        files.extend(paths.into_iter().zip(digests).map(|(path, (digest, state))| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
+        let seen = workspace.files.digests(meant, *reading)?.into_iter();
+        files.extend(seen.map(|(path, digest, state)| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
         if files.len() - before > FOLDED {
             let inside: Vec<(&str, Digest)> = files[before..].iter().map(|file: &SeenFile<'_>| (file.path.as_ref(), file.digest)).collect();
             folders.push(Folder { pattern, digest: merkle(&inside), files: before..files.len() });
@@ -176,32 +175,31 @@ impl Ready<'_> {
     }
 }
 
-/// The files that a path, folder or glob of the workspace means and no stage writes, sorted, with `/`.
-fn matches(recipe: &Recipe, root: &Path, pattern: &str) -> Result<Vec<String>, StageError> {
-    let plain = plain(pattern);
-    let place = root.join(plain.as_ref());
-    let kind = std::fs::metadata(&place);
+/// The files that a path, folder or glob of the workspace means and no stage writes, sorted, with `/`, and their states.
+fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<(String, FileState)>, StageError> {
+    let (root, plain) = (&workspace.root, plain(pattern));
+    let kind = std::fs::metadata(root.join(plain.as_ref()));
     if kind.as_ref().is_ok_and(std::fs::Metadata::is_file) {
-        return Ok(if recipe.outputs.covers(&plain) { Vec::new() } else { vec![plain.into_owned()] });
+        let state = workspace.files.state(&plain)?;
+        return Ok(if recipe.outputs.covers(&plain) { Vec::new() } else { vec![(plain.into_owned(), state)] });
     }
     let found = if kind.is_ok_and(|kind| kind.is_dir()) {
-        super::walk::files(root, &place, &|_| true)?
+        files_below(root, &plain, &|_| true)?
     } else {
         let Ok(glob) = GlobBuilder::new(&plain).literal_separator(true).build() else {
             return Ok(Vec::new());
         };
-        let fixed: PathBuf = plain.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect();
-        let start = root.join(fixed);
-        if !start.is_dir() {
+        let fixed = plain.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect::<Vec<_>>().join("/");
+        if !root.join(&fixed).is_dir() {
             return Ok(Vec::new());
         }
         let matcher = glob.compile_matcher();
-        super::walk::files(root, &start, &|path| matcher.is_match(path))?
+        files_below(root, &fixed, &|path| matcher.is_match(path))?
     };
     // What retune writes itself is no input of a folder: it would change with every run.
     let lock = recipe.lock_path();
     let own = |path: &str| path.starts_with("deployments/") || lock.ends_with(path);
-    Ok(found.into_iter().filter(|path| !recipe.outputs.covers(path) && !own(path)).collect())
+    Ok(found.into_iter().filter(|(path, _)| !recipe.outputs.covers(path) && !own(path)).collect())
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.

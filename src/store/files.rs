@@ -36,7 +36,7 @@ impl FileState {
     }
 
     /// The state of a file below an open folder, called `place` in messages.
-    fn at(folder: BorrowedFd<'_>, path: impl rustix::path::Arg, place: impl Fn() -> PathBuf) -> Result<Self, StoreError> {
+    pub(super) fn at(folder: BorrowedFd<'_>, path: impl rustix::path::Arg, place: impl Fn() -> PathBuf) -> Result<Self, StoreError> {
         let stat = statat(folder, path, AtFlags::empty()).map_err(|error| StoreError::io("read", &place())(error.into()))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(StoreError::OddFile { path: place() });
@@ -162,20 +162,25 @@ impl FileStates {
         Ok((digest, after))
     }
 
-    /// The digests of many files, each as [`FileStates::digest`] has it, looked at and read on all cores.
+    /// The digests of many files whose states were just looked at, read on all cores where a state is new.
     ///
     /// # Errors
     /// As [`FileStates::digest`], for the first file that has a problem.
-    pub fn digests(&self, paths: &[String], reading: Reading) -> Result<Vec<(Digest, FileState)>, StoreError> {
-        let states: Vec<FileState> = paths.par_iter().with_min_len(64).map(|path| self.state(path)).collect::<Result<_, _>>()?;
+    pub fn digests(&self, files: Vec<(String, FileState)>, reading: Reading) -> Result<Vec<(String, Digest, FileState)>, StoreError> {
         let known: Vec<Option<Digest>> = {
             let mut table = self.lock();
             let known = table.of(reading);
-            let digest = |(path, state): (&String, &FileState)| known.get(path.as_str()).filter(|(seen, _)| seen == state).map(|(_, digest)| *digest);
-            paths.iter().zip(&states).map(digest).collect()
+            let digest = |(path, state): &(String, FileState)| known.get(path.as_str()).filter(|(seen, _)| seen == state).map(|(_, digest)| *digest);
+            files.iter().map(digest).collect()
         };
-        let all = paths.par_iter().with_min_len(16).zip(states).zip(known);
-        all.map(|((path, state), known)| known.map_or_else(|| self.digest(path, reading), |digest| Ok((digest, state)))).collect()
+        let found = |((path, state), known): ((String, FileState), Option<Digest>)| {
+            let (digest, state) = known.map_or_else(|| self.digest(&path, reading), |digest| Ok((digest, state)))?;
+            Ok((path, digest, state))
+        };
+        if known.iter().all(Option::is_some) {
+            return files.into_iter().zip(known).map(found).collect();
+        }
+        files.into_par_iter().with_min_len(16).zip(known).map(found).collect()
     }
 
     /// The state of a file of the workspace now.

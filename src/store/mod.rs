@@ -14,6 +14,7 @@ mod orphan;
 mod place;
 mod sweep;
 mod tree;
+mod walk;
 mod write;
 
 pub use actions::{Accepted, Maker, Record, RecordOutcome};
@@ -26,4 +27,5 @@ pub use lock::Lock;
 pub use orphan::end_orphans;
 pub use sweep::{Part, Swept, Usage};
 pub use tree::TreeEntry;
+pub use walk::files_below;
 pub use write::write_atomically;

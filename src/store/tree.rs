@@ -70,7 +70,7 @@ impl Store {
             let (digest, size) = (kept.digest(), kept.size());
             return Ok(if executable { Artifact::Program { digest, size } } else { kept });
         }
-        let (mut names, mut folders) = (Vec::new(), Vec::new());
+        let (mut names, mut links, mut folders) = (Vec::new(), Vec::new(), Vec::new());
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
             let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
             let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
@@ -79,7 +79,8 @@ impl Store {
                 let empty = fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
                 folders.extend((empty && !name.is_empty()).then_some(name));
             } else {
-                names.push((name, entry.into_path()));
+                let kind = if entry.path_is_symlink() { &mut links } else { &mut names };
+                kind.push((name, entry.into_path()));
             }
         }
         let take = |(name, place): (String, PathBuf)| {
@@ -90,7 +91,9 @@ impl Store {
             let kept = self.take_file(&place, taking)?;
             Ok(TreeEntry { path: name, digest: kept.digest(), size: kept.size(), executable: metadata.permissions().mode() & 0o111 != 0 })
         };
-        let files = names.into_par_iter().with_min_len(16).map(take).collect::<Result<_, _>>()?;
+        // What links lead to is copied before it may be moved away.
+        let mut files = links.into_iter().map(take).collect::<Result<Vec<_>, _>>()?;
+        files.extend(names.into_par_iter().with_min_len(16).map(take).collect::<Result<Vec<_>, _>>()?);
         self.put_manifest(files, folders)
     }
 

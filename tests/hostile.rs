@@ -1,0 +1,171 @@
+//! Places and files that are not as one would wish.
+
+mod common;
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Done, Workspace};
+
+fn copying(workspace: &Workspace, input: &str) {
+    workspace.write(
+        "p.kdl",
+        format!("pipeline \"p\"\nexec \"x\" {{\n    run \"cat $(find . -type f -name 'i*') > o\"\n    input {input:?}\n    output \"o\"\n}}\n"),
+    );
+}
+
+/// Runs a script where this user may mount, in a namespace of its own.
+fn in_namespace(script: &str) -> Done {
+    let output = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "sh", "-ec", script]).output();
+    Done::from(output.expect("unshare (util-linux) is there, and user namespaces are allowed"))
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_is_lost() {
+    // The disk is full at another moment each time: while the command writes, while the store takes its output, while that
+    // appears in the workspace, while a record or the lock file is written.
+    for kib in [200, 500, 700, 960, 1300, 1600] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = format!(
+            "mount -t tmpfs -o size={kib}k tmpfs {0}; cd {0}
+            printf 'pipeline \"p\"\nexec \"small\" {{\n    run \"echo small > s\"\n    output \"s\"\n}}\nexec \"large\" {{\n    run \"cat s; head -c 600000 /dev/zero > l\"\n    input \"s\"\n    output \"l\"\n}}\n' > p.kdl
+            head -c 100000 /dev/zero > filler || true
+            {1} run p.kdl || true
+            {1} cache verify || exit 51
+            mount -o remount,size=30m tmpfs {0}
+            {1} run p.kdl || exit 52
+            test $(stat -c %s l) = 600000 || exit 53
+            {1} run p.kdl --locked || exit 54",
+            folder.path().display(),
+            env!("CARGO_BIN_EXE_retune")
+        );
+        let done = in_namespace(&script);
+        assert_eq!(done.code, 0, "{kib} KiB: {}\n{}", done.stdout, done.stderr);
+        let full = done.stderr.contains("No space left on device");
+        assert!(full || kib > 1300, "{kib} KiB: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_read_only_workspace_can_be_looked_at_and_not_run_in() {
+    let workspace = Workspace::new();
+    workspace.write("in", "a\n");
+    copying(&workspace, "in");
+    workspace.run(&[], 0);
+    let script = format!(
+        "mount --bind {0} {0}; mount -o remount,bind,ro {0}; cd {0}
+        {1} plan p.kdl; {1} status p.kdl; {1} why x p.kdl; {1} show x p.kdl; {1} log x p.kdl; {1} runs; {1} cache verify
+        {1} run p.kdl && exit 50; true",
+        workspace.path().display(),
+        env!("CARGO_BIN_EXE_retune")
+    );
+    let done = in_namespace(&script);
+    assert_eq!(done.code, 0, "{}\n{}", done.stdout, done.stderr);
+    assert!(done.stderr.contains("ead-only"), "{}", done.stderr);
+    assert!(done.stdout.contains("nothing would run"), "{}", done.stdout);
+}
+
+#[test]
+fn a_change_that_the_times_do_not_show_is_seen() {
+    let workspace = Workspace::new();
+    let input = workspace.write("in", "one\n");
+    copying(&workspace, "in");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let set = |time| std::fs::File::options().append(true).open(&input).and_then(|file| file.set_modified(time)).expect("it is ours");
+    set(long_ago);
+    workspace.run(&[], 0);
+    // Same size, and the clock turned back: only what the system itself keeps tells.
+    workspace.write("in", "two\n");
+    set(long_ago);
+    assert_eq!(workspace.ran(&[]), ["x"]);
+    // A time that is still to come says nothing about what happens until then.
+    set(std::time::SystemTime::now() + std::time::Duration::from_secs(3600));
+    assert!(workspace.ran(&[]).is_empty());
+    workspace.write("in", "thr\n");
+    assert_eq!(workspace.ran(&[]), ["x"]);
+    assert_eq!(workspace.read("o"), "thr\n");
+}
+
+#[test]
+fn a_file_that_is_written_meanwhile_is_never_taken_for_what_it_was() {
+    let workspace = Workspace::new();
+    let input = workspace.write("in", "x".repeat(1 << 20));
+    copying(&workspace, "in");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0_u8.. {
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                std::fs::write(&input, vec![b'a' + round % 26; 1 << 20]).expect("it is ours");
+            }
+        });
+        for _ in 0..10 {
+            let done = workspace.retune(&["run", "p.kdl"]);
+            assert!(done.code == 0 || done.stderr.contains("changed while"), "{}", done.stderr);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o"), workspace.read("in"));
+}
+
+#[test]
+fn links_are_followed_and_those_in_a_circle_are_said() {
+    let workspace = Workspace::new();
+    workspace.write("data/inner/i1", "1\n");
+    workspace.write("elsewhere/i2", "2\n");
+    let link = |to: &Path, from: &str| std::os::unix::fs::symlink(to, workspace.path().join(from)).expect("it can be made");
+    link(Path::new("../elsewhere"), "data/other");
+    link(Path::new("inner/i1"), "data/i3");
+    copying(&workspace, "data");
+    workspace.run(&[], 0);
+    let mut lines: Vec<String> = workspace.read("o").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["1", "1", "2"]);
+    workspace.write("elsewhere/i2", "3\n");
+    assert_eq!(workspace.ran(&[]), ["x"], "what lies behind a link counts");
+    link(Path::new(".."), "data/inner/up");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("a link leads back to a folder above it"), "{}", done.stderr);
+}
+
+#[test]
+fn names_may_hold_what_a_file_system_allows() {
+    let workspace = Workspace::new();
+    let names = ["i\nnewline", "i\ttab", "i space", "i\\backslash", "i\"quote", "iü漢", "i*?[x]", "i'"];
+    for name in names {
+        workspace.write(&format!("data/{name}"), "a\n");
+    }
+    // Enough of them that they go into the key as one.
+    for number in 0..80 {
+        workspace.write(&format!("data/i{number}"), "a\n");
+    }
+    copying(&workspace, "data");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("cat $(find . -type f -name 'i*')", "find data -type f -exec cat {} +"));
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o").lines().count(), names.len() + 80);
+    assert!(workspace.ran(&[]).is_empty());
+    workspace.write("data/i\nnewline", "b\n");
+    let why = workspace.retune(&["why", "x", "p.kdl"]).stdout;
+    assert!(why.contains("data/i\nnewline") || why.contains("data/i\\nnewline"), "{why}");
+    assert_eq!(workspace.ran(&[]), ["x"]);
+    let odd = std::ffi::OsStr::from_bytes(b"data/i\xff");
+    std::fs::write(workspace.path().join(odd), "a\n").expect("it can be written");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("not UTF-8"), "{}", done.stderr);
+}
+
+#[test]
+fn outputs_that_are_links_or_programs_in_folders_come_out_right() {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"mkdir -p d; echo a > d/a; ln -s a d/b; printf '#!/bin/sh\\\\necho ran\\\\n' > d/tool; chmod +x d/tool\"\n    output \"d\"\n}\nexec \"y\" {\n    run \"d/tool > o; cat d/b >> o\"\n    input \"d\"\n    output \"o\"\n}\n");
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o"), "ran\na\n");
+    assert!(std::fs::metadata(workspace.path().join("d/tool")).expect("it is there").permissions().mode() & 0o111 != 0);
+}
