@@ -285,3 +285,49 @@ fn a_plan_tells_what_it_will_take() {
     let text = workspace.retune(&["plan", "p.kdl", "--profile", "openai"]).stdout;
     assert!(text.contains("tokens, $0.0"), "{text}");
 }
+
+/// A folder of so many small files that they are kept in a pack.
+fn many(workspace: &Workspace, tag: &str) {
+    workspace.write(
+        "p.kdl",
+        format!(
+            "pipeline \"p\"\nexec \"many\" {{\n    run \"mkdir d; for n in $(seq 300); do echo {tag} $n > d/$n; done; head -c 100000 /dev/zero > d/large\"\n    output \"d\"\n}}\nexec \"sum\" {{\n    run \"cat d/* | cksum > s\"\n    input \"d\"\n    output \"s\"\n}}\n"
+        ),
+    );
+}
+
+#[test]
+fn many_small_files_are_kept_in_one() {
+    let workspace = Workspace::new();
+    many(&workspace, "a");
+    workspace.run(&[], 0);
+    assert!(json(&workspace, &["cache", "du", "--json"])["objects"]["files"].as_u64() < Some(8));
+    let sum = workspace.read("s");
+    assert!(workspace.ran(&[]).is_empty());
+    std::fs::remove_dir_all(workspace.path().join("d")).expect("it is there");
+    assert!(workspace.ran(&[]).is_empty());
+    assert_eq!(workspace.read("d/300"), "a 300\n");
+    many(&workspace, "b");
+    workspace.run(&[], 0);
+    assert_ne!(workspace.read("s"), sum);
+    assert_eq!(json(&workspace, &["cache", "verify", "--json"])["objects"], 2 * 300 + 1 + 2 + 2);
+    assert_eq!(workspace.retune(&["cache", "gc", "--keep-runs", "0"]).code, 0);
+    assert_eq!(json(&workspace, &["cache", "verify", "--json"])["objects"], 300 + 1 + 1 + 1);
+    assert!(workspace.ran(&[]).is_empty());
+}
+
+#[test]
+fn a_damaged_pack_is_found_and_made_again() {
+    let workspace = Workspace::new();
+    many(&workspace, "a");
+    workspace.run(&[], 0);
+    let packs = workspace.path().join(".retune/packs");
+    let pack = std::fs::read_dir(&packs).expect("it is there").flatten().next().expect("a pack").path();
+    let mut bytes = std::fs::read(&pack).expect("it is there");
+    bytes[3] ^= 1;
+    std::fs::write(&pack, bytes).expect("it is ours");
+    std::fs::remove_dir_all(workspace.path().join("d")).expect("it is there");
+    assert_eq!(workspace.ran(&[]), ["many"], "the same content makes nothing after it run");
+    assert_eq!(workspace.read("d/1"), "a 1\n");
+    assert_eq!(workspace.retune(&["cache", "verify"]).code, 0);
+}

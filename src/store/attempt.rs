@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::{Pid, test_kill_process};
+
 use super::{Store, StoreError, end_orphans};
 
 /// One process at work in a store: the owner of a folder for unfinished things.
@@ -20,6 +22,9 @@ pub struct Session {
 /// A file system is slow to give out what was just deleted, so that a folder is handed on rather than made anew.
 type Spare = Arc<Mutex<Vec<PathBuf>>>;
 
+/// What stands before the name of a session that is being made.
+const MAKING: &str = ".new-";
+
 const TEMPORARY: &str = "tmp";
 
 impl Session {
@@ -30,12 +35,14 @@ impl Session {
     pub fn begin(store: &Store, token: &str) -> Result<Self, StoreError> {
         let tmp = store.root().join("tmp");
         clear_dead(&tmp);
-        let folder = tmp.join(token);
-        let temporary = folder.join(TEMPORARY);
+        let (making, folder) = (tmp.join(format!("{MAKING}{token}")), tmp.join(token));
+        let temporary = making.join(TEMPORARY);
         fs::create_dir_all(&temporary).map_err(StoreError::io("create", &temporary))?;
-        let path = folder.join("alive");
+        let path = making.join("alive");
         let alive = File::create(&path).map_err(StoreError::io("create", &path))?;
         alive.lock().map_err(StoreError::io("lock", &path))?;
+        // Under its own name it is locked from the first moment, so that nobody takes it for one that is dead.
+        fs::rename(&making, &folder).map_err(StoreError::io("create", &folder))?;
         Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), spare: Spare::default(), _alive: alive })
     }
 
@@ -121,22 +128,55 @@ fn empty(folder: &Path) -> std::io::Result<()> {
 fn clear_dead(tmp: &Path) {
     for entry in fs::read_dir(tmp).into_iter().flatten().flatten() {
         let path = entry.path();
-        // A session without the file is being made this moment; a loose file is a blob being written or left by a kill.
-        let Ok(alive) = File::open(path.join("alive")) else {
-            remove_if_old(&path);
-            continue;
+        let dead = match File::open(path.join("alive")) {
+            Ok(alive) if !entry.file_name().to_string_lossy().starts_with(MAKING) => alive.try_lock().is_ok(),
+            // A session that is being made this moment, or a blob that is being written: its name says by whom.
+            _ => maker(&entry.file_name().to_string_lossy()).is_none_or(|process| test_kill_process(process).is_err()),
         };
-        if alive.try_lock().is_ok() {
+        if dead {
             end_orphans(&path);
-            let _ = fs::remove_dir_all(&path);
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
     }
 }
 
-fn remove_if_old(path: &Path) {
-    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-    let old = modified.ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age.as_secs() > 24 * 3600);
-    if old {
-        let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
+/// The process in the name of an unfinished thing: the number at its end (`RUN-PROCESS`), or in a part of a file (`.NAME.PROCESS-3.part`).
+fn maker(name: &str) -> Option<Pid> {
+    let number = match name.strip_suffix(".part") {
+        Some(part) => part.rsplit('.').next()?.split('-').next()?,
+        None => name.rsplit('-').next()?,
+    };
+    Pid::from_raw(number.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfinished_things_say_whose_they_are() {
+        let process = |name: &str| maker(name).map(Pid::as_raw_nonzero).map(std::num::NonZero::get);
+        assert_eq!(process(".new-20261124-093741.394-25d539-27182"), Some(27182));
+        assert_eq!(process(".object.4711-3.part"), Some(4711));
+        assert_eq!(process("something"), None);
+    }
+
+    #[test]
+    fn what_dead_processes_left_goes_and_what_lives_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a store");
+        let tmp = folder.path().join("tmp");
+        let living = Session::begin(&store, &format!("run-{}", std::process::id())).expect("it begins");
+        for dead in [".new-run-999999999", "run-999999998/alive"] {
+            fs::create_dir_all(tmp.join(dead).parent().expect("a folder")).expect("it is ours");
+            fs::write(tmp.join(dead), "").expect("it is ours");
+        }
+        fs::write(tmp.join(".object.999999997-0.part"), "").expect("it is ours");
+        fs::create_dir(tmp.join(format!(".new-run-{}", std::process::id()))).expect("it is ours");
+        let _other = Session::begin(&store, "other-1").expect("it begins");
+        let mut left: Vec<String> = fs::read_dir(&tmp).expect("it is there").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        left.sort();
+        assert_eq!(left, [format!(".new-run-{}", std::process::id()), "other-1".into(), format!("run-{}", std::process::id())]);
+        drop(living);
     }
 }

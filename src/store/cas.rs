@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,12 +9,14 @@ use crate::fingerprint::{ActionKey, Digest};
 
 use super::StoreError;
 use super::files::hash_file;
+use super::pack::Packs;
 use super::write::{beside, write_atomically, write_sealed};
 
 /// The store of one workspace: `.retune/`.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    pub(super) packs: Arc<Packs>,
 }
 
 /// Something that a stage made, by content.
@@ -82,13 +85,13 @@ impl Store {
         if !ignore.exists() {
             write_atomically(&ignore, b"*\n")?;
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self::at(root))
     }
 
     /// The store at `root` for looking only: nothing is made on disk.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), packs: Arc::new(Packs::new(root.join("packs"))) }
     }
 
     /// The `.retune` folder.
@@ -131,7 +134,7 @@ impl Store {
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Artifact, StoreError> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         let place = self.object(digest);
-        if !is_file_of(&place, size) {
+        if !self.holds(digest, size) {
             self.in_shard(&place, |place| write_sealed(place, bytes))?;
         }
         Ok(Artifact::File { digest, size })
@@ -149,7 +152,7 @@ impl Store {
         }
         let digest = hash_file(path, size)?;
         let place = self.object(digest);
-        if is_file_of(&place, size) {
+        if self.holds(digest, size) {
             return Ok(Artifact::File { digest, size });
         }
         let own = taking == Taking::Move && fs::symlink_metadata(path).is_ok_and(|link| link.is_file() && link.nlink() == 1);
@@ -194,9 +197,7 @@ impl Store {
         let place = self.object(digest);
         let bytes = match fs::read(&place) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(StoreError::Missing { digest });
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return self.read_packed(digest),
             Err(error) => return Err(StoreError::io("read", &place)(error)),
         };
         let found = Digest::of(&bytes);
@@ -204,6 +205,23 @@ impl Store {
             return Err(self.set_aside(digest, found));
         }
         Ok(bytes)
+    }
+
+    /// Reads an object that is in a pack, verified.
+    fn read_packed(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
+        let packed = self.packs.find(digest).ok_or(StoreError::Missing { digest })?;
+        let bytes = packed.read()?;
+        let found = Digest::of(&bytes);
+        if found == digest {
+            return Ok(bytes);
+        }
+        self.packs.set_aside(&packed)?;
+        Err(StoreError::Corrupt { digest, found })
+    }
+
+    /// Whether an object of this size is here.
+    pub(super) fn holds(&self, digest: Digest, size: u64) -> bool {
+        is_file_of(&self.object(digest), size) || self.packs.find(digest).is_some_and(|packed| packed.size == size)
     }
 
     /// Moves a corrupt object out of the way, so that it is made again.
@@ -218,12 +236,12 @@ impl Store {
     /// Whether all of an artifact is here, by size; its bytes are verified when they are used.
     #[must_use]
     pub fn has(&self, artifact: Artifact) -> bool {
-        let present = is_file_of(&self.object(artifact.digest()), artifact.size());
+        let present = self.holds(artifact.digest(), artifact.size());
         match artifact {
             Artifact::File { .. } | Artifact::Program { .. } => present,
             Artifact::Tree { .. } => {
                 let files = if present { self.tree(artifact).ok() } else { None };
-                files.is_some_and(|files| files.iter().all(|file| is_file_of(&self.object(file.digest), file.size)))
+                files.is_some_and(|files| files.iter().all(|file| self.holds(file.digest, file.size)))
             }
         }
     }
@@ -241,11 +259,11 @@ pub(super) enum Taking {
     Copy,
 }
 
-pub(super) fn is_file_of(path: &Path, size: u64) -> bool {
+fn is_file_of(path: &Path, size: u64) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }
 
 /// Makes an object read-only: its name says what its content is.
-fn seal(path: &Path) -> std::io::Result<()> {
+pub(super) fn seal(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o444))
 }

@@ -11,6 +11,7 @@ mod known;
 mod listing;
 mod lock;
 mod orphan;
+mod pack;
 mod place;
 mod sweep;
 mod tree;

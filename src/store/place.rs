@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::fingerprint::Digest;
 
+use super::cas::seal;
 use super::files::hash_file;
 use super::write::{beside, write_atomically};
 use super::{Artifact, Store, StoreError};
@@ -75,6 +76,10 @@ impl Store {
         let place = self.object(digest);
         match fs::hard_link(&place, target) {
             Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let bytes = self.read(Artifact::File { digest, size })?;
+                fs::write(target, bytes).and_then(|()| seal(target)).map_err(StoreError::io("write", target))
+            }
             // Another file system, or more links than one object can have.
             Err(_) => fs::copy(&place, target).map(drop).map_err(StoreError::io("write", target)),
         }
@@ -132,7 +137,8 @@ impl Store {
         match hash_file(&self.object(digest), size) {
             Ok(found) if found == digest => Ok(()),
             Ok(found) => Err(self.set_aside(digest, found)),
-            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Err(StoreError::Missing { digest }),
+            // What is not there by itself may be in a pack.
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => self.read(Artifact::File { digest, size }).map(drop),
             Err(error) => Err(error),
         }
     }

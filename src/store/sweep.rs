@@ -70,7 +70,7 @@ impl Store {
         };
         Usage {
             records: part(&["actions"]),
-            objects: part(&["cas"]),
+            objects: part(&["cas", "packs"]),
             runs: part(&["runs", "jobs"]),
             checkpoints: part(&["checkpoints"]),
             displaced: part(&["displaced"]),
@@ -84,7 +84,8 @@ impl Store {
     /// # Errors
     /// When an object cannot be read.
     pub fn verify_objects(&self) -> Result<(u64, Vec<Digest>), StoreError> {
-        let objects: Vec<(Digest, u64)> = self.objects().collect();
+        let packed = self.packs.all().into_iter().map(|(digest, packed)| (digest, packed.size));
+        let objects: Vec<(Digest, u64)> = self.objects().chain(packed).collect();
         let check = |&(digest, size): &(Digest, u64)| match self.verify(digest, size) {
             Ok(()) => Ok(None),
             Err(StoreError::Corrupt { digest, .. }) => Ok(Some(digest)),
@@ -109,6 +110,8 @@ impl Store {
             kept.extend(self.tree(tree)?.into_iter().map(|file| file.digest));
         }
         let mut swept = Swept::default();
+        let (packed, bytes) = self.packs.sweep(&kept, dry)?;
+        swept.objects = Part { files: packed, bytes };
         for (path, bytes) in files(&self.root().join("actions")) {
             let key = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).map(ActionKey);
             if key.is_none_or(|key| !keys.contains(&key)) {

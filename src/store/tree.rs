@@ -1,4 +1,6 @@
+use std::collections::HashSet;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Digest;
 
 use super::cas::Taking;
+use super::pack::PackWriter;
 use super::{Artifact, Store, StoreError};
 
 /// One file of a tree.
@@ -33,6 +36,11 @@ struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     folders: Vec<String>,
 }
+
+/// A folder of so many files keeps its small ones in a pack.
+const PACKED: usize = 256;
+/// Files up to this size are small.
+const SMALL: u64 = 64 << 10;
 
 const TREE_FORMAT: &str = "retune tree v1";
 
@@ -93,6 +101,12 @@ impl Store {
         };
         // What links lead to is copied before it may be moved away.
         let mut files = links.into_iter().map(take).collect::<Result<Vec<_>, _>>()?;
+        if names.len() >= PACKED {
+            let small = |(_, place): &(String, PathBuf)| fs::metadata(place).is_ok_and(|file| file.is_file() && file.len() <= SMALL);
+            let (small, large): (Vec<_>, Vec<_>) = names.into_par_iter().partition(small);
+            names = large;
+            files.extend(self.pack(&small)?);
+        }
         files.extend(names.into_par_iter().with_min_len(16).map(take).collect::<Result<Vec<_>, _>>()?);
         self.put_manifest(files, folders)
     }
@@ -103,6 +117,31 @@ impl Store {
     /// When the store cannot be written.
     pub fn put_tree(&self, files: Vec<TreeEntry>) -> Result<Artifact, StoreError> {
         self.put_manifest(files, Vec::new())
+    }
+
+    /// Keeps many small files in packs.
+    fn pack(&self, files: &[(String, PathBuf)]) -> Result<Vec<TreeEntry>, StoreError> {
+        /// Files in memory at once.
+        const AT_ONCE: usize = 4096;
+        let read = |(name, place): &(String, PathBuf)| {
+            let mut file = fs::File::open(place).map_err(StoreError::io("read", place))?;
+            let executable = file.metadata().map_err(StoreError::io("read", place))?.permissions().mode() & 0o111 != 0;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(StoreError::io("read", place))?;
+            Ok((TreeEntry { path: name.clone(), digest: Digest::of(&bytes), size: bytes.len() as u64, executable }, bytes))
+        };
+        let (mut entries, mut written) = (Vec::with_capacity(files.len()), HashSet::new());
+        let mut pack = PackWriter::new(&self.root().join("packs"));
+        for some in files.chunks(AT_ONCE) {
+            for (entry, bytes) in some.par_iter().with_min_len(16).map(read).collect::<Result<Vec<_>, _>>()? {
+                if written.insert(entry.digest) && !self.holds(entry.digest, entry.size) {
+                    pack.add(entry.digest, &bytes)?;
+                }
+                entries.push(entry);
+            }
+        }
+        pack.finish()?;
+        Ok(entries)
     }
 
     fn put_manifest(&self, mut files: Vec<TreeEntry>, folders: Vec<String>) -> Result<Artifact, StoreError> {
