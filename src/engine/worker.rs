@@ -340,6 +340,11 @@ impl Shared {
             if self.workspace.stands(path, artifact) {
                 continue;
             }
+            // Other processes may be at the same place: one after the other, and who comes later finds it done.
+            let _lock = Lock::wait(&self.workspace.store, &format!("output {path}"))?;
+            if self.workspace.stands(path, artifact) {
+                continue;
+            }
             if let Some(aside) = self.displace(path, &place)? {
                 watch.note(&format!("{path} held something that no stage made; it is kept as {aside}"));
                 notes.push(format!("{path} was replaced; what it held is kept as {aside}"));

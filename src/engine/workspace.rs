@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::config::ConfigError;
 use crate::store::{Artifact, FileStates, Lock, Reading, RecordOutcome, Store};
 
@@ -65,7 +67,7 @@ impl Workspace {
             Artifact::File { .. } | Artifact::Program { .. } => same(path, artifact.identity()),
             Artifact::Tree { .. } => {
                 let files = self.store.tree(artifact);
-                files.is_ok_and(|files| files.iter().all(|file| same(&format!("{path}/{}", file.path), file.artifact().identity())))
+                files.is_ok_and(|files| files.par_iter().with_min_len(64).all(|file| same(&format!("{path}/{}", file.path), file.artifact().identity())))
             }
         }
     }

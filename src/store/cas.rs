@@ -224,6 +224,11 @@ impl Store {
         is_file_of(&self.object(digest), size) || self.packs.find(digest).is_some_and(|packed| packed.size == size)
     }
 
+    /// The same as far as is known, without a look for what others have packed meanwhile.
+    pub(super) fn is_known(&self, digest: Digest, size: u64) -> bool {
+        self.packs.known(digest).is_some_and(|packed| packed.size == size) || is_file_of(&self.object(digest), size)
+    }
+
     /// Moves a corrupt object out of the way, so that it is made again.
     pub(super) fn set_aside(&self, digest: Digest, found: Digest) -> StoreError {
         let place = self.object(digest);

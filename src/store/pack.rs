@@ -53,8 +53,7 @@ impl Packs {
 
     /// Where an object is, if it is in a pack.
     pub fn find(&self, digest: Digest) -> Option<Packed> {
-        let found = |known: &[Arc<Pack>]| known.iter().find_map(|pack| pack.find(digest));
-        if let Some(packed) = found(&self.known.read().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(packed) = self.known(digest) {
             return Some(packed);
         }
         let paths = self.paths();
@@ -65,7 +64,12 @@ impl Packs {
         let new = |path: &&PathBuf| !known.iter().any(|pack| pack.path == **path);
         let new: Vec<Arc<Pack>> = paths.iter().filter(new).filter_map(|path| Pack::open(path)).map(Arc::new).collect();
         known.extend(new);
-        found(&known)
+        known.iter().find_map(|pack| pack.find(digest))
+    }
+
+    /// The same in those packs that were found before.
+    pub fn known(&self, digest: Digest) -> Option<Packed> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).iter().find_map(|pack| pack.find(digest))
     }
 
     /// Moves the pack of an object out of the way, with all that is in it: where one object is wrong, no other can be relied on.

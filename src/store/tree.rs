@@ -134,7 +134,7 @@ impl Store {
         let mut pack = PackWriter::new(&self.root().join("packs"));
         for some in files.chunks(AT_ONCE) {
             for (entry, bytes) in some.par_iter().with_min_len(16).map(read).collect::<Result<Vec<_>, _>>()? {
-                if written.insert(entry.digest) && !self.holds(entry.digest, entry.size) {
+                if written.insert(entry.digest) && !self.is_known(entry.digest, entry.size) {
                     pack.add(entry.digest, &bytes)?;
                 }
                 entries.push(entry);
