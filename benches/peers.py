@@ -170,11 +170,17 @@ def folders(scratch):
         theirs.append(timed(git("add", "data"), folder))
     for word, wall in (("CPU", False), ("wall", True)):
         print(f"100,000 files, unchanged: retune {median(ours, wall):.3f} s {word}, git add {median(theirs, wall):.3f} s: {median(ours, wall) / median(theirs, wall):.2f} x")
-    (folder / "g.kdl").write_text('pipeline "g"\nexec "x" {\n    run "cp -r data out"\n    input "data"\n    output "out"\n    sandbox "off"\n}\n')
-    copied = timed(["cp", "-r", "data", "copy"], folder)
+    # The command only moves the files to where the stage takes them from, so that nothing but the storing is measured.
+    (folder / "data").rename(folder / "made")
+    (folder / "g.kdl").write_text(f'pipeline "g"\nexec "x" {{\n    run "mv {folder}/made out"\n    output "out"\n}}\n')
     stored = timed([RETUNE, "run", "g.kdl"], folder)
-    print(f"100,000 files, into the store: retune {stored[0]:.2f} s CPU, {stored[1]:.2f} s wall, of which cp -r alone {copied[0]:.2f} and {copied[1]:.2f}; git add {added[0]:.2f} and {added[1]:.2f}")
-    print(f"    without the copying: {(stored[0] - copied[0]) / added[0]:.2f} x CPU, {(stored[1] - copied[1]) / added[1]:.2f} x wall", flush=True)
+    print(f"100,000 files, into the store and back out as a stage's output: retune {stored[0]:.2f} s CPU, {stored[1]:.2f} s wall; git add {added[0]:.2f} and {added[1]:.2f}")
+    shutil.move(folder / "out", folder / "made")
+    (folder / "g.kdl").write_text(f'pipeline "g"\nexec "x" {{\n    run "mv {folder}/made out"\n    output "out"\n    sandbox "off"\n}}\n')
+    shutil.rmtree(folder / ".retune")
+    (folder / ".retune").mkdir()
+    stored = timed([RETUNE, "run", "g.kdl"], folder)
+    print(f"100,000 files, into the store: retune {stored[0]:.2f} s CPU, {stored[1]:.2f} s wall; {stored[0] / added[0]:.2f} x git add in CPU, {stored[1] / added[1]:.2f} x in wall", flush=True)
 
 
 def main():

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Digest;
 
+use super::file_table::FileTable;
 use super::{StoreError, write_atomically};
 
 /// What the system says of a file without reading it. If none of it changed, the content did not.
@@ -107,19 +107,16 @@ impl Reading {
     }
 }
 
-/// Which path was in which state when it had which digest.
-type Known = HashMap<Box<str>, (FileState, Digest)>;
-
 #[derive(Debug, Default)]
 struct Table {
-    bytes: Known,
-    programs: Known,
-    texts: Known,
+    bytes: FileTable,
+    programs: FileTable,
+    texts: FileTable,
     changed: bool,
 }
 
 impl Table {
-    const fn of(&mut self, reading: Reading) -> &mut Known {
+    const fn of(&mut self, reading: Reading) -> &mut FileTable {
         match reading {
             Reading::Bytes => &mut self.bytes,
             Reading::Program => &mut self.programs,
@@ -132,7 +129,10 @@ impl FileStates {
     /// Loads the table of a workspace. A table that is missing or cannot be read is an empty one.
     #[must_use]
     pub fn load(root: &Path, place: &Path) -> Self {
-        let (bytes, programs, texts) = fs::read(place).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let stored = fs::read(place).unwrap_or_default();
+        let (bytes, first) = FileTable::read(&stored);
+        let (programs, second) = FileTable::read(&stored[first..]);
+        let (texts, _) = FileTable::read(&stored[first + second..]);
         let folder = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
         Self { root: root.to_owned(), folder, place: place.to_owned(), table: Mutex::new(Table { bytes, programs, texts, changed: false }) }
     }
@@ -143,10 +143,8 @@ impl FileStates {
     /// When the file cannot be read, or changes while it is read.
     pub fn digest(&self, path: &str, reading: Reading) -> Result<(Digest, FileState), StoreError> {
         let before = self.state(path)?;
-        if let Some((state, digest)) = self.lock().of(reading).get(path)
-            && *state == before
-        {
-            return Ok((*digest, before));
+        if let Some((_, digest)) = self.lock().of(reading).get(path).filter(|(state, _)| *state == before) {
+            return Ok((digest, before));
         }
         let place = self.root.join(path);
         let digest = reading.hash(&place, &before)?;
@@ -156,7 +154,7 @@ impl FileStates {
         }
         if after.settled(now()) {
             let mut table = self.lock();
-            table.of(reading).insert(path.into(), (after, digest));
+            table.of(reading).insert(path, after, digest);
             table.changed = true;
         }
         Ok((digest, after))
@@ -169,8 +167,8 @@ impl FileStates {
     pub fn digests(&self, files: Vec<(String, FileState)>, reading: Reading) -> Result<Vec<(String, Digest, FileState)>, StoreError> {
         let known: Vec<Option<Digest>> = {
             let mut table = self.lock();
-            let known = table.of(reading);
-            let digest = |(path, state): &(String, FileState)| known.get(path.as_str()).filter(|(seen, _)| seen == state).map(|(_, digest)| *digest);
+            let (known, mut near) = (table.of(reading), 0);
+            let digest = |(path, state): &(String, FileState)| known.get_near(path, &mut near).filter(|(seen, _)| seen == state).map(|(_, digest)| digest);
             files.iter().map(digest).collect()
         };
         let found = |((path, state), known): ((String, FileState), Option<Digest>)| {
@@ -197,9 +195,9 @@ impl FileStates {
     /// Writes the table down if there is anything new in it. It is a help only: failing to is no error.
     pub fn save(&self) {
         let mut table = self.lock();
-        if std::mem::take(&mut table.changed)
-            && let Ok(bytes) = postcard::to_allocvec(&(&table.bytes, &table.programs, &table.texts))
-        {
+        if std::mem::take(&mut table.changed) {
+            let mut bytes = Vec::new();
+            [&table.bytes, &table.programs, &table.texts].into_iter().for_each(|part| part.write(&mut bytes));
             let _ = write_atomically(&self.place, &bytes);
         }
     }

@@ -6,6 +6,7 @@ mod actions;
 mod attempt;
 mod cas;
 mod error;
+mod file_table;
 mod files;
 mod known;
 mod listing;
