@@ -9,6 +9,19 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
     cargo test
 
+# Random graphs, edits, failures and interruptions against a model: 10,000 cases (about ten minutes).
+model:
+    RETUNE_CASES=10000 cargo test --release --test model
+
+# SIGKILL 300 times, and up to 64 processes at once (a minute).
+crash:
+    RETUNE_KILLS=300 RETUNE_PROCESSES=64 cargo test --release --test crash
+
+# retune beside make, ninja, DVC, Snakemake, b3sum and git, as ratios.
+peers *arguments:
+    cargo build --release
+    benches/peers.py {{arguments}}
+
 # Licences and advisories of the dependencies.
 deny:
     cargo deny check

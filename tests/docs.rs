@@ -12,15 +12,20 @@ fn text(name: &str) -> String {
 
 #[test]
 fn the_pipelines_that_are_shown_are_right() {
-    let readme = text("README.md");
-    let blocks: Vec<&str> = readme.split("```kdl\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!blocks.is_empty(), "the README shows a pipeline");
-    for block in blocks {
-        let workspace = Workspace::new();
-        workspace.write("p.kdl", block);
-        let done = workspace.retune(&["check", "p.kdl"]);
-        assert_eq!(done.code, 0, "{}", done.stderr);
+    let mut pages = vec!["README.md".to_owned()];
+    let docs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("it is there");
+    pages.extend(docs.flatten().filter_map(|page| Some(format!("docs/{}", page.file_name().to_str().filter(|name| name.ends_with(".md"))?))));
+    let mut count = 0;
+    for page in pages {
+        for block in text(&page).split("```kdl\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let workspace = Workspace::new();
+            workspace.write("p.kdl", block);
+            let done = workspace.retune(&["check", "p.kdl"]);
+            assert_eq!(done.code, 0, "{page}: {}", done.stderr);
+            count += 1;
+        }
     }
+    assert!(count >= 5, "the pages show {count} pipelines");
 }
 
 #[test]
@@ -36,7 +41,7 @@ fn the_sample_pipeline_is_right_with_each_provider() {
 #[test]
 fn every_command_of_the_readme_exists() {
     let help = Workspace::new().retune(&["--help"]).stdout;
-    for command in ["check", "plan", "run", "status", "why", "show", "get", "log", "graph", "runs", "deployments", "rollback"] {
+    for command in ["check", "plan", "run", "status", "why", "accept", "show", "get", "log", "graph", "runs", "diff", "cache", "deployments", "rollback"] {
         assert!(text("README.md").contains(&format!("`{command}")), "{command} is not in the README");
         assert!(help.contains(&format!("  {command} ")), "{command} is not in the help");
     }

@@ -42,7 +42,7 @@ fn measured(text: &str, units: &[(&str, f64)]) -> Option<i64> {
         rest = tail.trim_start();
     }
     #[expect(clippy::cast_possible_truncation, reason = "the bounds are checked")]
-    (sum >= 1.0 && sum <= LARGEST).then_some(sum.round() as i64)
+    (1.0..=LARGEST).contains(&sum).then_some(sum.round() as i64)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Session {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let folder = self.folder.join(number.to_string());
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if !spare.is_some_and(|spare| fs::rename(spare, &folder).is_ok()) {
+        if spare.is_none_or(|spare| fs::rename(spare, &folder).is_err()) {
             fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         }
         Ok(Attempt { folder, token: format!("{}-{number}", self.token), spare: Arc::clone(&self.spare), whole: false })

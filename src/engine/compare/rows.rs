@@ -47,7 +47,7 @@ pub fn compare(output: String, a: &[u8], b: &[u8]) -> Rows {
     let mut counts: BTreeMap<&Row, i64> = BTreeMap::new();
     old.iter().for_each(|row| *counts.entry(row).or_default() -= 1);
     new.iter().for_each(|row| *counts.entry(row).or_default() += 1);
-    let (mut gone, mut come): (BTreeMap<&str, Vec<&str>>, BTreeMap<&str, Vec<&str>>) = Default::default();
+    let (mut gone, mut come) = (BTreeMap::<&str, Vec<&str>>::new(), BTreeMap::<&str, Vec<&str>>::new());
     for ((asks, wants), count) in counts {
         let side = if count < 0 { &mut gone } else { &mut come };
         (0..count.abs()).for_each(|_| side.entry(asks).or_default().push(wants));
