@@ -80,8 +80,15 @@ fn without_the_sandbox_it_works_in_the_workspace_with_a_warning() {
     assert_eq!(workspace.read("o"), "a\n");
     workspace.write("o", "precious\n");
     workspace.write("p.kdl", workspace.read("p.kdl").replace("cat ", "cat -u "));
-    assert!(failure(&workspace).contains("`o` is there already"));
-    assert_eq!(workspace.read("o"), "precious\n");
+    workspace.run(&[], 0);
+    let aside = std::fs::read_dir(workspace.path().join(".retune/displaced")).expect("it is there").flatten();
+    let kept: Vec<String> = aside.map(|entry| std::fs::read_to_string(entry.path()).expect("a file")).collect();
+    assert!(kept.contains(&"precious\n".to_owned()), "{kept:?}");
+    // What an attempt left behind is in nobody's way.
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("> ../o", "> ../o; false").replace("sandbox", "retry 1 delay=\"1ms\"\n    sandbox"));
+    assert!(failure(&workspace).contains("ended with exit code 1"));
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("; false", ""));
+    workspace.run(&[], 0);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::interrupt::Interrupt;
 use super::notice::{Notice, Observer};
 use super::origin;
 use super::pool::{Grant, Pool, Rank};
-use super::recipe::Recipe;
+use super::recipe::{NodeInput, Recipe};
 use super::resolve::{Ready, Seen, ready};
 use super::settle::{Found, History, effect};
 use super::workspace::Workspace;
@@ -115,7 +115,9 @@ impl Shared {
     /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make.
     pub async fn act(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, StageError> {
         let done = self.find_or_make(id, made, halt).await;
-        if let Err(error) = &done {
+        if let Err(error) = &done
+            && !matches!(error, StageError::Stopped)
+        {
             let node = self.recipe.actions.node(id);
             let (stage, action) = (self.recipe.stage_name(node).to_string(), node.name.clone());
             // The error itself goes on to the user, log or no log.
@@ -127,10 +129,12 @@ impl Shared {
     async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, StageError> {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
-        if let Some(found) = tokio::task::block_in_place(|| self.history.frozen(&self.recipe, &self.workspace, id)).filter(|_| !self.forced(id)) {
+        if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
             return Ok(Done::from(found));
         }
-        let ready = tokio::task::block_in_place(|| ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
+        // Files of the workspace may be large; what stages made is known by its digest.
+        let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
+        let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
         let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), halt };
         let always = self.recipe.scheduling(node).rerun == Rerun::Always;
         let again = self.forced(id) || always;
@@ -172,7 +176,7 @@ impl Shared {
         };
         let mut done = Done::from(Found { key: ready.key, outcome: Arc::new(record.outcome), note: None, placed: true, took: record.seconds as f32 });
         if node.appears {
-            done.notes = tokio::task::block_in_place(|| self.appear(&done.outcome, watch))?;
+            done.notes = blocking(is_large(&done.outcome), || self.appear(&done.outcome, watch))?;
         }
         Ok(Some(done))
     }
@@ -233,10 +237,11 @@ impl Shared {
             maker: self.maker.get_or_init(|| origin::maker(&self.workspace.root)).clone(),
         };
         self.workspace.store.publish(&record)?;
+        self.workspace.store.clear_checkpoints(ready.key);
         self.log.append(&Event::ActionDone { stage, action, seconds, attempts })?;
         let mut notes = std::mem::take(&mut *watch.notes.lock().unwrap_or_else(PoisonError::into_inner));
         if node.appears {
-            notes.extend(tokio::task::block_in_place(|| self.appear(&outcome, watch))?);
+            notes.extend(blocking(is_large(&outcome), || self.appear(&outcome, watch))?);
         }
         #[expect(clippy::cast_possible_truncation, reason = "an estimate for the next run")]
         let took = seconds as f32;
@@ -360,12 +365,22 @@ impl Shared {
             return Ok(None);
         }
         let name = format!("{}.{}", path.replace('/', "_"), self.run);
-        let folder = self.workspace.store.root().join("displaced");
+        let folder = self.workspace.store.displaced();
         let aside = folder.join(&name);
         let moved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::rename(place, &aside));
         moved.map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
         Ok(Some(format!(".retune/displaced/{name}")))
     }
+}
+
+/// Does some work that may keep its thread for long, where it does: to say so beforehand costs more than what is short.
+fn blocking<T>(long: bool, work: impl FnOnce() -> T) -> T {
+    if long { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// Whether outputs take a while to read or write.
+fn is_large(outcome: &RecordOutcome) -> bool {
+    outcome.outputs.values().any(|artifact| matches!(artifact, Artifact::Tree { .. }) || artifact.size() > 1 << 20)
 }
 
 /// What is said of a stage that runs every time.

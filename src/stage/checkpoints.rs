@@ -28,8 +28,6 @@ pub fn folder(block: &Block) -> Option<String> {
 /// writes to: what an attempt finds is moved away from the one before it, which loses its way to it by that.
 #[derive(Debug)]
 pub struct Checkpoints {
-    /// The folders of all attempts at the key.
-    all: PathBuf,
     place: PathBuf,
     resumed: Option<String>,
 }
@@ -51,7 +49,7 @@ impl Checkpoints {
         if let Some(resumed) = &resumed {
             context.watch.note(&format!("resumes from {resumed}"));
         }
-        Ok(Self { all: folder, place, resumed })
+        Ok(Self { place, resumed })
     }
 
     /// Lets the folder appear at `link`.
@@ -73,9 +71,8 @@ impl Checkpoints {
         ("RETUNE_CHECKPOINTS".to_owned(), self.place.display().to_string())
     }
 
-    /// The stage is done, so that they are needed no more. Tells what the attempt began from.
-    pub fn over(self) -> Option<String> {
-        let _ = std::fs::remove_dir_all(&self.all);
+    /// What the attempt began from, in words.
+    pub fn resumed(self) -> Option<String> {
         self.resumed
     }
 }

@@ -48,11 +48,6 @@ pub enum StageError {
     )]
     UndeclaredOutput { paths: Vec<String> },
 
-    /// Something at the place of an output that a command in the workspace would write over.
-    #[error("`{path}` is there already, and no stage made it")]
-    #[diagnostic(code(stage::output_in_the_way), help("with `sandbox \"off\"` the command would write over it; move it away first"))]
-    OutputInTheWay { path: String },
-
     /// A metrics file that holds no metrics.
     #[error("`{path}` holds no metrics: {problem}")]
     #[diagnostic(code(stage::metrics), help("write a JSON object of numbers, such as {{\"loss\": 0.1, \"test\": {{\"accuracy\": 0.9}}}}"))]

@@ -64,7 +64,9 @@ impl Artifact {
         }
     }
 
-    pub(super) const fn size(&self) -> u64 {
+    /// Its size in bytes; that of the manifest for a folder.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
         match self {
             Self::File { size, .. } | Self::Tree { size, .. } | Self::Program { size, .. } => *size,
         }
@@ -113,6 +115,17 @@ impl Store {
     #[must_use]
     pub fn checkpoints(&self, key: ActionKey) -> PathBuf {
         self.root.join("checkpoints").join(key.to_string())
+    }
+
+    /// Lets go of the checkpoints of an action that is done.
+    pub fn clear_checkpoints(&self, key: ActionKey) {
+        let _ = fs::remove_dir_all(self.checkpoints(key));
+    }
+
+    /// Where things lie that had to make room for an output and that no stage made.
+    #[must_use]
+    pub fn displaced(&self) -> PathBuf {
+        self.root.join("displaced")
     }
 
     /// The bytes of an object as text, if it is here and is text.

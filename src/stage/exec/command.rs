@@ -69,7 +69,7 @@ impl Work for Exec {
             layout::nothing_else(context, &own.collect::<Vec<_>>())?;
         }
         let metrics = self.measured(context, &outputs)?;
-        let resumed = checkpoints.and_then(Checkpoints::over);
+        let resumed = checkpoints.and_then(Checkpoints::resumed);
         Ok(RecordOutcome { outputs, metrics, resumed, ..RecordOutcome::default() })
     }
 }

@@ -83,14 +83,20 @@ pub fn nothing_else(context: &Context<'_>, own: &[PathBuf]) -> Result<(), StageE
     if odd.is_empty() { Ok(()) } else { Err(StageError::UndeclaredOutput { paths: odd }) }
 }
 
-/// Makes a path of the workspace free for a command that works there: what can be had again goes, what cannot is an error.
+/// Makes a path of the workspace free for a command that works there: what can be had again goes, anything else is moved aside,
+/// be it somebody's own or what an attempt left that did not end.
 pub fn clear(context: &Context<'_>, path: &str) -> Result<(), StageError> {
     let place = context.workspace.join(path);
     if std::fs::symlink_metadata(&place).is_err() {
         return Ok(());
     }
     if !context.store.knows(&place) {
-        return Err(StageError::OutputInTheWay { path: path.to_owned() });
+        let name = format!("{}.{}", path.replace('/', "_"), context.token);
+        let folder = context.store.displaced();
+        let moved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::rename(&place, folder.join(&name)));
+        moved.map_err(|source| StageError::Io { doing: "move aside", path: place, source })?;
+        context.watch.note(&format!("{path} held something that no stage made; it is kept as .retune/displaced/{name}"));
+        return Ok(());
     }
     let gone = if place.is_dir() && !place.is_symlink() { std::fs::remove_dir_all(&place) } else { std::fs::remove_file(&place) };
     gone.map_err(|source| StageError::Io { doing: "replace", path: place, source })
