@@ -117,14 +117,17 @@ fn a_state_folder_that_cannot_be_made_is_said_and_nothing_is_written() {
 #[test]
 fn a_killed_training_goes_on_from_its_checkpoint_and_makes_the_same_bytes() {
     let undisturbed = colours_workspace();
-    undisturbed.run(&["--set", "epochs=4"], 0);
+    undisturbed.run(&["--set", "epochs=4", "--set", "floor=0.0"], 0);
     let workspace = colours_workspace();
     for lora in ["", "lora rank=2"] {
-        let text = workspace.read("p.kdl").replace("batch-size 8\n    }", &format!("batch-size 8\n        {lora}\n    }}"));
-        let text = if lora.is_empty() { text.replace("seed 3\n", "seed 3\n    checkpoints \"steps\" every=3\n") } else { text };
-        workspace.write("p.kdl", text);
-        let mut child =
-            workspace.command(&["run", "p.kdl", "--set", "epochs=4"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+        let text = common::PIPELINE.replace("batch-size 8\n", &format!("batch-size 8\n        {lora}\n"));
+        workspace.write("p.kdl", text.replace("seed 3\n", "seed 3\n    checkpoints \"steps\" every=3\n"));
+        let mut child = workspace
+            .command(&["run", "p.kdl", "--set", "epochs=4", "--set", "floor=0.0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
         let kept = || {
             let all = walkdir::WalkDir::new(workspace.path().join(".retune/checkpoints")).into_iter().flatten();
             all.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("step-") && name != "step-3")).count()
@@ -135,14 +138,14 @@ fn a_killed_training_goes_on_from_its_checkpoint_and_makes_the_same_bytes() {
         }
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
-        let done = workspace.retune(&["run", "p.kdl", "--set", "epochs=4"]);
+        let done = workspace.retune(&["run", "p.kdl", "--set", "epochs=4", "--set", "floor=0.0"]);
         assert_eq!(done.code, 0, "{}", done.stderr);
         assert!(done.stderr.contains("model: resumes from step "), "{}", done.stderr);
         if lora.is_empty() {
             assert_eq!(workspace.read("p.lock.kdl"), undisturbed.read("p.lock.kdl"));
         } else {
             let resumed = workspace.read("p.lock.kdl");
-            assert!(workspace.retune(&["run", "p.kdl", "--set", "epochs=4", "--force", "model"]).code == 0);
+            assert!(workspace.retune(&["run", "p.kdl", "--set", "epochs=4", "--set", "floor=0.0", "--force", "model"]).code == 0);
             assert_eq!(workspace.read("p.lock.kdl"), resumed);
         }
         assert!(std::fs::read_dir(workspace.path().join(".retune/checkpoints")).is_ok_and(|mut left| left.next().is_none()));
