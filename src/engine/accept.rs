@@ -9,11 +9,11 @@ use crate::store::{Accepted, Lock, Record};
 use super::EngineError;
 use super::memory::{Now, remember};
 use super::recipe::Recipe;
-use super::run::{LIVE, nonce};
+use super::run::nonce;
 use super::scheduler::Progress;
 use super::settle::{History, Stand, settle};
 use super::worker::Done;
-use super::workspace::Workspace;
+use super::workspace::{LIVE, Workspace};
 
 /// An action whose result was kept.
 #[derive(Clone, Debug)]

@@ -5,6 +5,9 @@ use crate::store::{Record, Store};
 
 use super::resolve::Ready;
 
+/// What is said of a stage that runs every time.
+pub const ALWAYS: &str = "it runs every time";
+
 /// Why an action is done: the differences to the account of its last result, or in words why there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reasons {

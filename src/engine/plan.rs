@@ -3,11 +3,10 @@ use crate::graph::NodeId;
 use crate::stage::{Estimate, Rerun};
 
 use super::EngineError;
-use super::explain::{Reasons, reasons};
+use super::explain::{ALWAYS, Reasons, reasons};
 use super::recipe::{Recipe, StageNode};
 use super::settle::{History, Stand, settle};
 use super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
-use super::worker::ALWAYS;
 use super::workspace::Workspace;
 
 /// Where an action stands.

@@ -22,7 +22,7 @@ use super::scheduler::{Progress, ranks, schedule};
 use super::settle::{History, Stand, settle};
 use super::summary::{RunStatus, RunSummary, StageSummary};
 use super::worker::{Done, Shared};
-use super::workspace::Workspace;
+use super::workspace::{LIVE, Workspace};
 
 /// What the command line asks of a run.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +59,6 @@ pub struct Finished {
     /// The errors, by stage.
     pub errors: Vec<(String, StageError)>,
 }
-
-/// The name of the right that every run shares, and that whoever clears the store has alone.
-pub const LIVE: &str = "live";
 
 /// How often a run looks again after an object of the store turned out to be damaged.
 const REPAIRS: usize = 3;

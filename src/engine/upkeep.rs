@@ -10,8 +10,7 @@ use crate::ledger::{self, Alias, Event, LockFile, RunSummary, SNAPSHOT};
 use crate::store::{Lock, Swept};
 
 use super::EngineError;
-use super::run::LIVE;
-use super::workspace::Workspace;
+use super::workspace::{LIVE, Workspace};
 
 /// Everything that must stay.
 #[derive(Debug, Default)]

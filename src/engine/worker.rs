@@ -14,7 +14,7 @@ use crate::provider::Watch;
 use crate::stage::{Context, Guard, Rerun, StageError};
 use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError};
 
-use super::explain::{Reasons, reasons};
+use super::explain::{ALWAYS, Reasons, reasons};
 use super::interrupt::Interrupt;
 use super::notice::{Notice, Observer};
 use super::origin;
@@ -382,9 +382,6 @@ fn blocking<T>(long: bool, work: impl FnOnce() -> T) -> T {
 fn is_large(outcome: &RecordOutcome) -> bool {
     outcome.outputs.values().any(|artifact| matches!(artifact, Artifact::Tree { .. }) || artifact.size() > 1 << 20)
 }
-
-/// What is said of a stage that runs every time.
-pub const ALWAYS: &str = "it runs every time";
 
 /// The wait before another attempt: twice as long each time, and a part of it by the key, so that many that failed together do
 /// not come back together.

@@ -6,7 +6,9 @@ use crate::config::ConfigError;
 use crate::store::{Artifact, FileStates, Lock, Reading, RecordOutcome, Store};
 
 use super::EngineError;
-use super::run::LIVE;
+
+/// The name of the right that every run shares, and that whoever clears the store has alone.
+pub const LIVE: &str = "live";
 
 /// The folder that a pipeline's paths are relative to, and the state kept in it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::fingerprint::Digest;
 use crate::store::write_atomically;
 
 use super::optimizer::AdamW;
-use super::trainer::Trained;
+use super::trained::Trained;
 
 /// Where a training keeps its checkpoints, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

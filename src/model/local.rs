@@ -14,7 +14,8 @@ use super::checkpoint::CheckpointPlace;
 use super::error::ModelError;
 use super::files::{load_adapter, load_weights, save_adapter, save_weights};
 use super::generate::generate;
-use super::trainer::{LossPoint, Trained, Tuning, TuningMethod, tune};
+use super::trained::{LossPoint, Trained};
+use super::trainer::{Tuning, TuningMethod, tune};
 use super::weights::Weights;
 
 /// The version of the engine: raised when the same inputs would give other bytes.

@@ -17,6 +17,7 @@ mod local;
 pub mod matmul;
 mod optimizer;
 mod random;
+mod trained;
 mod trainer;
 mod weights;
 
@@ -34,5 +35,6 @@ pub use gradient::{FullGradient, GradientSink, LinearGradient, LoraGradient};
 pub use local::{ENGINE_VERSION, LocalEngine};
 pub use optimizer::{AdamW, Schedule};
 pub use random::Random;
-pub use trainer::{LossPoint, Trained, Tuning, TuningMethod, tune};
+pub use trained::{LossPoint, Trained};
+pub use trainer::{Tuning, TuningMethod, tune};
 pub use weights::{Layout, Matrix, Weights};

@@ -1,5 +1,4 @@
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::provider::Watch;
 
@@ -13,6 +12,7 @@ use super::gradient::{FullGradient, GradientSink, LoraGradient, add_up};
 use super::kernel::{Rotary, sum_of_squares};
 use super::optimizer::{AdamW, Schedule};
 use super::random::Random;
+use super::trained::{LossPoint, Trained};
 use super::weights::Weights;
 
 /// What is trained.
@@ -41,35 +41,6 @@ pub struct Tuning {
     pub weight_decay: f64,
     /// The seed of the adapter and of the order of samples.
     pub seed: u64,
-}
-
-/// The loss at a step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LossPoint {
-    /// The step, from 1.
-    pub step: usize,
-    /// The mean loss of the step's tokens, in nats.
-    pub train: f64,
-    /// The mean loss of the few validation samples whose turn it is, with the same parameters as `train`; none without
-    /// validation samples.
-    pub validation: Option<f64>,
-    /// The mean loss of all validation samples after the step, where it was measured.
-    pub full_validation: Option<f64>,
-}
-
-/// What came of a training.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Trained {
-    /// The parameters that were trained, at their best: an adapter's, or all.
-    pub values: Vec<f32>,
-    /// The losses.
-    pub points: Vec<LossPoint>,
-    /// The step after which the kept parameters stood.
-    pub best_step: usize,
-    /// The lowest validation loss, if there were samples to measure it on.
-    pub best_validation: Option<f64>,
-    /// Tokens that went through the model in training.
-    pub tokens: u64,
 }
 
 /// Gradients are scaled down to this length.
