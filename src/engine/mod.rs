@@ -1,36 +1,19 @@
-//! From a pipeline to its results: what would be done and why (plan), and doing it (run).
+//! From a pipeline to its results: what would be done and why (`plan`), doing it (`run`), and looking back at it (`past`).
 
-mod accept;
-pub mod compare;
 mod error;
-mod explain;
-mod interrupt;
-mod memory;
 mod notice;
-mod origin;
+mod past;
 mod plan;
-mod pool;
-mod provenance;
 mod recipe;
-mod resolve;
 mod run;
-mod scheduler;
-mod settle;
 mod summary;
-mod upkeep;
-mod worker;
 mod workspace;
 
-pub use accept::{AcceptedAction, accept};
 pub use error::EngineError;
-pub use explain::line;
-pub use interrupt::Interrupt;
 pub use notice::{Notice, Observer};
-pub use plan::{Plan, PlannedAction, PlannedStage, Standing, plan};
-pub use pool::Machine;
-pub use provenance::statement;
+pub use past::{collect_garbage, compare, statement};
+pub use plan::{Plan, PlannedAction, PlannedStage, Standing, line, plan};
 pub use recipe::{ActionNode, NodeInput, Recipe, StageNode};
-pub use run::{Finished, RunOptions, Start};
+pub use run::{AcceptedAction, Finished, Interrupt, Machine, RunOptions, Start, accept};
 pub use summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary, RunStatus, RunSummary, StageSummary};
-pub use upkeep::collect_garbage;
 pub use workspace::{Workspace, discover};

@@ -8,12 +8,12 @@ use crate::graph::NodeId;
 use crate::ledger::{LockFile, LockedAction, LockedStage, RunId, RunLog};
 use crate::store::{FileState, Known, Lock};
 
-use super::EngineError;
-use super::recipe::Recipe;
+use super::super::EngineError;
+use super::super::plan::settle::History;
+use super::super::recipe::Recipe;
+use super::super::workspace::Workspace;
 use super::scheduler::Progress;
-use super::settle::History;
 use super::worker::Done;
-use super::workspace::Workspace;
 
 /// The run that remembers.
 #[derive(Clone, Copy, Debug)]

@@ -6,14 +6,14 @@ use crate::fingerprint::ActionKey;
 use crate::ledger::{Event, RunId, RunLog};
 use crate::store::{Accepted, Lock, Record};
 
-use super::EngineError;
+use super::super::EngineError;
+use super::super::plan::settle::{History, Stand, settle};
+use super::super::recipe::Recipe;
+use super::super::workspace::{LIVE, Workspace};
 use super::memory::{Now, remember};
-use super::recipe::Recipe;
-use super::run::nonce;
+use super::running::nonce;
 use super::scheduler::Progress;
-use super::settle::{History, Stand, settle};
 use super::worker::Done;
-use super::workspace::{LIVE, Workspace};
 
 /// An action whose result was kept.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
         let at = Timestamp::now();
         let mut preimage = ready.preimage()?;
         ready.keep_listings(&workspace.store, &mut preimage)?;
-        let changes = super::explain::reasons(&workspace.store, Some(record.key), ready).lines();
+        let changes = super::super::plan::explain::reasons(&workspace.store, Some(record.key), ready).lines();
         let mut outcome = record.outcome.clone();
         outcome.outputs.retain(|name, _| node.outputs.contains(name));
         outcome.accepted = Some(Accepted { from: record.key, reason: reason.to_owned(), at });

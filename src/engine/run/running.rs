@@ -11,18 +11,18 @@ use crate::ledger::{Event, RunId, RunLog, StageStatus};
 use crate::stage::{Guard, StageError};
 use crate::store::Lock;
 
-use super::EngineError;
+use super::super::EngineError;
+use super::super::notice::{Notice, Observer};
+use super::super::plan::planning::stage_fingerprint;
+use super::super::plan::settle::{History, Stand, settle};
+use super::super::recipe::Recipe;
+use super::super::summary::{RunStatus, RunSummary, StageSummary};
+use super::super::workspace::{LIVE, Workspace};
 use super::interrupt::Interrupt;
 use super::memory::{Now, remember};
-use super::notice::{Notice, Observer};
-use super::plan::stage_fingerprint;
 use super::pool::{Machine, Pool};
-use super::recipe::Recipe;
 use super::scheduler::{Progress, ranks, schedule};
-use super::settle::{History, Stand, settle};
-use super::summary::{RunStatus, RunSummary, StageSummary};
 use super::worker::{Done, Shared};
-use super::workspace::{LIVE, Workspace};
 
 /// What the command line asks of a run.
 #[derive(Clone, Debug, Default)]

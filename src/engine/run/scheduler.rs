@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::graph::NodeId;
 use crate::stage::StageError;
 
+use super::super::plan::settle::made;
+use super::super::recipe::Recipe;
 use super::pool::Rank;
-use super::recipe::Recipe;
-use super::settle::made;
 use super::worker::{Done, Shared};
 
 /// What became of each action that was wanted.

@@ -11,8 +11,8 @@ use crate::fingerprint::{ActionKey, Change, explain};
 use crate::ledger::{self, Event, LockFile, LockedStage, RunSummary, SNAPSHOT};
 use crate::store::{Artifact, Record, Store};
 
-use super::EngineError;
-use super::explain::listed;
+use super::super::EngineError;
+use super::super::plan::explain::listed;
 pub use predictions::{Flip, Predictions};
 pub use rows::{ChangedRow, Rows};
 

@@ -2,12 +2,12 @@ use crate::fingerprint::{ActionKey, Change};
 use crate::graph::NodeId;
 use crate::stage::{Estimate, Rerun};
 
-use super::EngineError;
+use super::super::EngineError;
+use super::super::recipe::{Recipe, StageNode};
+use super::super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
+use super::super::workspace::Workspace;
 use super::explain::{ALWAYS, Reasons, reasons};
-use super::recipe::{Recipe, StageNode};
 use super::settle::{History, Stand, settle};
-use super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
-use super::workspace::Workspace;
 
 /// Where an action stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,7 +199,7 @@ impl Plan {
 }
 
 /// The fingerprint of a stage: that of its action, or one over those of all its actions; none where one is not known.
-pub(super) fn stage_fingerprint(keys: impl Iterator<Item = Option<ActionKey>>) -> Option<String> {
+pub fn stage_fingerprint(keys: impl Iterator<Item = Option<ActionKey>>) -> Option<String> {
     let keys: Vec<ActionKey> = keys.collect::<Option<_>>()?;
     if let [only] = keys.as_slice() {
         return Some(only.to_string());

@@ -9,10 +9,10 @@ use crate::ledger::LockFile;
 use crate::stage::{Effect, Rerun, StageError};
 use crate::store::{Artifact, FileState, Known, RecordOutcome};
 
-use super::EngineError;
-use super::recipe::{ActionNode, NodeInput, Recipe};
+use super::super::EngineError;
+use super::super::recipe::{ActionNode, NodeInput, Recipe};
+use super::super::workspace::Workspace;
 use super::resolve::{Ready, Seen, ready};
-use super::workspace::Workspace;
 
 /// Where an action stands.
 #[derive(Debug)]

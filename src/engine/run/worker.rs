@@ -14,15 +14,15 @@ use crate::provider::Watch;
 use crate::stage::{Context, Guard, Rerun, StageError};
 use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError};
 
-use super::explain::{ALWAYS, Reasons, reasons};
+use super::super::notice::{Notice, Observer};
+use super::super::plan::explain::{ALWAYS, Reasons, reasons};
+use super::super::plan::resolve::{Ready, Seen, ready};
+use super::super::plan::settle::{Found, History, effect};
+use super::super::recipe::{NodeInput, Recipe};
+use super::super::workspace::Workspace;
 use super::interrupt::Interrupt;
-use super::notice::{Notice, Observer};
 use super::origin;
 use super::pool::{Grant, Pool, Rank};
-use super::recipe::{NodeInput, Recipe};
-use super::resolve::{Ready, Seen, ready};
-use super::settle::{Found, History, effect};
-use super::workspace::Workspace;
 
 /// What all actions of a run share.
 pub struct Shared {

@@ -9,8 +9,8 @@ use crate::fingerprint::{ActionKey, Content, Digest, Preimage, merkle};
 use crate::stage::{FileSource, Given, StageError};
 use crate::store::{Artifact, FileState, Reading, Store, files_below};
 
-use super::recipe::{ActionNode, NodeInput, Recipe};
-use super::workspace::Workspace;
+use super::super::recipe::{ActionNode, NodeInput, Recipe};
+use super::super::workspace::Workspace;
 
 /// An action with all that its key covers looked at.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Ready<'_> {
     /// All that the key covers, to be kept and explained.
     pub fn preimage(&self) -> Result<Preimage, StageError> {
         let works = self.recipe.works(self.node.stage)?;
-        let mut preimage = super::recipe::preimage(&self.recipe.stages[self.node.stage].kind, &works[self.node.place]);
+        let mut preimage = super::super::recipe::preimage(&self.recipe.stages[self.node.stage].kind, &works[self.node.place]);
         for ((role, maker), artifact) in roles(self.node).zip(&self.made) {
             let maker = self.recipe.stage_name(self.recipe.actions.node(maker.into()));
             preimage.inputs.insert(role.to_owned(), Content { digest: artifact.identity(), origin: format!("made by `{maker}`"), listing: None });

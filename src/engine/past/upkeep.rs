@@ -9,8 +9,8 @@ use crate::fingerprint::{ActionKey, Digest};
 use crate::ledger::{self, Alias, Event, LockFile, RunSummary, SNAPSHOT};
 use crate::store::{Lock, Swept};
 
-use super::EngineError;
-use super::workspace::{LIVE, Workspace};
+use super::super::EngineError;
+use super::super::workspace::{LIVE, Workspace};
 
 /// Everything that must stay.
 #[derive(Debug, Default)]

@@ -1,0 +1,8 @@
+//! Looking back at what was done: two runs side by side, where results come from, and letting go of old ones.
+
+pub mod compare;
+pub mod provenance;
+pub mod upkeep;
+
+pub use provenance::statement;
+pub use upkeep::collect_garbage;

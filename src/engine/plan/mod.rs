@@ -1,0 +1,9 @@
+//! How everything stands before anything is done, and why.
+
+pub mod explain;
+pub mod planning;
+pub mod resolve;
+pub mod settle;
+
+pub use explain::line;
+pub use planning::{Plan, PlannedAction, PlannedStage, Standing, plan};

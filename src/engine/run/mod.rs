@@ -1,0 +1,15 @@
+//! Making it so: which action goes next, with what share of the machine, and what is remembered of it.
+
+pub mod accept;
+pub mod interrupt;
+pub mod memory;
+pub mod origin;
+pub mod pool;
+pub mod running;
+pub mod scheduler;
+pub mod worker;
+
+pub use accept::{AcceptedAction, accept};
+pub use interrupt::Interrupt;
+pub use pool::Machine;
+pub use running::{Finished, RunOptions, Start};
