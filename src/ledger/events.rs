@@ -279,10 +279,13 @@ pub fn runs(folder: &Path) -> Vec<RunSummary> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_by(|a, b| b.cmp(a));
-    let summary = |name: String| {
-        let text = fs::read(folder.join(&name).join("events.jsonl")).unwrap_or_default();
-        let events = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        RunSummary { id: RunId(name), events }
-    };
-    names.into_iter().map(summary).collect()
+    names.into_iter().map(|name| run(folder, name)).collect()
+}
+
+/// One run of a workspace by its id. One that is not there has no events.
+#[must_use]
+pub fn run(folder: &Path, id: String) -> RunSummary {
+    let text = fs::read(folder.join(&id).join("events.jsonl")).unwrap_or_default();
+    let events = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    RunSummary { id: RunId(id), events }
 }

@@ -10,6 +10,6 @@ mod lockfile;
 
 pub use aliases::{Alias, Version};
 pub use error::LedgerError;
-pub use events::{Event, RunId, RunLog, RunSummary, SNAPSHOT, StageStatus, runs};
+pub use events::{Event, RunId, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
 pub use jobs::{JobJournal, JobStep};
 pub use lockfile::{LockFile, LockedAction, LockedStage};

@@ -1,9 +1,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::engine::{self, Standing, Workspace};
+use crate::engine::{self, PlannedStage, Standing, Workspace};
 use crate::fingerprint::Change;
-use crate::ledger::{Event, runs};
+use crate::ledger::{Event, run};
 
 use super::super::exit::Exit;
 use super::super::print_json;
@@ -43,7 +43,7 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
         action: planned.standing().word().to_owned(),
         changes: planned.actions.iter().flat_map(|action| action.changes.clone()).collect(),
         reasons: planned.reasons(),
-        last: last(&workspace, &recipe.name, &planned.name),
+        last: last(&workspace, planned),
     };
     if arguments.json {
         print_json(&answer);
@@ -58,7 +58,7 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
         println!("  {reason}");
     }
     if planned.standing() == Standing::Cached && !answer.last.is_empty() {
-        println!("it last ran because:");
+        println!("its result was made because:");
         for reason in &answer.last {
             println!("  {reason}");
         }
@@ -66,16 +66,18 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
-/// Why the stage ran when it last did, by the ledger.
-fn last(workspace: &Workspace, pipeline: &str, stage: &str) -> Vec<String> {
-    let of_pipeline = |events: &[Event]| matches!(events.first(), Some(Event::RunStarted { pipeline: of, .. }) if of == pipeline);
-    let found = runs(&workspace.store.root().join("runs")).into_iter().filter(|run| of_pipeline(&run.events)).find_map(|run| {
-        let started = run.events.into_iter().filter_map(|event| match event {
-            Event::ActionStarted { stage: of, action, reasons, .. } if of == stage => Some((action, reasons)),
+/// Why the results that the stage has were made, by the ledger.
+fn last(workspace: &Workspace, planned: &PlannedStage) -> Vec<String> {
+    let several = planned.actions.len() > 1;
+    let records = planned.actions.iter().filter_map(|action| Some((&action.name, workspace.store.remembered(action.key?)?)));
+    let reasons = records.flat_map(|(name, record)| {
+        let key = record.key.to_string();
+        let events = run(&workspace.store.root().join("runs"), record.run).events.into_iter();
+        let reasons = events.filter_map(move |event| match event {
+            Event::ActionStarted { key: of, reasons, .. } if of == key => Some(reasons),
             _ => None,
         });
-        let lines: Vec<String> = started.flat_map(|(action, reasons)| reasons.into_iter().map(move |reason| format!("{action}: {reason}"))).collect();
-        (!lines.is_empty()).then_some(lines)
+        reasons.flatten().map(move |reason| if several { format!("{name}: {reason}") } else { reason })
     });
-    found.unwrap_or_default()
+    reasons.collect()
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::fingerprint::{ActionKey, Change, explain};
 use crate::ledger::{self, Event, LockFile, LockedStage, RunSummary, SNAPSHOT};
+use crate::stage::KINDS;
 use crate::store::{Artifact, Record, Store};
 
 use super::super::EngineError;
@@ -120,6 +121,8 @@ pub fn compare(store: &Store, a: &str, b: &str) -> Result<Comparison, EngineErro
             stages.push(stage(store, name, old, new)?);
         }
     }
+    // In the order of the work, as far as the kinds tell it.
+    stages.sort_by_key(|stage: &StageComparison| KINDS.iter().position(|kind| kind.setting.name == stage.kind));
     Ok(Comparison { a: a.side, b: b.side, stages, same })
 }
 
@@ -202,7 +205,10 @@ fn stage(store: &Store, name: &str, a: Option<&LockedStage>, b: Option<&LockedSt
             continue;
         };
         let found = explain(&old.preimage, &new.preimage).into_iter().flat_map(|change| listed(store, &old.preimage, &new.preimage, change));
-        changes.extend(found.filter(|change| !changes.contains(change)).collect::<Vec<_>>());
+        // What one action of the stage hands to the next is no news.
+        let own = format!("made by `{name}`");
+        let found = found.filter(|change| change.origin.as_ref() != Some(&own) && !changes.contains(change));
+        changes.extend(found.collect::<Vec<_>>());
     }
     let outcome = |records: &BTreeMap<&str, Option<Record>>| -> (BTreeMap<String, f64>, BTreeMap<String, Artifact>, Option<f64>) {
         let there: Vec<&Record> = records.values().flatten().collect();
