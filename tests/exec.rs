@@ -169,6 +169,18 @@ fn a_killed_attempt_leaves_its_checkpoints_to_the_next() {
 }
 
 #[test]
+fn checkpoints_go_with_retries_and_without_the_sandbox() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"if [ -f steps/step-3 ]; then cat steps/step-3 > o; else echo half > steps/step-3; echo no; exit 3; fi\"\n    output \"o\"\n    checkpoints \"steps\"\n    sandbox \"off\"\n    retry 1 delay=\"10ms\"\n}\n",
+    );
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("attempt 1 of 2: the command ended with exit code 3; again in 1"), "{}", done.stderr);
+    assert_eq!(workspace.read("o"), "half\n");
+    assert!(!workspace.path().join("steps").is_symlink(), "the link is gone with the attempt");
+}
+
+#[test]
 fn deltas_tell_what_changed_and_a_full_run_is_asked_for_where_that_is_not_safe() {
     let stage = |run: &str| {
         format!(

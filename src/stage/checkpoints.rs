@@ -29,6 +29,8 @@ pub fn folder(block: &Block) -> Option<String> {
 #[derive(Debug)]
 pub struct Checkpoints {
     place: PathBuf,
+    /// Where it appears while the attempt goes on.
+    link: Option<PathBuf>,
     resumed: Option<String>,
 }
 
@@ -49,16 +51,18 @@ impl Checkpoints {
         if let Some(resumed) = &resumed {
             context.watch.note(&format!("resumes from {resumed}"));
         }
-        Ok(Self { place, resumed })
+        Ok(Self { place, link: None, resumed })
     }
 
     /// Lets the folder appear at `link`.
-    pub fn appear(&self, link: &Path) -> Result<(), StageError> {
+    pub fn appear(&mut self, link: &Path) -> Result<(), StageError> {
         if link.is_symlink() {
             std::fs::remove_file(link).map_err(failed("replace", link))?;
         }
         link.parent().map_or(Ok(()), |parent| std::fs::create_dir_all(parent).map_err(failed("create", parent)))?;
-        std::os::unix::fs::symlink(&self.place, link).map_err(failed("create", link))
+        std::os::unix::fs::symlink(&self.place, link).map_err(failed("create", link))?;
+        self.link = Some(link.to_owned());
+        Ok(())
     }
 
     /// The folder.
@@ -72,8 +76,16 @@ impl Checkpoints {
     }
 
     /// What the attempt began from, in words.
-    pub fn resumed(self) -> Option<String> {
-        self.resumed
+    pub fn resumed(&self) -> Option<String> {
+        self.resumed.clone()
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take().filter(|link| link.is_symlink()) {
+            let _ = std::fs::remove_file(link);
+        }
     }
 }
 

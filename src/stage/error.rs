@@ -28,7 +28,7 @@ pub enum StageError {
     PinMismatch { path: String, found: String },
 
     /// A command that failed.
-    #[error("the command {how}{}", if tail.is_empty() { String::new() } else { format!(", after saying:\n{tail}") })]
+    #[error("the command {how}{}", if tail.is_empty() { String::new() } else { format!("\nit said:\n{tail}") })]
     #[diagnostic(
         code(stage::command_failed),
         help("a command runs in a folder with only its declared inputs; add `input` for every file that it needs. All it said: `retune log STAGE`")

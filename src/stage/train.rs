@@ -200,7 +200,7 @@ impl Work for Train {
             outputs,
             metrics,
             model: Some(described(&tuned.model)),
-            resumed: kept.and_then(|(kept, _)| kept.resumed()),
+            resumed: kept.as_ref().and_then(|(kept, _)| kept.resumed()),
             ..RecordOutcome::default()
         })
     }

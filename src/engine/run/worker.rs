@@ -275,8 +275,9 @@ impl Shared {
                 return Err(error);
             }
             let wait = backoff(scheduling.delay, attempt, ready.key);
-            let first = error.to_string().lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
-            watch.note(&format!("attempt {attempt} of {}: {first}; again in {:.1} s", scheduling.retries + 1, wait.as_secs_f64()));
+            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+            let shown = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            watch.note(&format!("attempt {attempt} of {}: {first}; again in {shown:?}", scheduling.retries + 1));
             drop(grant);
             tokio::select! {
                 () = self.interrupt.until_stopped() => return Err(error),

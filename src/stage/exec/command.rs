@@ -48,7 +48,7 @@ impl Work for Exec {
         let mut environment = self.environment.clone();
         let checkpoints = match &self.checkpoints {
             Some(folder) => {
-                let taken = Checkpoints::take(context, "")?;
+                let mut taken = Checkpoints::take(context, "")?;
                 taken.appear(&begin.join(folder))?;
                 Some(taken)
             }
@@ -69,7 +69,7 @@ impl Work for Exec {
             layout::nothing_else(context, &own.collect::<Vec<_>>())?;
         }
         let metrics = self.measured(context, &outputs)?;
-        let resumed = checkpoints.and_then(Checkpoints::resumed);
+        let resumed = checkpoints.as_ref().and_then(Checkpoints::resumed);
         Ok(RecordOutcome { outputs, metrics, resumed, ..RecordOutcome::default() })
     }
 }
