@@ -5,8 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use common::{Workspace, colours, colours_workspace, ran};
-use serde_json::Value;
+use common::{Workspace, colours, colours_workspace};
 
 /// Runs until a line of progress begins like this, then SIGKILLs. True if it came that far.
 fn kill_at(workspace: &Workspace, wanted: &str) -> bool {
@@ -63,15 +62,22 @@ fn two_runs_at_once_do_the_work_once() {
         let mut command = workspace.command(&["run", "p.kdl", "--json"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
     };
-    let (one, two) = (start(), start());
-    let mut all = Vec::new();
-    for child in [one, two] {
+    for child in [start(), start()] {
         let output = child.wait_with_output().expect("it ends");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        all.extend(ran(&serde_json::from_slice::<Value>(&output.stdout).expect("it prints JSON")));
     }
-    all.sort();
-    assert_eq!(all, ["chat", "model", "production", "quality", "rows"]);
+    let mut begun: Vec<String> = retune::ledger::runs(&workspace.path().join(".retune/runs"))
+        .into_iter()
+        .flat_map(|run| run.events)
+        .filter_map(|event| match event {
+            retune::ledger::Event::ActionStarted { stage, action, .. } => Some(format!("{stage} {action}")),
+            _ => None,
+        })
+        .collect();
+    begun.sort();
+    let each = ["generate", "generate-baseline", "grade", "verdict"].map(|action| format!("quality {action}"));
+    let others = ["chat prepare", "model train", "production deploy"].map(str::to_owned);
+    assert_eq!(begun, others.into_iter().chain(each).chain(["rows collect".to_owned()]).collect::<Vec<_>>());
 }
 
 #[test]

@@ -141,9 +141,14 @@ impl Shared {
         if !again && let Some(found) = self.found(id, &ready, &watch)? {
             return Ok(found);
         }
-        let (grant, _lock) = self.turn(id, &watch, ready.key).await?;
+        let (grant, lock, waited) = self.turn(id, &watch, ready.key).await?;
         // Whoever had the lock before may have made it.
         if !again && let Some(found) = self.found(id, &ready, &watch)? {
+            drop((grant, lock));
+            if waited {
+                // Who made it is about to go on with what comes after it, and is let go first.
+                tokio::time::sleep(COURTESY).await;
+            }
             return Ok(found);
         }
         let why = match (self.forced(id), always) {
@@ -182,13 +187,13 @@ impl Shared {
     }
 
     /// Waits for a share of the machine and the right to make a key. Another process that has the right is most likely making
-    /// the very result; the share goes to others meanwhile.
-    async fn turn(&self, id: NodeId, watch: &StageWatch<'_>, key: ActionKey) -> Result<(Grant, Lock), StageError> {
+    /// the very result; the share goes to others meanwhile. Tells whether somebody else had the right before.
+    async fn turn(&self, id: NodeId, watch: &StageWatch<'_>, key: ActionKey) -> Result<(Grant, Lock, bool), StageError> {
         let mut told = false;
         loop {
             let grant = self.share(id, watch).await?;
             if let Some(lock) = Lock::try_key(&self.workspace.store, key)? {
-                return Ok((grant, lock));
+                return Ok((grant, lock, told));
             }
             drop(grant);
             if !std::mem::replace(&mut told, true) {
@@ -373,6 +378,9 @@ impl Shared {
         Ok(Some(format!(".retune/displaced/{name}")))
     }
 }
+
+/// How long a process that waited for another's result lets the other go on before it.
+const COURTESY: Duration = Duration::from_millis(30);
 
 /// Does some work that may keep its thread for long, where it does: to say so beforehand costs more than what is short.
 fn blocking<T>(long: bool, work: impl FnOnce() -> T) -> T {

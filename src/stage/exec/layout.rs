@@ -108,7 +108,7 @@ pub fn make_folder(path: &Path) -> Result<(), StageError> {
 
 /// Files from this size on share their blocks with the user's file where the file system can do that, and are a link to it where
 /// it cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards.
-const LARGE: u64 = 16 << 20;
+const LARGE: u64 = 256 << 20;
 
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
 fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Result<(), StageError> {
