@@ -9,7 +9,7 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
     cargo test
 
-# Random graphs, edits, failures and interruptions against a model: 10,000 cases (about ten minutes).
+# Random graphs, edits, failures and interruptions against a model: 10,000 cases (a quarter of an hour).
 model:
     RETUNE_CASES=10000 cargo test --release --test model
 
