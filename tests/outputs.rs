@@ -84,6 +84,22 @@ fn a_command_that_writes_into_its_input_is_told_so() {
 }
 
 #[test]
+fn a_command_that_writes_into_a_folder_that_a_stage_made_is_told_so() {
+    for (write, said) in [
+        ("chmod u+w o/x; echo evil >> o/x", "wrote into its input `o`"),
+        ("chmod u+w o/x; printf J | dd of=o/x bs=1 conv=notrunc", "wrote into its input `o`"),
+        ("echo lost > o/new", "wrote `o/new`, which no `output` declares"),
+    ] {
+        let write = format!("{write}; cat o/x > wb");
+        let workspace = exec(&[("a", "mkdir o; echo hello > o/x; echo y > o/y", &[], &["o"]), ("b", &write, &["o"], &["wb"])]);
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert_eq!(done.code, 1, "{write}");
+        assert!(done.stderr.contains(said), "{write}: {}", done.stderr);
+        assert!(!workspace.path().join("wb").exists());
+    }
+}
+
+#[test]
 fn an_input_that_changes_meanwhile_publishes_nothing() {
     let workspace = exec(&[]);
     let place = workspace.write("in.txt", "v1\n");

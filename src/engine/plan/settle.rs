@@ -105,6 +105,9 @@ impl History {
             return None;
         }
         let record = workspace.store.find(self.last(recipe, id)?)?;
+        if node.outputs.iter().any(|output| !record.outcome.outputs.contains_key(output)) {
+            return None;
+        }
         let placed = !node.appears || workspace.all_stand(&record.outcome);
         let note = Some("frozen: kept whatever changed".to_owned());
         #[expect(clippy::cast_possible_truncation, reason = "an estimate")]

@@ -31,8 +31,10 @@ pub struct Exec {
 impl Work for Exec {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let place = if self.sandboxed { context.folder } else { context.workspace };
+        let mut laid = layout::Laid::new();
         if self.sandboxed {
             layout::lay_out(context)?;
+            laid = layout::laid(context);
         }
         for path in &self.outputs {
             if !self.sandboxed {
@@ -61,12 +63,12 @@ impl Work for Exec {
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
         process::run(Launch { program: &self.program, folder: &begin, environment: &environment }, context).await?;
         if self.sandboxed {
-            layout::untouched(context)?;
+            layout::untouched(context, &laid)?;
         }
         let outputs = self.take(context, place)?;
         if self.sandboxed {
             let own = self.outputs.iter().map(PathBuf::from).chain(self.checkpoints.iter().map(|folder| self.below(folder)));
-            layout::nothing_else(context, &own.collect::<Vec<_>>())?;
+            layout::nothing_else(context, &laid, &own.collect::<Vec<_>>())?;
         }
         let metrics = self.measured(context, &outputs)?;
         let resumed = checkpoints.as_ref().and_then(Checkpoints::resumed);

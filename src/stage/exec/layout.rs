@@ -1,8 +1,9 @@
 //! The folder that a command works in: what lies in it before, and what may lie in it after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::fingerprint::Digest;
 use crate::store::Artifact;
@@ -37,15 +38,29 @@ fn link(context: &Context<'_>, artifact: Artifact, target: &Path) -> Result<(), 
     Ok(context.store.link(artifact, target)?)
 }
 
-/// Makes sure that the command did not write into its inputs: they are links to the objects of the store.
-pub fn untouched(context: &Context<'_>) -> Result<(), StageError> {
+/// What was laid out: for each file below the folder its size, and when its content was last written.
+pub type Laid = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+/// Looks at all that lies in the folder before the command begins.
+pub fn laid(context: &Context<'_>) -> Laid {
+    let entries = walkdir::WalkDir::new(context.folder).min_depth(1).into_iter().flatten().filter(|entry| !entry.file_type().is_dir());
+    entries.filter_map(|entry| Some((entry.path().strip_prefix(context.folder).ok()?.to_owned(), written(entry.path())))).collect()
+}
+
+fn written(path: &Path) -> (u64, Option<SystemTime>) {
+    std::fs::symlink_metadata(path).map_or((0, None), |file| (file.len(), file.modified().ok()))
+}
+
+/// Makes sure that the command did not write into what stages made: that is links to the objects of the store.
+pub fn untouched(context: &Context<'_>, laid: &Laid) -> Result<(), StageError> {
     for given in context.inputs.values() {
-        let Given::Artifact { name, artifact: Artifact::File { digest, size } } = given else {
+        let Given::Artifact { name, artifact } = given else {
             continue;
         };
-        let place = context.folder.join(name);
-        let written = std::fs::symlink_metadata(&place).is_ok_and(|now| now.is_file() && (now.len() != *size || now.permissions().mode() & 0o222 != 0));
-        if written && context.store.verify(*digest, *size).is_err() {
+        let own = laid.range(PathBuf::from(name)..).take_while(|(path, _)| path.starts_with(name));
+        let changed = own.filter(|(path, before)| written(&context.folder.join(path)) != **before).count() > 0;
+        if changed && context.store.verify_all(*artifact).is_err() {
+            // Whichever of its files is wrong has been set aside, and is made anew.
             return Err(StageError::InputWritten { path: name.clone() });
         }
     }
@@ -54,14 +69,8 @@ pub fn untouched(context: &Context<'_>) -> Result<(), StageError> {
 
 /// Makes sure that nothing is left in the folder but inputs and what is `own`: whatever else was written would be lost
 /// without a word. Hidden files and the bytecode that Python leaves behind are nobody's results.
-pub fn nothing_else(context: &Context<'_>, own: &[PathBuf]) -> Result<(), StageError> {
-    let mut known: BTreeSet<PathBuf> = own.iter().cloned().collect();
-    for given in context.inputs.values() {
-        match given {
-            Given::Artifact { name, .. } => known.extend([PathBuf::from(name)]),
-            Given::Files(files) => known.extend(files.iter().map(|(path, _)| PathBuf::from(path))),
-        }
-    }
+pub fn nothing_else(context: &Context<'_>, laid: &Laid, own: &[PathBuf]) -> Result<(), StageError> {
+    let known = |path: &Path| laid.contains_key(path) || own.iter().any(|own| own == path);
     let passed_over = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with('.') || name == "__pycache__");
     let mut odd = Vec::new();
     let mut entries = walkdir::WalkDir::new(context.folder).min_depth(1).into_iter();
@@ -71,7 +80,7 @@ pub fn nothing_else(context: &Context<'_>, own: &[PathBuf]) -> Result<(), StageE
         };
         let path = entry.path().strip_prefix(context.folder).unwrap_or(entry.path());
         let is_folder = entry.file_type().is_dir();
-        if passed_over(entry.file_name()) || known.contains(path) {
+        if passed_over(entry.file_name()) || known(path) {
             if is_folder {
                 entries.skip_current_dir();
             }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
+use crate::store::end_orphans;
+
 use super::super::{Context, StageError};
 
 /// How long a command may take to end once it was asked to.
@@ -75,6 +77,8 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
             () = tokio::time::sleep(Duration::from_millis(50)) => {
                 if context.watch.stopped() {
                     end(&mut child).await;
+                    // What went to a session of its own works in the folder still.
+                    end_orphans(context.folder);
                     group.inspect(|&group| context.guard.ended(group));
                     return Err(StageError::Stopped);
                 }
