@@ -92,6 +92,20 @@ fn without_the_sandbox_it_works_in_the_workspace_with_a_warning() {
 }
 
 #[test]
+fn without_the_sandbox_an_input_that_changes_meanwhile_publishes_nothing() {
+    for write in ["echo 2 > d/2", "echo 2 > made"] {
+        let workspace = workspace(&format!(
+            "exec \"a\" {{\n    run \"echo 1 > made\"\n    output \"made\"\n}}\nexec \"x\" {{\n    run \"{write}; cat d/* made > o\"\n    input \"d\"\n    input \"made\"\n    output \"o\"\n    sandbox \"off\"\n}}\n"
+        ));
+        workspace.write("d/1", "1\n");
+        assert!(failure(&workspace).contains("changed while the stage ran"), "{write}");
+        workspace.write("p.kdl", workspace.read("p.kdl").replace(&format!("{write}; "), ""));
+        workspace.run(&[], 0);
+        assert!(workspace.ran(&[]).is_empty());
+    }
+}
+
+#[test]
 fn metrics_are_read_from_json() {
     let workspace = workspace(
         "exec \"x\" {\n    run \"echo '{\\\"loss\\\": 0.5, \\\"test\\\": {\\\"accuracy\\\": 1, \\\"note\\\": \\\"x\\\"}}' > m.json\"\n    metrics \"m.json\"\n}\n",

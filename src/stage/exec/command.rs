@@ -61,9 +61,12 @@ impl Work for Exec {
             environment.extend(delta::lay(context, deltas, &self.outputs)?);
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
+        let lying = if self.sandboxed { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
         process::run(Launch { program: &self.program, folder: &begin, environment: &environment }, context).await?;
         if self.sandboxed {
             layout::untouched(context, &laid)?;
+        } else if let Some(path) = layout::moved(&lying, &layout::lying(context, &self.outputs)) {
+            return Err(StageError::InputChanged { path });
         }
         let outputs = self.take(context, place)?;
         if self.sandboxed {

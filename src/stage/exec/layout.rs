@@ -47,6 +47,37 @@ pub fn laid(context: &Context<'_>) -> Laid {
     entries.filter_map(|entry| Some((entry.path().strip_prefix(context.folder).ok()?.to_owned(), written(entry.path())))).collect()
 }
 
+/// Looks at the inputs where they lie in the workspace, for a command that works there. What it writes itself is left out.
+pub fn lying(context: &Context<'_>, outputs: &[String]) -> Laid {
+    let mut laid = Laid::new();
+    for (role, given) in context.inputs {
+        let name = match given {
+            Given::Artifact { name, .. } => name,
+            Given::Files(_) => role,
+        };
+        let files: Vec<PathBuf> = match given {
+            Given::Files(files) if !context.workspace.join(name).is_dir() => files.iter().map(|(path, _)| PathBuf::from(path)).collect(),
+            _ => below(context.workspace, name),
+        };
+        let own = |path: &PathBuf| outputs.iter().any(|output| path.starts_with(output));
+        laid.extend(files.into_iter().filter(|path| !own(path)).map(|path| (path.clone(), written(&context.workspace.join(&path)))));
+    }
+    laid
+}
+
+fn below(root: &Path, name: &str) -> Vec<PathBuf> {
+    let ours = |entry: &walkdir::DirEntry| matches!(entry.file_name().to_str(), Some(".git" | ".retune" | "deployments"));
+    let entries = walkdir::WalkDir::new(root.join(name)).follow_links(true).into_iter().filter_entry(|entry| !ours(entry)).flatten();
+    let files = entries.filter(|entry| !entry.file_type().is_dir() && !entry.path().to_string_lossy().ends_with(".lock.kdl"));
+    files.filter_map(|entry| entry.path().strip_prefix(root).ok().map(Path::to_owned)).collect()
+}
+
+/// The first file that is not as it was.
+pub fn moved(before: &Laid, after: &Laid) -> Option<String> {
+    let mut paths = before.keys().chain(after.keys());
+    paths.find(|path| before.get(*path) != after.get(*path)).map(|path| path.display().to_string())
+}
+
 fn written(path: &Path) -> (u64, Option<SystemTime>) {
     std::fs::symlink_metadata(path).map_or((0, None), |file| (file.len(), file.modified().ok()))
 }
