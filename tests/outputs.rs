@@ -100,6 +100,36 @@ fn a_command_that_writes_into_a_folder_that_a_stage_made_is_told_so() {
 }
 
 #[test]
+fn a_folder_in_the_workspace_holds_what_its_stage_made_and_nothing_else() {
+    let workspace = exec(&[("a", "mkdir o; echo 1 > o/a; echo 2 > o/b", &[], &["o"]), ("b", "cat o/* > t", &["o"], &["t"])]);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("output \"t\"", "output \"t\"\n    sandbox \"off\""));
+    workspace.run(&[], 0);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("; echo 2 > o/b", ""));
+    workspace.run(&[], 0);
+    assert!(!workspace.path().join("o/b").exists());
+    assert_eq!(workspace.read("t"), "1\n");
+    workspace.write("o/mine", "precious\n");
+    workspace.write("o/__pycache__/x.pyc", "");
+    workspace.run(&[], 0);
+    assert!(!workspace.path().join("o/mine").exists());
+    let kept = std::process::Command::new("grep").args(["-r", "precious", ".retune/displaced"]).current_dir(workspace.path()).output().expect("grep starts");
+    assert!(!kept.stdout.is_empty());
+    workspace.write("o/__pycache__/x.pyc", "");
+    assert!(workspace.ran(&[]).is_empty());
+    assert!(workspace.path().join("o/__pycache__/x.pyc").exists(), "what Python leaves behind is in nobody's way");
+}
+
+#[test]
+fn a_frozen_output_comes_back() {
+    let workspace = exec(&[("a", "echo 1 > o", &[], &["o"])]);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("output", "frozen\n    output"));
+    workspace.run(&[], 0);
+    std::fs::remove_file(workspace.path().join("o")).expect("it is there");
+    assert!(workspace.ran(&[]).is_empty());
+    assert_eq!(workspace.read("o"), "1\n");
+}
+
+#[test]
 fn an_input_that_changes_meanwhile_publishes_nothing() {
     let workspace = exec(&[]);
     let place = workspace.write("in.txt", "v1\n");

@@ -1,9 +1,10 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::config::ConfigError;
-use crate::store::{Artifact, FileStates, Lock, Reading, RecordOutcome, Store};
+use crate::store::{Artifact, FileState, FileStates, Lock, Reading, RecordOutcome, Store, files_below};
 
 use super::EngineError;
 
@@ -68,8 +69,15 @@ impl Workspace {
         match artifact {
             Artifact::File { .. } | Artifact::Program { .. } => same(path, artifact.identity()),
             Artifact::Tree { .. } => {
-                let files = self.store.tree(artifact);
-                files.is_ok_and(|files| files.par_iter().with_min_len(64).all(|file| same(&format!("{path}/{}", file.path), file.artifact().identity())))
+                let Ok(files) = self.store.tree(artifact) else {
+                    return false;
+                };
+                // What lies there and is not of the folder would be read by whoever reads the folder.
+                let known: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+                let inside = path.len() + 1;
+                let extra = |(found, _): &(String, FileState)| found.get(inside..).is_some_and(|name| !known.contains(name) && !is_passed_over(name));
+                let whole = files_below(&self.root, path, &|_| true).is_ok_and(|found| !found.iter().any(extra));
+                whole && files.par_iter().with_min_len(64).all(|file| same(&format!("{path}/{}", file.path), file.artifact().identity()))
             }
         }
     }
@@ -78,6 +86,11 @@ impl Workspace {
         let files = FileStates::load(&root, &store.root().join("files"));
         Self { root, store, files }
     }
+}
+
+/// Whether a file is nobody's result: hidden, or bytecode that Python leaves behind.
+fn is_passed_over(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.') || part == "__pycache__")
 }
 
 /// The pipeline that is meant: the one that is named, else `retune.kdl`, else the only one in `pipelines/`.

@@ -130,7 +130,12 @@ impl Shared {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
         if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
-            return Ok(Done::from(found));
+            let watch = StageWatch { shared: self, stage, notes: Mutex::default(), deadline: Mutex::default(), halt };
+            let mut done = Done::from(found);
+            if node.appears {
+                done.notes.extend(blocking(is_large(&done.outcome), || self.appear(&done.outcome, &watch))?);
+            }
+            return Ok(done);
         }
         // Files of the workspace may be large; what stages made is known by its digest.
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
