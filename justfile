@@ -22,6 +22,10 @@ peers *arguments:
     cargo build --release
     benches/peers.py {{arguments}}
 
+# What a run does before it does anything, beside the plain work.
+bench:
+    cargo bench --bench engine
+
 # Licences and advisories of the dependencies.
 deny:
     cargo deny check

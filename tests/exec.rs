@@ -84,10 +84,12 @@ fn without_the_sandbox_it_works_in_the_workspace_with_a_warning() {
     let aside = std::fs::read_dir(workspace.path().join(".retune/displaced")).expect("it is there").flatten();
     let kept: Vec<String> = aside.map(|entry| std::fs::read_to_string(entry.path()).expect("a file")).collect();
     assert!(kept.contains(&"precious\n".to_owned()), "{kept:?}");
-    // What an attempt left behind is in nobody's way.
-    workspace.write("p.kdl", workspace.read("p.kdl").replace("> ../o", "> ../o; false").replace("sandbox", "retry 1 delay=\"1ms\"\n    sandbox"));
+    // What an attempt left behind is in nobody's way, and what was there before comes back.
+    workspace
+        .write("p.kdl", workspace.read("p.kdl").replace("> ../o", "> ../o; echo half > ../o; false").replace("sandbox", "retry 1 delay=\"1ms\"\n    sandbox"));
     assert!(failure(&workspace).contains("ended with exit code 1"));
-    workspace.write("p.kdl", workspace.read("p.kdl").replace("; false", ""));
+    assert_eq!(workspace.read("o"), "a\n");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("; echo half > ../o; false", ""));
     workspace.run(&[], 0);
 }
 
@@ -116,6 +118,8 @@ fn metrics_are_read_from_json() {
     assert!(shown.contains("test.accuracy"), "{shown}");
     workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"echo nothing > m.json\"\n    metrics \"m.json\"\n}\n");
     assert!(failure(&workspace).contains("`m.json` holds no metrics"));
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"echo '{}' > m.json\"\n    metrics \"m.json\"\n}\n");
+    assert!(failure(&workspace).contains("it holds no number"));
 }
 
 #[test]
@@ -269,6 +273,46 @@ fn the_log_is_followed_while_it_runs() {
     assert_eq!(lines.next().as_deref(), Some("second"));
     assert_eq!(lines.next(), None);
     assert!(run.wait().expect("it is ours").success() && log.wait().expect("it is ours").success());
+}
+
+#[test]
+fn an_interruption_while_it_waits_to_try_again_is_one() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let workspace = workspace("exec \"x\" {\n    run \"false\"\n    output \"o\"\n    retry 1 delay=\"1h\"\n}\n");
+    let mut run = workspace.command(&["run", "p.kdl"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut told = BufReader::new(run.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("attempt 1 of 2")));
+    kill_process(Pid::from_raw(run.id().cast_signed()).expect("a process"), Signal::INT).expect("it is ours");
+    assert_eq!(run.wait().expect("it is ours").code(), Some(130));
+}
+
+#[test]
+fn settings_that_make_no_sense_together_are_said() {
+    for (lines, wanted) in [
+        ("env \"A\"\n    knob \"A\"", "part of the fingerprint and not to be"),
+        ("env \"A=B\"", "must be the name of an environment variable"),
+        ("knob \"\"", "must be the name of an environment variable"),
+        ("metrics \"o\"", "`o` is written twice"),
+        ("checkpoints \"o\"", "keeps its checkpoints where its output `o` is"),
+        ("timeout \"0s\"", "a time above 0"),
+    ] {
+        let workspace = workspace(&format!("exec \"x\" {{\n    run \"true\"\n    output \"o\"\n    {lines}\n}}\n"));
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert_eq!(done.code, 2);
+        assert!(done.stderr.contains(wanted), "{lines}: {}", done.stderr);
+    }
+    let empty = workspace("exec \"x\" {\n    run \" \"\n    output \"o\"\n}\n");
+    assert!(empty.retune(&["check", "p.kdl"]).stderr.contains("runs nothing"));
+}
+
+#[test]
+fn a_failure_shows_the_end_of_what_was_said_and_no_more() {
+    let workspace =
+        workspace("exec \"x\" {\n    run \"head -c 5000000 /dev/zero | tr '\\\\0' x; printf '\\\\033[31mred\\\\033[0m'; false\"\n    output \"o\"\n}\n");
+    let said = failure(&workspace);
+    assert!(said.len() < 3000, "{} bytes", said.len());
+    assert!(!said.contains('\u{1b}'), "{said}");
+    assert!(said.contains("retune log x"), "{said}");
 }
 
 #[test]

@@ -45,7 +45,16 @@ fn an_accepted_result_is_kept_and_never_silently() {
     assert!(workspace.retune(&["status", "p.kdl"]).stdout.contains("accepted: only a space"));
     assert!(workspace.retune(&["show", "b", "p.kdl", "--provenance"]).stdout.contains("\"reason\":\"only a space\""));
     assert!(workspace.retune(&["runs"]).stdout.contains("b (kept)"));
-    edit(&workspace, "cat  mid mid", "cat mid  mid");
+    // A second edit: both reasons are kept, and what the result really comes from.
+    edit(&workspace, "cat  mid mid", "cat   mid mid");
+    assert_eq!(workspace.retune(&["accept", "b", "p.kdl", "--reason", "another space"]).code, 0);
+    let lock = workspace.read("p.lock.kdl");
+    assert_eq!(lock.matches("accepted \"").count(), 2, "{lock}");
+    let provenance = workspace.retune(&["show", "b", "p.kdl", "--provenance"]).stdout;
+    assert!(provenance.contains("\"run\":\"cat mid mid > out\""), "{provenance}");
+    let reasons = [provenance.find("only a space"), provenance.find("another space")];
+    assert!(reasons[0].is_some() && reasons[0] < reasons[1], "{provenance}");
+    edit(&workspace, "cat   mid mid", "cat mid  mid");
     assert_eq!(workspace.ran(&[]), ["b"], "what is accepted is that one edit");
 }
 
@@ -84,6 +93,8 @@ fn frozen_stages_stay_and_others_run_always() {
     edit(&workspace, "    frozen\n", "    always\n");
     assert_eq!(workspace.ran(&[]), ["a", "b"]);
     assert_eq!(workspace.ran(&[]), ["a"], "the same content makes nothing after it run");
+    let refused = workspace.retune(&["accept", "a", "p.kdl", "--reason", "x"]);
+    assert!(refused.stderr.contains("it runs every time"), "{}", refused.stderr);
     assert!(workspace.retune(&["plan", "p.kdl"]).stdout.contains("it runs every time"));
     edit(&workspace, "    always\n", "    always\n    frozen\n");
     assert!(workspace.retune(&["check", "p.kdl"]).stderr.contains("contradicts `frozen`"));
@@ -252,6 +263,68 @@ fn every_event_is_told_as_it_happens() {
     assert_eq!((count("run-started"), count("run-done"), count("stage-done")), (1, 1, 5));
     assert_eq!(count("action-started"), 8);
     assert!(count("progress") > 3);
+    let place = |wanted: &str| text.find(wanted).unwrap_or_else(|| panic!("there is {wanted}"));
+    let of = |kind: &str, stage: &str| place(&format!("{{\"{kind}\":{{\"stage\":\"{stage}\""));
+    assert!(of("stage-done", "rows") < of("action-started", "model"), "a stage is told of as it ends");
+    let done = workspace.retune(&["run", "p.kdl", "--events", "p.kdl"]);
+    assert_eq!(done.code, 2, "a file that holds something else is not written to");
+    assert!(done.stderr.contains("holds something else than events"), "{}", done.stderr);
+}
+
+#[test]
+fn names_of_runs_are_one_word_and_mean_one_thing() {
+    let workspace = pair();
+    for name in ["", "two words", "last", "last~1", "a\nb"] {
+        assert_eq!(workspace.retune(&["run", "p.kdl", "--name", name]).code, 2, "{name:?}");
+    }
+    assert_eq!(workspace.retune(&["run", "p.kdl", "--tag", ""]).code, 2);
+    assert_eq!(workspace.retune(&["run", "p.kdl", "q.kdl"]).code, 2);
+    let done = workspace.retune(&["run", "p.kdl", "a", "--force", "b"]);
+    assert_eq!(done.code, 2);
+    assert!(done.stderr.contains("none of the stages asked for needs `b`"), "{}", done.stderr);
+}
+
+#[test]
+fn a_plan_may_be_of_some_stages() {
+    let workspace = pair();
+    workspace.write("in", "2\n");
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let plan = json(&workspace, arguments);
+        plan["stages"].as_array().expect("stages").iter().map(|stage| stage["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(&["plan", "p.kdl", "a", "--json"]), ["a"]);
+    assert_eq!(names(&["plan", "p.kdl", "a+", "--json"]), ["a", "b"]);
+}
+
+#[test]
+fn a_failure_is_found_again_in_history() {
+    let workspace = pair();
+    edit(&workspace, "cat in > mid", "sleep 0.1; false");
+    let summary = workspace.run(&[], 1);
+    assert!(summary["stages"][0]["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.1), "{summary}");
+    assert_eq!(summary["stages"][1]["notes"], serde_json::json!(["`a` failed"]));
+    assert!(workspace.retune(&["runs"]).stdout.contains("a (failed)"));
+    assert!(workspace.retune(&["diff", "last", "last"]).stdout.contains("what did not come to its end left none"));
+    // It fails before its command begins.
+    std::fs::remove_file(workspace.path().join("in")).expect("it is there");
+    workspace.run(&[], 1);
+    let log = workspace.retune(&["log", "a", "p.kdl"]).stdout;
+    assert!(log.contains("nothing that `in` could mean") || log.contains("in"), "{log}");
+}
+
+#[test]
+fn a_reader_that_closes_early_is_no_error() {
+    let workspace = pair();
+    for arguments in [&["show", "b", "p.kdl"][..], &["plan", "p.kdl"], &["graph", "p.kdl"], &["runs"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let done = workspace.command(arguments).stdout(writer).output().expect("it starts");
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let done = workspace.command(&["show", "b", "p.kdl"]).stdout(full).output().expect("it starts");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("cannot write the result"));
 }
 
 #[test]

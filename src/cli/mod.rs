@@ -1,11 +1,11 @@
 //! The command line: the only place that prints. A command is one file in `command/` and one line here.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
 
 mod command;
 mod exit;
 mod format;
 mod problem;
 mod progress;
+mod speak;
 mod table;
 mod target;
 
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use command::{accept, cache, check, deployments, diff, get, graph, guard, log, plan, rollback, run, runs, show, status, why};
+use speak::say;
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
 #[derive(Debug, Parser)]
@@ -91,5 +92,5 @@ pub fn main() -> ExitCode {
 
 /// Prints a result as JSON.
 fn print_json<T: serde::Serialize>(value: &T) {
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    say!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }

@@ -8,6 +8,7 @@ use crate::ledger::LedgerError;
 use crate::stage::StageError;
 
 use super::exit::Exit;
+use super::speak::{about, complain};
 
 /// Something that kept a command from doing what it was asked.
 #[derive(Debug)]
@@ -25,9 +26,13 @@ impl Problem {
     /// The exit code for it.
     pub fn exit(&self) -> Exit {
         match &*self.error {
-            EngineError::Pipeline(_) | EngineError::Usage(_) | EngineError::NotAccepted { .. } | EngineError::UnknownRun { .. } => Exit::Wrong,
-            EngineError::Ledger(LedgerError::UnknownAlias { .. } | LedgerError::NoEarlierVersion { .. }) => Exit::Wrong,
-            EngineError::Stale { .. } => Exit::Stale,
+            EngineError::Pipeline(_)
+            | EngineError::Usage(_)
+            | EngineError::NotAccepted { .. }
+            | EngineError::NotAsked { .. }
+            | EngineError::UnknownRun { .. } => Exit::Wrong,
+            EngineError::Ledger(LedgerError::NoEvents { .. } | LedgerError::UnknownAlias { .. } | LedgerError::NoEarlierVersion { .. }) => Exit::Wrong,
+            EngineError::Stale { .. } | EngineError::NotLocked { .. } => Exit::Stale,
             EngineError::Workspace { .. } | EngineError::Busy | EngineError::Ledger(_) | EngineError::Store(_) | EngineError::Stage(_) => Exit::Failed,
         }
     }
@@ -51,9 +56,9 @@ fn handler() -> GraphicalReportHandler {
 pub fn print_diagnostic(diagnostic: &dyn Diagnostic) {
     let mut text = String::new();
     if handler().render_report(&mut text, diagnostic).is_ok() {
-        eprint!("{text}");
+        about(format_args!("{text}"));
     } else {
-        eprintln!("{diagnostic}");
+        complain!("{diagnostic}");
     }
 }
 
@@ -64,6 +69,6 @@ pub fn print_pipeline(errors: &PipelineErrors) {
 
 /// Prints what went wrong in a stage.
 pub fn print_stage(stage: &str, error: &StageError) {
-    eprintln!("stage `{stage}`:");
+    complain!("stage `{stage}`:");
     print_diagnostic(error);
 }

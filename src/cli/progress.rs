@@ -9,6 +9,7 @@ use crate::engine::{Notice, Observer};
 use crate::ledger::StageStatus;
 
 use super::format;
+use super::speak::complain;
 
 /// Shows on stderr how a run goes: live lines on a terminal, plain ones elsewhere.
 pub struct Screen {
@@ -32,7 +33,7 @@ impl Screen {
             Some(live) => {
                 let _ = live.println(line);
             }
-            None => eprintln!("{line}"),
+            None => complain!("{line}"),
         }
     }
 
@@ -45,7 +46,7 @@ impl Screen {
             [first, rest @ ..] => format!(": {first}, and {} more", rest.len()),
         };
         let Some(live) = &self.live else {
-            return eprintln!("> {label}{why}");
+            return complain!("> {label}{why}");
         };
         let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = live.add(ProgressBar::new_spinner().with_style(style).with_prefix(label));
@@ -74,7 +75,7 @@ impl Screen {
         }
         if said.elapsed() >= PLAIN_EVERY {
             *said = Instant::now();
-            eprintln!("  {stage}: {message}");
+            complain!("  {stage}: {message}");
         }
     }
 

@@ -88,16 +88,17 @@ pub struct Target {
 
 impl Target {
     /// Sorts words: one that ends in `.kdl` is the pipeline, all others are stages.
-    pub fn of(words: &[String]) -> Self {
+    pub fn of(words: &[String]) -> Result<Self, Problem> {
         let mut target = Self::default();
         for word in words {
-            if target.pipeline.is_none() && word.ends_with(".kdl") {
-                target.pipeline = Some(PathBuf::from(word));
-            } else {
+            if !word.ends_with(".kdl") {
                 target.stages.push(word.clone());
+            } else if let Some(first) = target.pipeline.replace(PathBuf::from(word)) {
+                let both = format!("{} and {word}", first.display());
+                return Err(EngineError::Usage(ConfigError::NoPipeline { found: format!("two are named: {both}"), help: "name one pipeline".into() }).into());
             }
         }
-        target
+        Ok(target)
     }
 
     /// The only stage that is named.

@@ -154,7 +154,8 @@ impl Decoder<'_> {
         };
         let problem = match (kind, &value) {
             (Kind::Any, _) | (Kind::Flag, Value::Flag(_)) => None,
-            (Kind::Text | Kind::Template | Kind::Stage(_) | Kind::Model | Kind::Variable | Kind::Secret, Value::Text(_)) => None,
+            (Kind::Variable, Value::Text(text)) => (!is_variable(text)).then(|| wrong_type(&value)),
+            (Kind::Text | Kind::Template | Kind::Stage(_) | Kind::Model | Kind::Secret, Value::Text(_)) => None,
             (Kind::Choice(choices), Value::Text(text)) => (!choices.contains(&text.as_str())).then(|| ConfigError::UnknownChoice {
                 name: name.into(),
                 found: value.to_string(),
@@ -278,6 +279,11 @@ fn value_span(entry: &KdlEntry) -> Span {
     if start < end { Span { start, length: end - start } } else { whole }
 }
 
+/// Whether a text can be the name of an environment variable.
+fn is_variable(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// Whether a path is one that must not be written: the workspace itself, git's folder, or what retune keeps there.
 fn reserved(path: &str) -> bool {
     use std::path::{Component, Path};
@@ -336,9 +342,9 @@ fn expected(kind: Kind) -> String {
         Kind::Provider => "the name of a provider".into(),
         Kind::Input => "a path or glob of the workspace".into(),
         Kind::Output | Kind::Folder => "a path of the workspace".into(),
-        Kind::Duration => "a time with its unit, such as \"90s\", \"15m\" or \"2h\"".into(),
-        Kind::Size => "a size with its unit, such as \"500MB\" or \"4GiB\"".into(),
-        Kind::Variable => "the name of an environment variable".into(),
+        Kind::Duration => "a time above 0 with its unit, such as \"90s\", \"15m\" or \"2h\"".into(),
+        Kind::Size => "a size above 0 with its unit, such as \"500MB\" or \"4GiB\"".into(),
+        Kind::Variable => "the name of an environment variable: letters, digits and `_`".into(),
         Kind::Secret => "a secret's name".into(),
         Kind::Any => "a value".into(),
     }

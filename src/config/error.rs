@@ -23,7 +23,7 @@ pub enum ConfigError {
     NotText { path: String, offset: usize },
 
     /// No pipeline was named and none can be taken for granted.
-    #[error("no pipeline file: there is no retune.kdl here, and {found}")]
+    #[error("no pipeline file: {found}")]
     #[diagnostic(code(config::no_pipeline))]
     NoPipeline {
         found: String,
@@ -272,9 +272,9 @@ pub enum ConfigError {
         links: Vec<LabeledSpan>,
     },
 
-    /// Two stages that write the same file.
-    #[error("two stages write `{path}`")]
-    #[diagnostic(code(config::shared_output), help("let each stage write files of its own"))]
+    /// Two outputs that are the same file, or one in the other.
+    #[error("`{path}` is written twice")]
+    #[diagnostic(code(config::shared_output), help("give each output a path of its own; a `metrics` file is an output already, and may not lie in another"))]
     SharedOutput {
         path: String,
         #[label("first here")]

@@ -27,6 +27,21 @@ pub enum EngineError {
     #[diagnostic(code(engine::stale), help("`retune plan` tells why; run without --locked where the results may change, and commit the lock file"))]
     Stale { stages: Vec<String> },
 
+    /// `--locked`, and the lock file says something else than what is there.
+    #[error("--locked, and {} does not say what is there of {}", lock.display(), stages.join(", "))]
+    #[diagnostic(
+        code(engine::not_locked),
+        help(
+            "nothing would be made again, and the lock file is missing, edited or from another state; `retune run` without --locked writes it, `git diff` shows the difference"
+        )
+    )]
+    NotLocked { stages: Vec<String>, lock: PathBuf },
+
+    /// `--force` names a stage that is not asked for.
+    #[error("`--force {stage}`, and none of the stages asked for needs `{stage}`")]
+    #[diagnostic(code(engine::not_asked), help("ask for it too: `retune run STAGE {stage} --force {stage}`"))]
+    NotAsked { stage: String },
+
     /// A result that cannot be kept over a change.
     #[error("the last result of `{stage}` cannot be kept: {why}")]
     #[diagnostic(code(engine::not_accepted), help("`retune why {stage}` tells how it stands; `retune run {stage}` makes it"))]
@@ -38,7 +53,7 @@ pub enum EngineError {
     Busy,
 
     /// A run that is not there.
-    #[error("there is no run `{name}`")]
+    #[error("there is no run `{name}` to look at")]
     #[diagnostic(code(engine::unknown_run))]
     UnknownRun {
         name: String,

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::config::ConfigError;
-use crate::store::{Artifact, FileState, FileStates, Lock, Reading, RecordOutcome, Store, files_below};
+use crate::fingerprint::{ActionKey, Digest};
+use crate::store::{Artifact, FileState, FileStates, Lock, Reading, Record, RecordOutcome, Store, files_below};
 
 use super::EngineError;
 
@@ -82,6 +83,40 @@ impl Workspace {
         }
     }
 
+    /// The record of a key, where all that it names is in the store, or can be put back into it from the workspace, where outputs
+    /// appear there. Tells whether the store has all of it.
+    #[must_use]
+    pub fn find(&self, key: ActionKey, appears: bool) -> Option<(Record, bool)> {
+        if let Some(record) = self.store.find(key) {
+            return Some((record, true));
+        }
+        let record = self.store.remembered(key).filter(|_| appears)?;
+        let there = |(path, artifact): (&String, &Artifact)| self.store.has(*artifact) || self.recognize(path, artifact.digest()) == Some(*artifact);
+        record.outcome.outputs.iter().all(there).then_some((record, false))
+    }
+
+    /// Puts back into the store what it has lost of a result and lies in the workspace. Tells whether all of it is there now.
+    #[must_use]
+    pub fn restock(&self, outcome: &RecordOutcome) -> bool {
+        let back = |path: &str, artifact: Artifact| {
+            self.recognize(path, artifact.digest()) == Some(artifact) && self.store.copy_path(&self.root.join(path)).is_ok_and(|kept| kept == artifact)
+        };
+        outcome.outputs.iter().all(|(path, artifact)| self.store.has(*artifact) || back(path, *artifact))
+    }
+
+    /// What lies at a path of the workspace, if it is of this digest.
+    #[must_use]
+    pub fn recognize(&self, path: &str, digest: Digest) -> Option<Artifact> {
+        let place = self.root.join(path);
+        let metadata = std::fs::metadata(&place).ok()?;
+        if metadata.is_file() {
+            let size = metadata.len();
+            let either = [Artifact::File { digest, size }, Artifact::Program { digest, size }];
+            return either.into_iter().find(|artifact| self.stands(path, *artifact));
+        }
+        self.store.tree_of(&place).ok().filter(|tree| tree.digest() == digest)
+    }
+
     fn with(root: PathBuf, store: Store) -> Self {
         let files = FileStates::load(&root, &store.root().join("files"));
         Self { root, store, files }
@@ -115,13 +150,13 @@ pub fn discover(named: Option<&Path>) -> Result<PathBuf, EngineError> {
     match found.as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(EngineError::Usage(ConfigError::NoPipeline {
-            found: "none in pipelines/".into(),
+            found: "there is no retune.kdl here, and none in pipelines/".into(),
             help: "name one: `retune COMMAND path/to/pipeline.kdl`".into(),
         })),
         several => {
             let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
             Err(EngineError::Usage(ConfigError::NoPipeline {
-                found: format!("pipelines/ holds {}", names.len()),
+                found: format!("there is no retune.kdl here, and pipelines/ holds {}", names.len()),
                 help: format!("name one of them: {}", names.join(", ")),
             }))
         }

@@ -22,6 +22,11 @@ pub enum LedgerError {
     )]
     Unreadable { path: PathBuf, problem: String },
 
+    /// A file that events must not be appended to.
+    #[error("{} holds something else than events", path.display())]
+    #[diagnostic(code(ledger::no_events), help("`--events` appends to a file; name a new one, or one that an earlier run wrote"))]
+    NoEvents { path: PathBuf },
+
     /// An alias that nothing was ever deployed to.
     #[error("nothing was ever deployed as `{alias}`")]
     #[diagnostic(code(ledger::unknown_alias))]

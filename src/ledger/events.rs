@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -144,6 +144,12 @@ pub enum Event {
         action: String,
         /// What was said.
         message: String,
+        /// After how many attempts.
+        #[serde(default)]
+        attempts: u32,
+        /// How long they took together.
+        #[serde(default)]
+        seconds: f64,
     },
     /// Something worth telling about a stage.
     Note {
@@ -196,7 +202,12 @@ impl RunLog {
         fs::create_dir_all(runs).and_then(|()| fs::create_dir(&folder)).map_err(LedgerError::io("create", &folder))?;
         let path = folder.join("events.jsonl");
         let file = File::options().create(true).append(true).open(&path).map_err(LedgerError::io("create", &path))?;
-        let listen = |path: &Path| File::options().create(true).append(true).open(path).map(Mutex::new).map_err(LedgerError::io("open", path));
+        let listen = |path: &Path| {
+            if !may_listen(path) {
+                return Err(LedgerError::NoEvents { path: path.to_owned() });
+            }
+            File::options().create(true).append(true).open(path).map(Mutex::new).map_err(LedgerError::io("open", path))
+        };
         Ok(Self { path, file: Mutex::new(file), listener: listener.map(listen).transpose()? })
     }
 
@@ -230,6 +241,18 @@ impl RunLog {
     pub fn snapshot(&self) -> PathBuf {
         self.path.with_file_name(SNAPSHOT)
     }
+}
+
+/// Whether events may be appended to a file: to anything that is no regular file, is new or empty, or holds events.
+fn may_listen(path: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(path) else {
+        return true;
+    };
+    if !metadata.is_file() || metadata.len() == 0 {
+        return true;
+    }
+    let first = File::open(path).ok().and_then(|file| BufReader::new(file.take(1 << 20)).lines().next()?.ok());
+    first.is_some_and(|line| serde_json::from_str::<Event>(&line).is_ok())
 }
 
 /// The copy of the lock file in the folder of a run.

@@ -33,8 +33,9 @@ pub struct LockedAction {
     pub fingerprint: ActionKey,
     /// What it made, by name.
     pub outputs: BTreeMap<String, Digest>,
-    /// The key that it was really made under, and why it still holds, where somebody said so.
-    pub accepted: Option<(ActionKey, String)>,
+    /// The changes that it was kept over: the key that it held for before, and why it still holds. The first one names the key
+    /// that it was made under.
+    pub accepted: Vec<(ActionKey, String)>,
 }
 
 impl LockedStage {
@@ -45,7 +46,7 @@ impl LockedStage {
         }
         for (name, action) in &self.actions {
             let _ = writeln!(out, "    action {} fingerprint=\"{}\" {{", quoted(name), action.fingerprint);
-            if let Some((from, reason)) = &action.accepted {
+            for (from, reason) in &action.accepted {
                 let _ = writeln!(out, "        accepted {} from=\"{from}\"", quoted(reason));
             }
             for (name, digest) in &action.outputs {
@@ -103,12 +104,12 @@ impl LockFile {
                 lock.stages.get_mut(&stage)?.model = Some(plain(rest.strip_suffix('"')?)?);
             } else if let Some(rest) = line.strip_prefix("    action \"") {
                 let (name, fingerprint) = rest.strip_suffix("\" {")?.split_once("\" fingerprint=\"")?;
-                let made = LockedAction { fingerprint: ActionKey(fingerprint.parse().ok()?), outputs: BTreeMap::new(), accepted: None };
+                let made = LockedAction { fingerprint: ActionKey(fingerprint.parse().ok()?), outputs: BTreeMap::new(), accepted: Vec::new() };
                 action = plain(name)?;
                 lock.stages.get_mut(&stage)?.actions.insert(action.clone(), made);
             } else if let Some(rest) = line.strip_prefix("        accepted \"") {
                 let (reason, from) = rest.strip_suffix('"')?.split_once("\" from=\"")?;
-                lock.stages.get_mut(&stage)?.actions.get_mut(&action)?.accepted = Some((ActionKey(from.parse().ok()?), plain(reason)?));
+                lock.stages.get_mut(&stage)?.actions.get_mut(&action)?.accepted.push((ActionKey(from.parse().ok()?), plain(reason)?));
             } else if let Some(rest) = line.strip_prefix("        output \"") {
                 let (name, digest) = rest.strip_suffix('"')?.split_once("\" blake3=\"")?;
                 lock.stages.get_mut(&stage)?.actions.get_mut(&action)?.outputs.insert(plain(name)?, digest.parse().ok()?);
@@ -132,10 +133,10 @@ impl LockFile {
                 let name = kdl_text::text(action).ok_or_else(|| broken("an action without a name"))?;
                 let fingerprint = property(action, "fingerprint").and_then(|digest| digest.parse().ok());
                 let fingerprint = ActionKey(fingerprint.ok_or_else(|| broken("an action without a fingerprint"))?);
-                let accepted = inside(action).iter().find(|child| child.name().value() == "accepted");
-                let accepted = accepted.and_then(|node| Some((ActionKey(property(node, "from")?.parse().ok()?), kdl_text::text(node)?.to_owned())));
+                let accepted = inside(action).iter().filter(|child| child.name().value() == "accepted");
+                let accepted = accepted.filter_map(|node| Some((ActionKey(property(node, "from")?.parse().ok()?), kdl_text::text(node)?.to_owned())));
                 let outputs = inside(action).iter().filter_map(|output| Some((kdl_text::text(output)?.to_owned(), property(output, "blake3")?.parse().ok()?)));
-                stage.actions.insert(name.to_owned(), LockedAction { fingerprint, outputs: outputs.collect(), accepted });
+                stage.actions.insert(name.to_owned(), LockedAction { fingerprint, outputs: outputs.collect(), accepted: accepted.collect() });
             }
         }
         Ok(lock)
@@ -193,10 +194,10 @@ mod tests {
     fn lock() -> LockFile {
         let action = |byte: u8| LockedAction {
             fingerprint: ActionKey(Digest::of(&[byte])),
-            accepted: (byte == 1).then(|| (ActionKey(Digest::of(b"before")), "renamed a variable".to_owned())),
+            accepted: (1..byte).map(|time| (ActionKey(Digest::of(&[time])), format!("renamed variable {time}"))).collect(),
             outputs: BTreeMap::from([("a b/ü".to_owned(), Digest::of(&[byte, 1])), ("c".to_owned(), Digest::of(&[byte, 2]))]),
         };
-        let actions = BTreeMap::from([("generate".to_owned(), action(1)), ("grade".to_owned(), action(2))]);
+        let actions = BTreeMap::from([("generate".to_owned(), action(1)), ("grade".to_owned(), action(3))]);
         let stage = LockedStage { kind: "evaluate".into(), model: Some("a model".into()), actions };
         LockFile { stages: BTreeMap::from([("one".to_owned(), stage.clone()), ("two".to_owned(), LockedStage { model: None, ..stage })]) }
     }

@@ -29,15 +29,20 @@ pub enum StageError {
 
     /// A command that failed.
     #[error("the command {how}{}", if tail.is_empty() { String::new() } else { format!("\nit said:\n{tail}") })]
-    #[diagnostic(
-        code(stage::command_failed),
-        help("a command runs in a folder with only its declared inputs; add `input` for every file that it needs. All it said: `retune log STAGE`")
-    )]
-    CommandFailed { how: String, tail: String },
+    #[diagnostic(code(stage::command_failed))]
+    CommandFailed {
+        how: String,
+        tail: String,
+        #[help]
+        help: String,
+    },
 
     /// A command that did not write what it should.
     #[error("the command ended well and did not write `{path}`")]
-    #[diagnostic(code(stage::missing_output), help("outputs are paths relative to the workspace, and the command starts there; check the path"))]
+    #[diagnostic(
+        code(stage::missing_output),
+        help("outputs are paths relative to the top of the workspace, wherever `directory` lets the command begin; check the path")
+    )]
     MissingOutput { path: String },
 
     /// A command that wrote what nothing would keep.
@@ -55,7 +60,10 @@ pub enum StageError {
 
     /// An attempt that took longer than it may.
     #[error("it took longer than {}", humanly(*limit))]
-    #[diagnostic(code(stage::timed_out), help("all that it started was ended; raise `timeout`, or find out what it waits for: `retune log STAGE`"))]
+    #[diagnostic(
+        code(stage::timed_out),
+        help("all that it started was ended; raise `timeout`, or find out what it waits for: `retune log` with the stage's name")
+    )]
     TimedOut { limit: std::time::Duration },
 
     /// A stage that asks for more than there is.

@@ -21,9 +21,9 @@ pub struct RecordOutcome {
     /// What an earlier attempt had left that it began from, in words.
     #[serde(default)]
     pub resumed: Option<String>,
-    /// That it was made under another key and somebody said that it still holds.
+    /// Over which changes it was kept since it was made, the first one first.
     #[serde(default)]
-    pub accepted: Option<Accepted>,
+    pub accepted: Vec<Accepted>,
 }
 
 /// The stored account of an action that was done.
@@ -69,7 +69,7 @@ pub struct Maker {
 /// That a result was kept over a change which somebody said could not change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// The key that the result was made under.
+    /// The key that the result held for before.
     pub from: ActionKey,
     /// Why it still holds.
     pub reason: String,
@@ -81,9 +81,24 @@ const fn once() -> u32 {
     1
 }
 
+impl RecordOutcome {
+    /// What there is to say about a result that was kept over changes.
+    #[must_use]
+    pub fn kept(&self) -> Option<String> {
+        let reasons: Vec<&str> = self.accepted.iter().map(|accepted| accepted.reason.as_str()).collect();
+        (!reasons.is_empty()).then(|| format!("accepted: {}", reasons.join("; then: ")))
+    }
+}
+
 impl Record {
     /// The version of the format that this program writes.
     pub const FORMAT: u32 = 1;
+
+    /// The key that it was made under: its own, unless it was kept over a change since.
+    #[must_use]
+    pub fn made_under(&self) -> ActionKey {
+        self.outcome.accepted.first().map_or(self.key, |accepted| accepted.from)
+    }
 }
 
 impl Store {

@@ -125,7 +125,8 @@ fn empty(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn clear_dead(tmp: &Path) {
+/// Ends and clears away what processes that are dead have left.
+pub(super) fn clear_dead(tmp: &Path) {
     for entry in fs::read_dir(tmp).into_iter().flatten().flatten() {
         let path = entry.path();
         let dead = match File::open(path.join("alive")) {

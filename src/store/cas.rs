@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{ActionKey, Digest};
 
-use super::StoreError;
 use super::files::hash_file;
 use super::pack::Packs;
 use super::write::{beside, write_atomically, write_sealed};
+use super::{Known, StoreError};
 
 /// The store of one workspace: `.retune/`.
 #[derive(Clone, Debug)]
@@ -229,6 +229,7 @@ impl Store {
             return Ok(bytes);
         }
         self.packs.set_aside(&packed)?;
+        Known::forget(self);
         Err(StoreError::Corrupt { digest, found })
     }
 
@@ -246,7 +247,10 @@ impl Store {
     pub(super) fn set_aside(&self, digest: Digest, found: Digest) -> StoreError {
         let place = self.object(digest);
         match fs::rename(&place, place.with_extension("corrupt")) {
-            Ok(()) => StoreError::Corrupt { digest, found },
+            Ok(()) => {
+                Known::forget(self);
+                StoreError::Corrupt { digest, found }
+            }
             Err(error) => StoreError::io("set aside", &place)(error),
         }
     }

@@ -26,8 +26,13 @@ pub enum StoreError {
 
     /// A file that is neither a regular file nor a folder.
     #[error("{} is neither a file nor a folder", path.display())]
-    #[diagnostic(code(store::odd_file), help("only regular files and folders can be kept; take sockets, pipes and dangling links out of the outputs"))]
+    #[diagnostic(code(store::odd_file), help("only regular files and folders can be kept; take sockets and pipes out of the outputs"))]
     OddFile { path: PathBuf },
+
+    /// A link that leads nowhere.
+    #[error("{} is a link to something that is not there", path.display())]
+    #[diagnostic(code(store::dangling), help("what a link leads to is kept in its place; mend the link, or take it out"))]
+    Dangling { path: PathBuf },
 
     /// A name that no manifest can hold.
     #[error("the name of {} is not UTF-8", path.display())]

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::fingerprint::{ActionKey, Digest};
 
-use super::{Artifact, Store, StoreError};
+use super::attempt::clear_dead;
+use super::{Artifact, Known, Record, Store, StoreError};
 
 /// What a store holds.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -50,6 +51,17 @@ pub struct Swept {
     pub rest: Part,
 }
 
+/// What a look at all of a store found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    /// How many objects there are.
+    pub objects: u64,
+    /// Those that were not what their names say, and are set aside.
+    pub corrupt: Vec<Digest>,
+    /// Those that a record names and that are not here, or not whole.
+    pub missing: Vec<Digest>,
+}
+
 impl Part {
     fn add(&mut self, bytes: u64) {
         self.files += 1;
@@ -79,11 +91,11 @@ impl Store {
         }
     }
 
-    /// Reads every object and sets those aside that are not what their names say. Tells how many there are, and which were wrong.
+    /// Reads every object and sets those aside that are not what their names say.
     ///
     /// # Errors
     /// When an object cannot be read.
-    pub fn verify_objects(&self) -> Result<(u64, Vec<Digest>), StoreError> {
+    pub fn verify_objects(&self) -> Result<Verified, StoreError> {
         let packed = self.packs.all().into_iter().map(|(digest, packed)| (digest, packed.size));
         let objects: Vec<(Digest, u64)> = self.objects().chain(packed).collect();
         let check = |&(digest, size): &(Digest, u64)| match self.verify(digest, size) {
@@ -92,7 +104,21 @@ impl Store {
             Err(error) => Err(error),
         };
         let wrong: Vec<Option<Digest>> = objects.par_iter().map(check).collect::<Result<_, _>>()?;
-        Ok((objects.len() as u64, wrong.into_iter().flatten().collect()))
+        let corrupt: Vec<Digest> = wrong.into_iter().flatten().collect();
+        let lost = |artifact: &Artifact| (!self.has(*artifact) && !corrupt.contains(&artifact.digest())).then(|| artifact.digest());
+        let mut missing: Vec<Digest> = self.records().flat_map(|record| record.outcome.outputs.into_values()).filter_map(|artifact| lost(&artifact)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            Known::forget(self);
+        }
+        Ok(Verified { objects: objects.len() as u64, corrupt, missing })
+    }
+
+    /// All records that can be read.
+    fn records(&self) -> impl Iterator<Item = Record> {
+        let keys = files(&self.root().join("actions")).filter_map(|(path, _)| path.file_stem()?.to_str()?.parse().ok());
+        keys.filter_map(|key| self.remembered(ActionKey(key)))
     }
 
     /// Lets go of every record but those of `keys`, and of every object but those that these records or `artifacts` name.
@@ -108,6 +134,10 @@ impl Store {
         }
         for tree in kept.clone().into_iter().filter_map(|digest| self.find_tree(digest)) {
             kept.extend(self.tree(tree)?.into_iter().map(|file| file.digest));
+        }
+        if !dry {
+            Known::forget(self);
+            clear_dead(&self.root().join("tmp"));
         }
         let mut swept = Swept::default();
         let (packed, bytes) = self.packs.sweep(&kept, dry)?;

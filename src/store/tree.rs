@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Digest;
 
 use super::cas::Taking;
+use super::files::hash_file;
 use super::pack::PackWriter;
 use super::{Artifact, Store, StoreError};
 
@@ -43,6 +44,57 @@ const PACKED: usize = 256;
 const SMALL: u64 = 64 << 10;
 
 const TREE_FORMAT: &str = "retune tree v1";
+
+/// A file by its name in a folder.
+type Named = (String, PathBuf);
+
+/// All that lies below a folder, by name.
+struct Inside {
+    files: Vec<Named>,
+    links: Vec<Named>,
+    /// Folders with nothing in them.
+    folders: Vec<String>,
+}
+
+impl Inside {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let mut inside = Self { files: Vec::new(), links: Vec::new(), folders: Vec::new() };
+        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+            let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
+            let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
+            let name = name.to_str().ok_or_else(|| StoreError::OddName { path: entry.path().to_owned() })?.to_owned();
+            if entry.file_type().is_dir() {
+                let empty = fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
+                inside.folders.extend((empty && !name.is_empty()).then_some(name));
+            } else {
+                let kind = if entry.path_is_symlink() { &mut inside.links } else { &mut inside.files };
+                kind.push((name, entry.into_path()));
+            }
+        }
+        Ok(inside)
+    }
+}
+
+/// A file of a folder as an entry, with the digest and size that `content` finds; it is told the size that the file has.
+fn entry((name, place): Named, content: impl Fn(&Path, u64) -> Result<(Digest, u64), StoreError>) -> Result<TreeEntry, StoreError> {
+    let metadata = fs::metadata(&place).map_err(|error| {
+        if fs::symlink_metadata(&place).is_ok_and(|link| link.is_symlink()) {
+            StoreError::Dangling { path: place.clone() }
+        } else {
+            StoreError::io("read", &place)(error)
+        }
+    })?;
+    if !metadata.is_file() {
+        return Err(StoreError::OddFile { path: place });
+    }
+    let (digest, size) = content(&place, metadata.len())?;
+    Ok(TreeEntry { path: name, digest, size, executable: metadata.permissions().mode() & 0o111 != 0 })
+}
+
+fn manifest_bytes(mut files: Vec<TreeEntry>, folders: Vec<String>) -> Vec<u8> {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    serde_json::to_vec(&Manifest { format: TREE_FORMAT.into(), files, folders }).unwrap_or_default()
+}
 
 impl TreeEntry {
     /// The file as an artifact of its own.
@@ -78,27 +130,8 @@ impl Store {
             let (digest, size) = (kept.digest(), kept.size());
             return Ok(if executable { Artifact::Program { digest, size } } else { kept });
         }
-        let (mut names, mut links, mut folders) = (Vec::new(), Vec::new(), Vec::new());
-        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-            let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
-            let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
-            let name = name.to_str().ok_or_else(|| StoreError::OddName { path: entry.path().to_owned() })?.to_owned();
-            if entry.file_type().is_dir() {
-                let empty = fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
-                folders.extend((empty && !name.is_empty()).then_some(name));
-            } else {
-                let kind = if entry.path_is_symlink() { &mut links } else { &mut names };
-                kind.push((name, entry.into_path()));
-            }
-        }
-        let take = |(name, place): (String, PathBuf)| {
-            let metadata = fs::metadata(&place).map_err(StoreError::io("read", &place))?;
-            if !metadata.is_file() {
-                return Err(StoreError::OddFile { path: place });
-            }
-            let kept = self.take_file(&place, taking)?;
-            Ok(TreeEntry { path: name, digest: kept.digest(), size: kept.size(), executable: metadata.permissions().mode() & 0o111 != 0 })
-        };
+        let Inside { files: mut names, links, folders } = Inside::of(path)?;
+        let take = |found: Named| entry(found, |place, _| self.take_file(place, taking).map(|kept| (kept.digest(), kept.size())));
         // What links lead to is copied before it may be moved away.
         let mut files = links.into_iter().map(take).collect::<Result<Vec<_>, _>>()?;
         if names.len() >= PACKED {
@@ -109,6 +142,18 @@ impl Store {
         }
         files.extend(names.into_par_iter().with_min_len(16).map(take).collect::<Result<Vec<_>, _>>()?);
         self.put_manifest(files, folders)
+    }
+
+    /// What a folder is as a tree, without keeping anything of it.
+    ///
+    /// # Errors
+    /// As [`Store::take_path`].
+    pub fn tree_of(&self, path: &Path) -> Result<Artifact, StoreError> {
+        let Inside { files, links, folders } = Inside::of(path)?;
+        let look = |found: Named| entry(found, |place, size| Ok((hash_file(place, size)?, size)));
+        let all: Vec<Named> = files.into_iter().chain(links).collect();
+        let bytes = manifest_bytes(all.into_par_iter().with_min_len(16).map(look).collect::<Result<_, _>>()?, folders);
+        Ok(Artifact::Tree { digest: Digest::of(&bytes), size: bytes.len() as u64 })
     }
 
     /// Keeps the manifest of a tree whose files are kept already.
@@ -144,11 +189,8 @@ impl Store {
         Ok(entries)
     }
 
-    fn put_manifest(&self, mut files: Vec<TreeEntry>, folders: Vec<String>) -> Result<Artifact, StoreError> {
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Manifest { format: TREE_FORMAT.into(), files, folders };
-        let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
-        let kept = self.put_bytes(&bytes)?;
+    fn put_manifest(&self, files: Vec<TreeEntry>, folders: Vec<String>) -> Result<Artifact, StoreError> {
+        let kept = self.put_bytes(&manifest_bytes(files, folders))?;
         Ok(Artifact::Tree { digest: kept.digest(), size: kept.size() })
     }
 

@@ -4,6 +4,7 @@ use crate::engine::{self, Workspace};
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
+use super::super::speak::say;
 use super::super::target::{Changes, Target};
 
 #[derive(Debug, Args)]
@@ -19,17 +20,17 @@ pub struct Arguments {
 }
 
 pub fn accept(arguments: &Arguments) -> Result<Exit, Problem> {
-    let target = Target::of(&arguments.words);
+    let target = Target::of(&arguments.words)?;
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::open(&recipe.file.path)?;
     let accepted = engine::accept(&recipe, &workspace, stage, &arguments.reason)?;
-    println!("the last result of `{}` is kept over:", recipe.stages[stage].name);
+    say!("the last result of `{}` is kept over:", recipe.stages[stage].name);
     for action in &accepted {
         for change in &action.changes {
-            println!("  {}: {change}", action.action);
+            say!("  {}: {change}", action.action);
         }
     }
-    println!("the lock file and the provenance of the result say so, and why; `retune run --force {}` makes it anew", recipe.stages[stage].name);
+    say!("the lock file and the provenance of the result say so, and why; `retune run --force {}` makes it anew", recipe.stages[stage].name);
     Ok(Exit::Done)
 }

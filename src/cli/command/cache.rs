@@ -9,6 +9,7 @@ use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::{result, say};
 use super::super::table::Table;
 
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ pub fn cache(arguments: &Arguments) -> Result<Exit, Problem> {
             }
             let bytes = swept.records.bytes + swept.objects.bytes + swept.rest.bytes;
             let word = if dry_run { "would be let go of" } else { "let go of" };
-            println!("{} results, {} objects and {} other files {word}: {}", swept.records.files, swept.objects.files, swept.rest.files, format::bytes(bytes));
+            say!("{} results, {} objects and {} other files {word}: {}", swept.records.files, swept.objects.files, swept.rest.files, format::bytes(bytes));
             Ok(Exit::Done)
         }
         What::Verify { json } => verify(&Workspace::look(here), json),
@@ -79,25 +80,32 @@ fn du(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
     row("displaced", usage.displaced, "yours: what lay where an output had to go");
     row("attempts", usage.attempts, "under way, or left by a kill");
     row("tables", usage.tables, "may be deleted at any time");
-    print!("{}", table.render());
-    println!("\nretune cache gc --dry-run    what could go");
+    result(format_args!("{}", table.render()));
+    say!("\nretune cache gc --dry-run    what could go");
     Ok(Exit::Done)
 }
 
 fn verify(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
-    let (objects, wrong) = workspace.store.verify_objects()?;
-    let exit = if wrong.is_empty() { Exit::Done } else { Exit::Failed };
+    let verified = workspace.store.verify_objects()?;
+    let exit = if verified.corrupt.is_empty() && verified.missing.is_empty() { Exit::Done } else { Exit::Failed };
     if json {
-        let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-        print_json(&serde_json::json!({ "objects": objects, "corrupt": wrong }));
+        print_json(&verified);
         return Ok(exit);
     }
-    for digest in &wrong {
-        println!("{digest} was corrupt and is set aside");
+    for digest in &verified.corrupt {
+        say!("{digest} was corrupt and is set aside");
     }
-    match wrong.len() {
-        0 => println!("{} objects, all are what their names say", format::whole(objects)),
-        count => println!("{count} of {} objects were corrupt; the next run makes them anew", format::whole(objects)),
+    for digest in &verified.missing {
+        say!("{digest} belongs to a result and is missing");
+    }
+    match (verified.corrupt.len(), verified.missing.len()) {
+        (0, 0) => say!("{} objects, all are what their names say", format::whole(verified.objects)),
+        (corrupt, missing) => {
+            say!(
+                "{} objects: {corrupt} corrupt, {missing} missing; the next run puts back or makes anew what it needs of them",
+                format::whole(verified.objects)
+            );
+        }
     }
     Ok(exit)
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
+use super::super::speak::say;
 use super::super::target::Changes;
 
 #[derive(Debug, Args)]
@@ -16,6 +17,6 @@ pub struct Arguments {
 
 pub fn check(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.check(arguments.pipeline.as_ref())?;
-    println!("{}: {} stages, {} actions, nothing wrong", recipe.file.name, recipe.stages.len(), recipe.order.len());
+    say!("{}: {} stages, {} actions, nothing wrong", recipe.file.name, recipe.stages.len(), recipe.order.len());
     Ok(Exit::Done)
 }

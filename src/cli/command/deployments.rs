@@ -8,6 +8,7 @@ use crate::ledger::Alias;
 use super::super::exit::Exit;
 use super::super::format;
 use super::super::problem::Problem;
+use super::super::speak::{result, say};
 use super::super::table::Table;
 
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub struct Arguments {}
 pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
     let aliases = Alias::all(&Workspace::root_of(Path::new("retune.kdl")))?;
     if aliases.is_empty() {
-        println!("nothing was deployed yet");
+        say!("nothing was deployed yet");
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["alias", "version", "", "model", "blake3", "deployed", "accuracy"]);
@@ -32,6 +33,6 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
             table.row([alias.name.clone(), number.to_string(), state.to_owned(), version.model.clone(), version.artifact.short(), deployed, accuracy]);
         }
     }
-    print!("{}", table.render());
+    result(format_args!("{}", table.render()));
     Ok(Exit::Done)
 }

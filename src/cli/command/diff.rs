@@ -9,6 +9,7 @@ use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::result;
 use super::super::table::Table;
 
 #[derive(Debug, Args)]
@@ -28,7 +29,7 @@ pub fn diff(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.json {
         print_json(&comparison);
     } else {
-        print!("{}", text(&comparison));
+        result(format_args!("{}", text(&comparison)));
     }
     Ok(Exit::Done)
 }
@@ -48,7 +49,11 @@ fn text(comparison: &Comparison) -> String {
         out += &stage_text(stage);
     }
     if comparison.stages.is_empty() {
-        out += "\nthe two consist of the same results\n";
+        let done = |side: &Side| side.status == "ok" || side.status == "accepted";
+        out += match done(a) && done(b) {
+            true => "\nthe two consist of the same results\n",
+            false => "\nthe two left the same results behind; what did not come to its end left none\n",
+        };
     } else if !comparison.same.is_empty() {
         out += &format!("\nthe same in both: {}\n", comparison.same.join(", "));
     }

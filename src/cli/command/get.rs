@@ -4,10 +4,11 @@ use clap::Args;
 
 use crate::engine::Workspace;
 use crate::ledger::LockFile;
-use crate::store::Artifact;
+use crate::store::{Artifact, Known};
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
+use super::super::speak::{complain, say};
 use super::super::target::{Changes, Target};
 
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub struct Arguments {
 }
 
 pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
-    let target = Target::of(&arguments.words);
+    let target = Target::of(&arguments.words)?;
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = &recipe.stages[recipe.named(target.stage()?)?];
     let workspace = Workspace::look(&recipe.file.path);
@@ -32,22 +33,22 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     let actions = lock.stages.get(stage.name.as_str()).into_iter().flat_map(|locked| locked.actions.values());
     let records: Vec<_> = actions.filter_map(|action| workspace.store.remembered(action.fingerprint)).collect();
     if records.is_empty() {
-        eprintln!("`{}` has no result in this store yet: `retune run {}`", stage.name, stage.name);
+        complain!("`{}` has no result in this store yet: `retune run {}`", stage.name, stage.name);
         return Ok(Exit::Failed);
     }
     let outputs: Vec<(PathBuf, Artifact)> =
         records.iter().flat_map(|record| &record.outcome.outputs).map(|(name, artifact)| (folder.join(name), *artifact)).collect();
     // Either all of it is written or nothing.
     for (place, artifact) in &outputs {
-        workspace.store.verify_all(*artifact)?;
+        workspace.store.verify_all(*artifact).inspect_err(|_| Known::forget(&workspace.store))?;
         if place.exists() && !workspace.store.knows(place) {
-            eprintln!("{} is there already and is nothing that retune made; move it away, or name another folder with --to", place.display());
+            complain!("{} is there already and is nothing that retune made; move it away, or name another folder with --to", place.display());
             return Ok(Exit::Failed);
         }
     }
     for (place, artifact) in &outputs {
         workspace.store.export(*artifact, place)?;
-        println!("{}", place.display());
+        say!("{}", place.display());
     }
     Ok(Exit::Done)
 }

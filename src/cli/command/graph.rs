@@ -9,6 +9,7 @@ use crate::engine::Recipe;
 use super::super::exit::Exit;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::result;
 use super::super::target::Changes;
 
 #[derive(Debug, Args)]
@@ -40,8 +41,8 @@ pub fn graph(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
     let stages = stages(&recipe);
     match arguments.format {
-        Form::Dot => print!("{}", dot(&recipe.name, &stages)),
-        Form::Mermaid => print!("{}", mermaid(&stages)),
+        Form::Dot => result(format_args!("{}", dot(&recipe.name, &stages))),
+        Form::Mermaid => result(format_args!("{}", mermaid(&stages))),
         Form::Json => print_json(&stages),
     }
     Ok(Exit::Done)

@@ -9,6 +9,7 @@ use crate::ledger::{Event, RunId, runs};
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
+use super::super::speak::{complain, say};
 use super::super::target::{Changes, Target};
 
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub struct Arguments {
 }
 
 pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
-    let target = Target::of(&arguments.words);
+    let target = Target::of(&arguments.words)?;
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = &recipe.stages[recipe.named(target.stage()?)?];
     let workspace = Workspace::look(&recipe.file.path);
@@ -40,7 +41,7 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
         std::thread::sleep(Duration::from_millis(100));
     }
     if reader.run.is_none() {
-        eprintln!("`{name}` has not run in this workspace");
+        complain!("`{name}` has not run in this workspace");
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
@@ -57,10 +58,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Prints what is new in the latest run that began the stage.
+    /// Prints what is new in the latest run that began the stage, or tried to.
     fn more(&mut self) {
         let stage = self.stage;
-        let started = |event: &Event| matches!(event, Event::ActionStarted { stage: of, .. } if of == stage);
+        let started = |event: &Event| matches!(event, Event::ActionStarted { stage: of, .. } | Event::ActionFailed { stage: of, .. } if of == stage);
         let Some(run) = runs(&self.folder).into_iter().find(|run| run.events.iter().any(started)) else {
             return;
         };
@@ -69,7 +70,7 @@ impl Reader<'_> {
         }
         for event in &run.events[self.events..] {
             match event {
-                Event::Note { stage: of, message } | Event::ActionFailed { stage: of, message, .. } if of == stage => println!("{message}"),
+                Event::Note { stage: of, message } | Event::ActionFailed { stage: of, message, .. } if of == stage => say!("{message}"),
                 _ => {}
             }
         }

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
@@ -8,13 +6,15 @@ use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::{result, say};
 use super::super::table::Table;
-use super::super::target::Changes;
+use super::super::target::{Changes, Target};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The pipeline's file
-    pipeline: Option<PathBuf>,
+    /// The pipeline's file, and stages if not all are wanted; STAGE+ also means all that needs it
+    #[arg(value_name = "PIPELINE|STAGE")]
+    words: Vec<String>,
     #[command(flatten)]
     changes: Changes,
     /// Show the actions that each stage compiles to
@@ -26,18 +26,19 @@ pub struct Arguments {
 }
 
 pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
-    let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
-    let plan = engine::plan(&recipe, &Workspace::look(&recipe.file.path))?;
+    let target = Target::of(&arguments.words)?;
+    let recipe = arguments.changes.load(target.pipeline.as_ref())?;
+    let plan = engine::plan(&recipe, &Workspace::look(&recipe.file.path), &target.stages)?;
     if arguments.json {
         print_json(&plan.summary());
         return Ok(Exit::Done);
     }
     if arguments.actions {
-        print!("{}", actions(&plan))
+        result(format_args!("{}", actions(&plan)))
     } else {
-        print!("{}", stages(&plan))
+        result(format_args!("{}", stages(&plan)))
     }
-    println!("\n{}", verdict(&plan));
+    say!("\n{}", verdict(&plan));
     Ok(Exit::Done)
 }
 

@@ -9,6 +9,7 @@ use crate::ledger::{Alias, LedgerError};
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
+use super::super::speak::say;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -36,7 +37,7 @@ pub fn rollback(arguments: &Arguments) -> Result<Exit, Problem> {
         alias.roll_back(Timestamp::now()).map(drop)
     })?;
     let model = alias.now().map_or_else(String::new, |version| format!("{} {}", version.model, version.artifact.short()));
-    println!("`{}` stands for version {} again ({model}); version {before} is marked as rolled back", alias.name, alias.current);
-    println!("commit deployments/{}.kdl; `retune run` keeps to it until something changes", alias.name);
+    say!("`{}` stands for version {} again ({model}); version {before} is marked as rolled back", alias.name, alias.current);
+    say!("commit deployments/{}.kdl; `retune run` keeps to it until something changes", alias.name);
     Ok(Exit::Done)
 }

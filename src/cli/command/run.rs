@@ -12,6 +12,7 @@ use super::super::format;
 use super::super::print_json;
 use super::super::problem::{Problem, print_stage};
 use super::super::progress::Screen;
+use super::super::speak::{complain, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
 
@@ -38,10 +39,10 @@ pub struct Arguments {
     #[arg(long)]
     locked: bool,
     /// A name for this run, for `runs` and `diff`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = label)]
     name: Option<String>,
     /// A tag for this run
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = label)]
     tag: Vec<String>,
     /// Append every event to this file as it happens, as JSON lines
     #[arg(long, value_name = "FILE")]
@@ -51,8 +52,19 @@ pub struct Arguments {
     json: bool,
 }
 
+/// A name or tag of a run as it may be: one word that is not taken for anything else.
+fn label(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("it must be one word".into());
+    }
+    if text == "last" || text.starts_with("last~") {
+        return Err("`last` always means the latest run".into());
+    }
+    Ok(text.to_owned())
+}
+
 pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let target = Target::of(&arguments.words);
+    let target = Target::of(&arguments.words)?;
     let recipe = Arc::new(arguments.changes.load(target.pipeline.as_ref())?);
     let workspace = Arc::new(Workspace::open(&recipe.file.path)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -118,11 +130,11 @@ async fn listen(interrupt: Interrupt) {
         }
         match times {
             1 => {
-                eprintln!("stopping: nothing new begins, remote jobs are let go of, what runs here comes to its end (Ctrl-C again ends it now)");
+                complain!("stopping: nothing new begins, remote jobs are let go of, what runs here comes to its end (Ctrl-C again ends it now)");
                 interrupt.again();
             }
             2 => {
-                eprintln!("ending what runs here; what is finished is kept");
+                complain!("ending what runs here; what is finished is kept");
                 interrupt.kill();
             }
             // Nothing is lost: outputs enter the store whole or not at all.
@@ -138,18 +150,18 @@ fn print(finished: &Finished) {
         table.row([stage.name.clone(), stage.kind.clone(), stage.status.to_string(), format::seconds(stage.seconds), result(stage)]);
     }
     if !summary.stages.is_empty() {
-        println!("{}", table.render());
+        say!("{}", table.render());
     }
     let ran = summary.stages.iter().filter(|stage| stage.status == StageStatus::Ran).count();
     match summary.status {
-        RunStatus::Ok if ran == 0 => println!("nothing to do: all {} stages are up to date ({})", finished.asked, format::seconds(summary.seconds)),
-        RunStatus::Ok => println!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), finished.asked),
-        RunStatus::Failed => println!("failed after {}; what was finished is kept", format::seconds(summary.seconds)),
-        RunStatus::Gated => println!("a gate said no after {}", format::seconds(summary.seconds)),
-        RunStatus::Interrupted => println!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
+        RunStatus::Ok if ran == 0 => say!("nothing to do: all {} stages are up to date ({})", finished.asked, format::seconds(summary.seconds)),
+        RunStatus::Ok => say!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), finished.asked),
+        RunStatus::Failed => say!("failed after {}; what was finished is kept", format::seconds(summary.seconds)),
+        RunStatus::Gated => say!("a gate said no after {}", format::seconds(summary.seconds)),
+        RunStatus::Interrupted => say!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
     }
     for line in next_steps(&summary.stages, summary.status) {
-        println!("  {line}");
+        say!("  {line}");
     }
 }
 
@@ -157,7 +169,7 @@ fn print(finished: &Finished) {
 fn result(stage: &StageSummary) -> String {
     let figures = format::metrics(&stage.kind, &stage.metrics);
     let said = match stage.status {
-        StageStatus::Failed | StageStatus::Gated => stage.notes.last().and_then(|note| note.lines().next()).map(str::to_owned),
+        StageStatus::Failed | StageStatus::Gated | StageStatus::Skipped => stage.notes.last().and_then(|note| note.lines().next()).map(str::to_owned),
         _ if stage.kind == "deploy" => stage.notes.last().cloned(),
         _ => None,
     };

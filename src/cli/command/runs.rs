@@ -10,6 +10,7 @@ use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::result;
 use super::super::table::Table;
 
 #[derive(Debug, Args)]
@@ -35,6 +36,7 @@ struct Line {
     status: String,
     seconds: Option<f64>,
     ran: Vec<String>,
+    failed: Vec<String>,
 }
 
 pub fn runs(arguments: &Arguments) -> Result<Exit, Problem> {
@@ -54,10 +56,12 @@ pub fn runs(arguments: &Arguments) -> Result<Exit, Problem> {
         let pipeline = line.profile.map_or(line.pipeline.clone(), |profile| format!("{} ({profile})", line.pipeline));
         let time = line.seconds.map_or_else(|| "-".to_owned(), format::seconds);
         let named: Vec<String> = line.name.iter().cloned().chain(line.tags.iter().map(|tag| format!("#{tag}"))).collect();
-        let ran = if line.ran.is_empty() { "nothing".to_owned() } else { line.ran.join(" ") };
+        let failed = line.failed.iter().map(|stage| format!("{stage} (failed)"));
+        let ran: Vec<String> = line.ran.iter().cloned().chain(failed).collect();
+        let ran = if ran.is_empty() { "nothing".to_owned() } else { ran.join(" ") };
         table.row([line.run, named.join(" "), pipeline, line.status, time, ran]);
     }
-    print!("{}", table.render());
+    result(format_args!("{}", table.render()));
     Ok(Exit::Done)
 }
 
@@ -71,6 +75,7 @@ fn line(run: &RunSummary) -> Line {
         status: "unfinished".into(),
         seconds: None,
         ran: Vec::new(),
+        failed: Vec::new(),
     };
     for event in &run.events {
         match event {
@@ -82,6 +87,7 @@ fn line(run: &RunSummary) -> Line {
             }
             Event::Accepted { stage, .. } => line.ran.push(format!("{stage} (kept)")),
             Event::StageDone { stage, status: StageStatus::Ran, .. } => line.ran.push(stage.clone()),
+            Event::StageDone { stage, status: StageStatus::Failed, .. } => line.failed.push(stage.clone()),
             Event::RunDone { status, seconds, .. } => {
                 line.status.clone_from(status);
                 line.seconds = Some(*seconds);

@@ -12,6 +12,7 @@ use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::{complain, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
 
@@ -47,11 +48,11 @@ struct ShownAction {
 }
 
 pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
-    let target = Target::of(&arguments.words);
+    let target = Target::of(&arguments.words)?;
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::look(&recipe.file.path);
-    let plan = engine::plan(&recipe, &workspace)?;
+    let plan = engine::plan(&recipe, &workspace, &[])?;
     let planned = &plan.stages[stage];
     let lock = LockFile::read(&recipe.lock_path())?;
     let record = |action: &PlannedAction| {
@@ -60,8 +61,16 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     };
     let actions: Vec<ShownAction> = planned.actions.iter().map(|action| ShownAction { name: action.name.clone(), record: record(action) }).collect();
     if arguments.provenance {
+        let mut none = true;
         for record in actions.iter().filter_map(|action| action.record.as_ref()) {
-            println!("{}", engine::statement(&planned.name, record));
+            let made_under = Some(record.made_under()).filter(|key| *key != record.key);
+            let maker = made_under.and_then(|key| workspace.store.remembered(key));
+            say!("{}", engine::statement(&planned.name, record, maker.as_ref()));
+            none = false;
+        }
+        if none {
+            complain!("`{0}` has no result in this store: `retune run {0}`", planned.name);
+            return Ok(Exit::Failed);
         }
         return Ok(Exit::Done);
     }
@@ -85,15 +94,20 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
 }
 
 fn print(shown: &Shown) {
-    let state = if shown.current { "up to date" } else { "stale: this is its last result" };
-    println!("{} ({}), {state}", shown.stage, shown.kind);
-    if shown.actions.iter().all(|action| action.record.is_none()) {
-        println!("it has no result in this store yet: `retune run {}`", shown.stage);
+    let lost = shown.actions.iter().all(|action| action.record.is_none());
+    let state = match (lost, shown.current) {
+        (true, _) => "no account of a result",
+        (false, true) => "up to date",
+        (false, false) => "stale: this is its last result",
+    };
+    say!("{} ({}), {state}", shown.stage, shown.kind);
+    if lost {
+        say!("it has no result in this store yet: `retune run {}`", shown.stage);
         return;
     }
     let summary = format::metrics(&shown.kind, &shown.metrics);
     if !summary.is_empty() {
-        println!("{summary}");
+        say!("{summary}");
     }
     let mut table = Table::new(&["action", "output", "size", "blake3"]);
     for action in &shown.actions {
@@ -101,22 +115,22 @@ fn print(shown: &Shown) {
             table.row([action.name.clone(), name.clone(), size(*artifact), artifact.digest().short()]);
         }
     }
-    println!("\n{}", table.render());
+    say!("\n{}", table.render());
     for action in &shown.actions {
         if let Some(record) = &action.record {
             let made = record.finished.strftime("%Y-%m-%d %H:%M:%S UTC");
             let model = record.outcome.model.as_ref().map_or(String::new(), |model| format!(", model: {model}"));
-            if let Some(accepted) = &record.outcome.accepted {
-                println!("{}: made under {} and kept: {}", action.name, accepted.from.0.short(), accepted.reason);
+            for accepted in &record.outcome.accepted {
+                say!("{}: held for {} and was kept: {}", action.name, accepted.from.0.short(), accepted.reason);
             }
             if let Some(resumed) = &record.outcome.resumed {
-                println!("{}: resumed from {resumed}", action.name);
+                say!("{}: resumed from {resumed}", action.name);
             }
-            println!("{}: fingerprint {}, made {made} in {} by run {}{model}", action.name, record.key.0.short(), format::seconds(record.seconds), record.run);
+            say!("{}: fingerprint {}, made {made} in {} by run {}{model}", action.name, record.key.0.short(), format::seconds(record.seconds), record.run);
         }
     }
     for gate in shown.verdict.iter().flat_map(|verdict| &verdict.gates) {
-        println!("gate {}: {}: {}", if gate.passed { "met" } else { "NOT met" }, gate.gate, gate.reason);
+        say!("gate {}: {}: {}", if gate.passed { "met" } else { "NOT met" }, gate.gate, gate.reason);
     }
 }
 

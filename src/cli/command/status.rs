@@ -7,6 +7,7 @@ use crate::engine::{self, Standing, Workspace};
 use super::super::exit::Exit;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::result;
 use super::super::table::Table;
 use super::super::target::Changes;
 
@@ -24,7 +25,7 @@ pub struct Arguments {
 pub fn status(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
     let workspace = Workspace::look(&recipe.file.path);
-    let plan = engine::plan(&recipe, &workspace)?;
+    let plan = engine::plan(&recipe, &workspace, &[])?;
     if arguments.json {
         print_json(&plan.summary());
         return Ok(Exit::Done);
@@ -42,6 +43,6 @@ pub fn status(arguments: &Arguments) -> Result<Exit, Problem> {
         let made = made.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string());
         table.row([stage.name.clone(), state.to_owned(), made, stage.reasons().into_iter().next().unwrap_or_default()]);
     }
-    print!("{}", table.render());
+    result(format_args!("{}", table.render()));
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ use crate::ledger::{Event, run};
 use super::super::exit::Exit;
 use super::super::print_json;
 use super::super::problem::Problem;
+use super::super::speak::say;
 use super::super::target::{Changes, Target};
 
 #[derive(Debug, Args)]
@@ -32,11 +33,11 @@ struct Answer {
 }
 
 pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
-    let target = Target::of(&arguments.words);
+    let target = Target::of(&arguments.words)?;
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::look(&recipe.file.path);
-    let plan = engine::plan(&recipe, &workspace)?;
+    let plan = engine::plan(&recipe, &workspace, &[])?;
     let planned = &plan.stages[stage];
     let answer = Answer {
         stage: planned.name.clone(),
@@ -50,17 +51,17 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
         return Ok(Exit::Done);
     }
     match planned.standing() {
-        Standing::Cached => println!("`{}` is up to date", planned.name),
-        Standing::Run => println!("`{}` would run:", planned.name),
-        Standing::Unknown => println!("whether `{}` runs is not known yet:", planned.name),
+        Standing::Cached => say!("`{}` is up to date", planned.name),
+        Standing::Run => say!("`{}` would run:", planned.name),
+        Standing::Unknown => say!("whether `{}` runs is not known yet:", planned.name),
     }
     for reason in &answer.reasons {
-        println!("  {reason}");
+        say!("  {reason}");
     }
     if planned.standing() == Standing::Cached && !answer.last.is_empty() {
-        println!("its result was made because:");
+        say!("its result was made because:");
         for reason in &answer.last {
-            println!("  {reason}");
+            say!("  {reason}");
         }
     }
     Ok(Exit::Done)

@@ -6,16 +6,17 @@ use serde_json::{Value, json};
 use crate::fingerprint::{Leaf, Tree};
 use crate::store::Record;
 
-/// The statement about all that a record tells of: what was made, from what, by whom.
+/// The statement about all that a record tells of: what was made, from what, by whom. `maker` is the record that the result was
+/// made under, where it was kept over changes since: it names what the result really comes from.
 #[must_use]
-pub fn statement(stage: &str, record: &Record) -> Value {
+pub fn statement(stage: &str, record: &Record, maker: Option<&Record>) -> Value {
     let subject: Vec<Value> = record
         .outcome
         .outputs
         .iter()
         .map(|(name, artifact)| json!({ "name": format!("{stage}/{name}"), "digest": { "blake3": artifact.digest().to_string() } }))
         .collect();
-    let preimage = &record.preimage;
+    let preimage = &maker.unwrap_or(record).preimage;
     let mut materials: Vec<Value> = preimage
         .inputs
         .iter()
@@ -35,8 +36,14 @@ pub fn statement(stage: &str, record: &Record) -> Value {
     if let Some(resumed) = &record.outcome.resumed {
         metadata["resumed"] = json!(format!("resumed from {resumed}"));
     }
-    if let Some(accepted) = &record.outcome.accepted {
-        metadata["accepted"] = json!({ "madeUnder": accepted.from.to_string(), "reason": accepted.reason, "on": second(accepted.at) });
+    let accepted = &record.outcome.accepted;
+    if !accepted.is_empty() {
+        let kept = accepted.iter().map(|kept| json!({ "heldFor": kept.from.to_string(), "reason": kept.reason, "on": second(kept.at) }));
+        metadata["acceptedFor"] = json!(record.key.to_string());
+        metadata["accepted"] = kept.collect();
+        if maker.is_none() {
+            metadata["note"] = json!("the account of how it was made is not in this store any more; settings and materials are those that it was accepted for");
+        }
     }
     json!({
         "_type": "https://in-toto.io/Statement/v1",
@@ -46,7 +53,7 @@ pub fn statement(stage: &str, record: &Record) -> Value {
             "buildDefinition": {
                 "buildType": "urn:retune:action:v1",
                 "externalParameters": { "settings": plain(&preimage.settings), "context": plain(&Tree::Map(preimage.context.clone())) },
-                "internalParameters": { "kind": preimage.kind, "version": preimage.version, "fingerprint": record.key.to_string() },
+                "internalParameters": { "kind": preimage.kind, "version": preimage.version, "fingerprint": maker.unwrap_or(record).key.to_string() },
                 "resolvedDependencies": materials,
             },
             "runDetails": {

@@ -23,7 +23,7 @@ impl Needed {
     fn lock(&mut self, lock: &LockFile) {
         for action in lock.stages.values().flat_map(|stage| stage.actions.values()) {
             self.keys.insert(action.fingerprint);
-            self.keys.extend(action.accepted.as_ref().map(|(from, _)| *from));
+            self.keys.extend(action.accepted.iter().map(|(from, _)| *from));
         }
     }
 }

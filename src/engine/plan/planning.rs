@@ -114,19 +114,21 @@ pub struct Plan {
     pub stages: Vec<PlannedStage>,
 }
 
-/// Finds out what a run would do, and does nothing.
+/// Finds out what a run of some stages (all where none is named) would do, and does nothing.
 ///
 /// # Errors
-/// When the lock file cannot be read.
-pub fn plan(recipe: &Recipe, workspace: &Workspace) -> Result<Plan, EngineError> {
+/// When a stage is named that is not there, or the lock file cannot be read.
+pub fn plan(recipe: &Recipe, workspace: &Workspace, stages: &[String]) -> Result<Plan, EngineError> {
+    let wanted = recipe.selection(stages)?;
     let history = History::read(recipe, workspace)?;
-    let stands = settle(recipe, workspace, &history, None);
+    let stands = settle(recipe, workspace, &history, Some(&wanted));
     workspace.files.save();
     let stage = |(index, stage): (usize, &StageNode)| {
         let actions = recipe.actions_of(index).map(|id| planned(recipe, workspace, &history, id, &stands[id.index()]));
         PlannedStage { name: stage.name.to_string(), kind: stage.kind.clone(), actions: actions.collect() }
     };
-    Ok(Plan { pipeline: recipe.name.clone(), stages: recipe.stages.iter().enumerate().map(stage).collect() })
+    let asked = |(index, _): &(usize, &StageNode)| stages.is_empty() || recipe.actions_of(*index).any(|id| wanted.contains(&id));
+    Ok(Plan { pipeline: recipe.name.clone(), stages: recipe.stages.iter().enumerate().filter(asked).map(stage).collect() })
 }
 
 fn sum(parts: impl Iterator<Item = Option<f64>>) -> Option<f64> {
@@ -140,8 +142,9 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
     let node = recipe.actions.node(id);
     let (standing, key, why) = match stand {
         Stand::Found(found) => {
+            let moved = (!found.placed && !node.effect).then(|| "its outputs are not as they were made: a run puts them back".to_owned());
             let gate = (found.outcome.passed == Some(false)).then(|| GATED.to_owned());
-            (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().chain(gate).collect(), ..Reasons::default() })
+            (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().chain(gate).chain(moved).collect(), ..Reasons::default() })
         }
         Stand::Stale(ready) => {
             let always = recipe.scheduling(node).rerun == Rerun::Always;

@@ -197,8 +197,7 @@ fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<
         files_below(root, &fixed, &|path| matcher.is_match(path))?
     };
     // What retune writes itself is no input of a folder: it would change with every run.
-    let lock = recipe.lock_path();
-    let own = |path: &str| path.starts_with("deployments/") || lock.ends_with(path);
+    let own = |path: &str| path.starts_with("deployments/") || path.ends_with(".lock.kdl");
     Ok(found.into_iter().filter(|(path, _)| !recipe.outputs.covers(path) && !own(path)).collect())
 }
 

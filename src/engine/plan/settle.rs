@@ -1,13 +1,13 @@
 //! How all actions stand before anything is done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::fingerprint::ActionKey;
 use crate::graph::NodeId;
 use crate::ledger::LockFile;
 use crate::stage::{Effect, Rerun, StageError};
-use crate::store::{Artifact, FileState, Known, RecordOutcome};
+use crate::store::{Artifact, FileState, Known, RecordOutcome, StoreIdentity};
 
 use super::super::EngineError;
 use super::super::recipe::{ActionNode, NodeInput, Recipe};
@@ -53,6 +53,8 @@ pub struct History {
     pub known: Known,
     /// The lock file, unless the index says the same.
     lock: Option<LockFile>,
+    /// Whether stages that run every time are held to their last results.
+    pub held: bool,
 }
 
 impl History {
@@ -62,10 +64,10 @@ impl History {
     /// When the lock file cannot be read.
     pub fn read(recipe: &Recipe, workspace: &Workspace) -> Result<Self, EngineError> {
         let path = recipe.lock_path();
-        let known = Known::load(&Known::place(workspace.store.root(), &path), recipe.layout);
+        let known = Known::load(&Known::place(workspace.store.root(), &path), recipe.layout, StoreIdentity::of(&workspace.store));
         let same = known.locked.as_ref().is_some_and(|(_, state)| FileState::of(&path).ok() == Some(*state));
         let lock = if same { None } else { Some(LockFile::read(&path)?) };
-        Ok(Self { known, lock })
+        Ok(Self { known, lock, held: false })
     }
 
     /// The key that an action was last done under.
@@ -75,6 +77,23 @@ impl History {
             Some(lock) => lock.fingerprint(recipe.stage_name(node).as_str(), &node.name),
             None => self.known.actions.get(id.index())?.as_ref().map(|(key, _)| *key),
         }
+    }
+
+    /// Whether an action is done again whatever is there.
+    pub fn runs_always(&self, recipe: &Recipe, node: &ActionNode) -> bool {
+        !self.held && recipe.scheduling(node).rerun == Rerun::Always
+    }
+
+    /// Whether the lock file says of an action what was found.
+    pub fn agrees(&self, recipe: &Recipe, node: &ActionNode, found: &Found) -> bool {
+        let Some(lock) = &self.lock else {
+            return true;
+        };
+        let locked = lock.stages.get(recipe.stage_name(node).as_str()).and_then(|stage| stage.actions.get(&node.name));
+        locked.is_some_and(|locked| {
+            let outputs = found.outcome.outputs.iter().map(|(name, artifact)| (name, artifact.digest()));
+            locked.fingerprint == found.key && locked.outputs.iter().map(|(name, digest)| (name, *digest)).eq(outputs)
+        })
     }
 
     /// Whether the lock file is as the last run of this workspace left it.
@@ -104,15 +123,32 @@ impl History {
         if recipe.scheduling(node).rerun != Rerun::Never {
             return None;
         }
-        let record = workspace.store.find(self.last(recipe, id)?)?;
-        if node.outputs.iter().any(|output| !record.outcome.outputs.contains_key(output)) {
+        let key = self.last(recipe, id)?;
+        let (outcome, took) = match workspace.find(key, node.appears) {
+            Some((record, _)) => (Arc::new(record.outcome), record.seconds),
+            None => (self.standing(recipe, workspace, id, key)?, 0.0),
+        };
+        if node.outputs.iter().any(|output| !outcome.outputs.contains_key(output)) {
             return None;
         }
-        let placed = !node.appears || workspace.all_stand(&record.outcome);
+        let placed = !node.appears || (workspace.all_stand(&outcome) && outcome.outputs.values().all(|artifact| workspace.store.has(*artifact)));
         let note = Some("frozen: kept whatever changed".to_owned());
         #[expect(clippy::cast_possible_truncation, reason = "an estimate")]
-        let took = record.seconds as f32;
-        Some(Found { key: record.key, outcome: Arc::new(record.outcome), note, placed, took })
+        let took = took as f32;
+        Some(Found { key, outcome, note, placed, took })
+    }
+
+    /// What an action made under a key, by the index or by the lock file and the workspace together, where the store has no
+    /// account of it any more.
+    fn standing(&self, recipe: &Recipe, workspace: &Workspace, id: NodeId, key: ActionKey) -> Option<Arc<RecordOutcome>> {
+        let node = recipe.actions.node(id);
+        if let Some(outcome) = self.known.get(id.index(), key) {
+            return workspace.all_stand(outcome).then(|| Arc::clone(outcome));
+        }
+        let locked = self.lock.as_ref()?.stages.get(recipe.stage_name(node).as_str())?.actions.get(&node.name)?;
+        let outputs = locked.outputs.iter().filter(|_| node.appears);
+        let outputs = outputs.map(|(path, digest)| Some((path.clone(), workspace.recognize(path, *digest)?))).collect::<Option<BTreeMap<_, _>>>()?;
+        (!outputs.is_empty()).then(|| Arc::new(RecordOutcome { outputs, ..RecordOutcome::default() }))
     }
 }
 
@@ -140,7 +176,7 @@ pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, history: &History, 
             _ => None,
         }) {
             Ok(made) => match ready(recipe, workspace, node, made, &mut seen) {
-                Ok(ready) => look(recipe, workspace, &history.known, id, ready),
+                Ok(ready) => look(recipe, workspace, history, id, ready),
                 Err(error) => Stand::Broken(error),
             },
             Err(makers) => Stand::Waits(makers.into_iter().map(|maker| recipe.actions.node(maker.into()).stage).collect()),
@@ -164,9 +200,9 @@ pub fn made<'a>(node: &ActionNode, outcome: impl Fn(usize) -> Option<&'a RecordO
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
-fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId, ready: Ready<'a>) -> Stand<'a> {
-    let node = recipe.actions.node(id);
-    if recipe.scheduling(node).rerun == Rerun::Always {
+fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, history: &History, id: NodeId, ready: Ready<'a>) -> Stand<'a> {
+    let (node, known) = (recipe.actions.node(id), &history.known);
+    if history.runs_always(recipe, node) {
         return Stand::Stale(ready);
     }
     if node.effect {
@@ -177,7 +213,7 @@ fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId
         };
     }
     let found = |outcome: Arc<RecordOutcome>, placed, took| {
-        let note = outcome.accepted.as_ref().map(|accepted| format!("accepted: {}", accepted.reason));
+        let note = outcome.kept();
         Stand::Found(Found { key: ready.key, outcome, note, placed, took })
     };
     let took = known.took(id.index());
@@ -190,9 +226,9 @@ fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, known: &Known, id: NodeId
             return found(Arc::clone(outcome), true, took);
         }
     }
-    match workspace.store.find(ready.key) {
-        Some(record) => {
-            let placed = !node.appears || workspace.all_stand(&record.outcome);
+    match workspace.find(ready.key, node.appears) {
+        Some((record, whole)) => {
+            let placed = !node.appears || (whole && workspace.all_stand(&record.outcome));
             #[expect(clippy::cast_possible_truncation, reason = "an estimate")]
             let took = record.seconds as f32;
             found(Arc::new(record.outcome), placed, took)

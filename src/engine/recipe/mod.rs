@@ -1,5 +1,6 @@
 mod compile;
 mod compiled;
+mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

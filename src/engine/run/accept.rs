@@ -51,6 +51,7 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
             Stand::Stale(ready) if node.effect => {
                 return Err(refused(format!("`{}` changes the world outside: there is no result to keep", ready.key.0.short())));
             }
+            Stand::Stale(_) if history.runs_always(recipe, node) => return Err(refused("it runs every time, so that nothing is kept over a change".into())),
             Stand::Stale(ready) => ready,
             Stand::Broken(error) => return Err(refused(error.to_string())),
             _ => return Err(refused("what it needs is stale itself: run or accept that first".into())),
@@ -67,7 +68,7 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
         let changes = super::super::plan::explain::reasons(&workspace.store, Some(record.key), ready).lines();
         let mut outcome = record.outcome.clone();
         outcome.outputs.retain(|name, _| node.outputs.contains(name));
-        outcome.accepted = Some(Accepted { from: record.key, reason: reason.to_owned(), at });
+        outcome.accepted.push(Accepted { from: record.key, reason: reason.to_owned(), at });
         workspace.store.publish(&Record { key: ready.key, preimage, outcome, ..record.clone() })?;
         let log = match &mut log {
             Some(log) => log,

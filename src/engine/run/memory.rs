@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::graph::NodeId;
 use crate::ledger::{LockFile, LockedAction, LockedStage, RunId, RunLog};
-use crate::store::{FileState, Known, Lock};
+use crate::store::{FileState, Known, Lock, StoreIdentity};
 
 use super::super::EngineError;
 use super::super::plan::settle::History;
@@ -62,7 +62,7 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
     };
     keep_copy(&path, &now.log.snapshot())?;
     let locked = FileState::of(&path).ok().filter(|_| same).map(|state| (now.run.to_string(), state));
-    let known = Known { layout: Some(recipe.layout), actions, took, locked };
+    let known = Known { layout: Some(recipe.layout), actions, took, locked, store: StoreIdentity::of(&workspace.store) };
     known.save(&Known::place(workspace.store.root(), &path));
     Ok(Some(now.run.to_string()))
 }
@@ -101,7 +101,7 @@ fn locked_stage(recipe: &Recipe, progress: &Progress, stage: usize) -> Option<Lo
     let done = done.collect::<Option<Vec<(&str, &Done)>>>()?;
     let locked = |(name, done): &(&str, &Done)| {
         let outputs = done.outcome.outputs.iter().map(|(name, artifact)| (name.clone(), artifact.digest())).collect();
-        let accepted = done.outcome.accepted.as_ref().map(|accepted| (accepted.from, accepted.reason.clone()));
+        let accepted = done.outcome.accepted.iter().map(|accepted| (accepted.from, accepted.reason.clone())).collect();
         ((*name).to_owned(), LockedAction { fingerprint: done.key, outputs, accepted })
     };
     let model = if declared.kind == "train" { done.iter().find_map(|(_, done)| done.outcome.model.clone()) } else { None };

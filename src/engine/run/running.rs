@@ -22,7 +22,7 @@ use super::interrupt::Interrupt;
 use super::memory::{Now, remember};
 use super::pool::{Machine, Pool};
 use super::scheduler::{Progress, ranks, schedule};
-use super::worker::{Done, Shared};
+use super::worker::{Done, Failure, Shared};
 
 /// What the command line asks of a run.
 #[derive(Clone, Debug, Default)]
@@ -84,9 +84,14 @@ impl Start {
     /// When a stage is named that is not there, the lock file cannot be read, or `--locked` finds something stale.
     pub fn new(recipe: Arc<Recipe>, workspace: Arc<Workspace>, options: RunOptions) -> Result<Self, EngineError> {
         let began = Instant::now();
-        let wanted = wanted(&recipe, &options.stages)?;
+        let wanted = recipe.selection(&options.stages)?;
         let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
-        let history = History::read(&recipe, &workspace)?;
+        let asked = |stage: usize| recipe.actions_of(stage).any(|id| wanted.contains(&id));
+        if let Some(&stage) = forced.iter().find(|stage| !asked(**stage)) {
+            return Err(EngineError::NotAsked { stage: recipe.stages[stage].name.to_string() });
+        }
+        let mut history = History::read(&recipe, &workspace)?;
+        history.held = options.locked;
         let mut start = Self { recipe, workspace, options, history, wanted, forced, progress: Progress::default(), began };
         let stands = settle(&start.recipe, &start.workspace, &start.history, Some(&start.wanted));
         if start.options.locked {
@@ -112,18 +117,22 @@ impl Start {
     }
 
     fn hold_to_lock(&self, stands: &[Stand<'_>]) -> Result<(), EngineError> {
-        let stale = |stage: usize| {
-            let forced = self.forced.contains(&stage);
-            self.recipe.actions_of(stage).filter(|id| self.wanted.contains(id)).any(|id| match &stands[id.index()] {
-                Stand::Found(found) => forced || self.history.last(&self.recipe, id) != Some(found.key),
-                // What a gate holds back would not be made.
-                Stand::Barred(_) | Stand::Unasked => false,
-                Stand::Stale(_) | Stand::Waits(_) | Stand::Broken(_) => true,
-            })
+        let (recipe, history) = (&self.recipe, &self.history);
+        let stages = |wrong: &dyn Fn(usize, NodeId) -> bool| -> Vec<String> {
+            let stage = |&stage: &usize| recipe.actions_of(stage).any(|id| self.wanted.contains(&id) && wrong(stage, id));
+            (0..recipe.stages.len()).filter(stage).map(|stage| recipe.stages[stage].name.to_string()).collect()
         };
-        let stages = (0..self.recipe.stages.len()).filter(|&stage| stale(stage));
-        let stages: Vec<String> = stages.map(|stage| self.recipe.stages[stage].name.to_string()).collect();
-        if stages.is_empty() { Ok(()) } else { Err(EngineError::Stale { stages }) }
+        let again = stages(&|stage, id| match &stands[id.index()] {
+            Stand::Found(_) => self.forced.contains(&stage),
+            // What a gate holds back would not be made.
+            Stand::Barred(_) | Stand::Unasked => false,
+            Stand::Stale(_) | Stand::Waits(_) | Stand::Broken(_) => true,
+        });
+        if !again.is_empty() {
+            return Err(EngineError::Stale { stages: again });
+        }
+        let differs = stages(&|_, id| matches!(&stands[id.index()], Stand::Found(found) if !history.agrees(recipe, recipe.actions.node(id), found)));
+        if differs.is_empty() { Ok(()) } else { Err(EngineError::NotLocked { stages: differs, lock: recipe.lock_path() }) }
     }
 
     /// Whether all that is wanted is there.
@@ -138,7 +147,7 @@ impl Start {
     /// When history cannot be written.
     pub fn finish(mut self, observer: Arc<dyn Observer>) -> Result<Finished, EngineError> {
         let progress = std::mem::take(&mut self.progress);
-        self.shared(observer, Interrupt::default())?.finish(progress)
+        self.shared(observer, Interrupt::default())?.finish(progress, &BTreeSet::new())
     }
 
     /// Makes it so. A stage that fails is no error here: the summary tells of it.
@@ -148,8 +157,8 @@ impl Start {
     pub async fn run(mut self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Finished, EngineError> {
         let progress = std::mem::take(&mut self.progress);
         let running = self.shared(observer, interrupt)?;
-        let progress = running.go(progress).await;
-        running.finish(progress)
+        let (progress, told) = running.go(progress).await;
+        running.finish(progress, &told)
     }
 
     fn shared(self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Running, EngineError> {
@@ -198,7 +207,7 @@ struct Running {
 
 impl Running {
     /// Schedules, and again where an object turned out to be damaged: it has been set aside by then, so that its maker runs.
-    async fn go(&self, found: Progress) -> Progress {
+    async fn go(&self, found: Progress) -> (Progress, BTreeSet<usize>) {
         let shared = &self.shared;
         let mut ran: BTreeMap<NodeId, Done> = BTreeMap::new();
         let mut told: BTreeSet<usize> = BTreeSet::new();
@@ -209,15 +218,28 @@ impl Running {
                 let stage = shared.recipe.actions.node(id).stage;
                 let mut ids = shared.recipe.actions_of(stage).filter(|id| self.wanted.contains(id));
                 let over = ids.all(|id| progress.get(id).is_some() || progress.failed.contains_key(&id));
-                if over && told.insert(stage) {
-                    shared.observer.notice(Notice::Finished(summarize(shared, stage, &self.wanted, progress, RunStatus::Ok)));
+                // What failed over a damaged object is done again in a moment.
+                let again =
+                    repairs < REPAIRS && shared.recipe.actions_of(stage).any(|id| progress.failed.get(&id).is_some_and(|failure| failure.error.is_damage()));
+                if over && !again && told.insert(stage) {
+                    let summary = summarize(shared, stage, &self.wanted, progress, RunStatus::Ok);
+                    // A log that cannot be written fails the run at its end.
+                    let _ = shared.log.append(&ended(&summary));
+                    shared.observer.notice(Notice::Finished(summary));
                 }
             };
             // A second time everything is looked at anew: what was found may be the very object that is damaged.
             let mut progress = schedule(shared, &self.wanted, found.take().unwrap_or_default(), self.keep_going, &mut tell).await;
-            let damaged = progress.failed.values().any(StageError::is_damage);
+            let damaged = progress.failed.values().any(|failure| failure.error.is_damage());
             if damaged && repairs < REPAIRS && !shared.interrupt.stopped() {
                 repairs += 1;
+                for (id, failure) in progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()) {
+                    let stage = shared.recipe.stage_name(shared.recipe.actions.node(*id)).to_string();
+                    let message = format!("{}; what made it runs again", failure.error);
+                    // As with every note: a log that cannot be written fails the run elsewhere.
+                    let _ = shared.log.append(&Event::Note { stage: stage.clone(), message: message.clone() });
+                    shared.observer.notice(Notice::Note { stage, message });
+                }
                 ran.extend(progress.into_ran());
                 continue;
             }
@@ -228,12 +250,12 @@ impl Running {
                     *done = before;
                 }
             }
-            return progress;
+            return (progress, told);
         }
     }
 
     /// Writes down what came of it all.
-    fn finish(self, progress: Progress) -> Result<Finished, EngineError> {
+    fn finish(self, progress: Progress, told: &BTreeSet<usize>) -> Result<Finished, EngineError> {
         let (shared, recipe) = (&self.shared, &self.shared.recipe);
         shared.workspace.files.save();
         let status = status(shared, &progress);
@@ -241,45 +263,38 @@ impl Running {
         let asked = stages.len();
         let cached = |stage: &usize| recipe.actions_of(*stage).all(|id| progress.passed(id) && progress.get(id).is_some_and(|done| !done.ran));
         let stages = stages.into_iter().filter(|stage| !self.brief || !cached(stage));
-        let stages: Vec<StageSummary> = stages.map(|stage| summarize(shared, stage, &self.wanted, &progress, status)).collect();
+        let stages: Vec<(usize, StageSummary)> = stages.map(|stage| (stage, summarize(shared, stage, &self.wanted, &progress, status))).collect();
         let seconds = self.began.elapsed().as_secs_f64();
-        for stage in stages.iter().filter(|stage| stage.status != StageStatus::Cached) {
-            shared.log.append(&Event::StageDone {
-                stage: stage.name.clone(),
-                status: stage.status,
-                fingerprint: stage.fingerprint.clone(),
-                seconds: stage.seconds,
-                metrics: stage.metrics.clone(),
-            })?;
+        for (_, summary) in stages.iter().filter(|(stage, summary)| summary.status != StageStatus::Cached && !told.contains(stage)) {
+            shared.log.append(&ended(summary))?;
         }
+        let stages: Vec<StageSummary> = stages.into_iter().map(|(_, summary)| summary).collect();
         let now = Now { run: &shared.run, log: &shared.log };
-        let results = remember(recipe, &shared.workspace, &shared.history, now, &progress)?;
+        // What is held to the lock file does not change it.
+        let results = if shared.history.held {
+            shared.history.locked_by().map(str::to_owned)
+        } else {
+            remember(recipe, &shared.workspace, &shared.history, now, &progress)?
+        };
         shared.log.append(&Event::RunDone { status: status.word().to_owned(), seconds, results })?;
-        let errors = progress.failed.into_iter().filter(|(_, error)| !matches!(error, StageError::Stopped));
+        let errors = progress.failed.into_iter().map(|(id, failure)| (id, failure.error)).filter(|(_, error)| !matches!(error, StageError::Stopped));
         let errors = errors.map(|(id, error)| (recipe.stage_name(recipe.actions.node(id)).to_string(), error)).collect();
         Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors })
     }
 }
 
-/// The actions of the named stages and all that they need. `NAME+` also means all that needs it, however far.
-fn wanted(recipe: &Recipe, names: &[String]) -> Result<BTreeSet<NodeId>, EngineError> {
-    if names.is_empty() {
-        return Ok(recipe.order.iter().copied().collect());
+fn ended(stage: &StageSummary) -> Event {
+    Event::StageDone {
+        stage: stage.name.clone(),
+        status: stage.status,
+        fingerprint: stage.fingerprint.clone(),
+        seconds: stage.seconds,
+        metrics: stage.metrics.clone(),
     }
-    let mut stages: BTreeSet<usize> = BTreeSet::new();
-    for name in names {
-        // All that a stage needs is wanted in any case, so that a plus before it says nothing new.
-        let plain = name.strip_prefix('+').unwrap_or(name);
-        match plain.strip_suffix('+') {
-            Some(above) => stages.extend(recipe.downstream(recipe.named(above)?)),
-            None => stages.extend([recipe.named(plain)?]),
-        }
-    }
-    Ok(recipe.actions.with_needs(stages.into_iter().flat_map(|stage| recipe.actions_of(stage))))
 }
 
 fn status(shared: &Shared, progress: &Progress) -> RunStatus {
-    if shared.interrupt.stopped() && progress.failed.values().any(StageError::is_stop) {
+    if shared.interrupt.stopped() && progress.failed.values().any(|failure| failure.error.is_stop()) {
         RunStatus::Interrupted
     } else if !progress.failed.is_empty() {
         RunStatus::Failed
@@ -300,8 +315,8 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
     let recipe = &shared.recipe;
     let ids: Vec<NodeId> = recipe.actions_of(stage).filter(|id| wanted.contains(id)).collect();
     let done: Vec<&Done> = ids.iter().filter_map(|id| progress.get(*id)).collect();
-    let errors: Vec<&StageError> = ids.iter().filter_map(|id| progress.failed.get(id)).collect();
-    let status = if errors.iter().any(|error| !error.is_stop()) {
+    let failures: Vec<&Failure> = ids.iter().filter_map(|id| progress.failed.get(id)).collect();
+    let status = if failures.iter().any(|failure| !failure.error.is_stop()) {
         StageStatus::Failed
     } else if ids.iter().any(|id| progress.gated.contains(id)) {
         StageStatus::Gated
@@ -313,12 +328,12 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
         StageStatus::Cached
     };
     let mut notes: Vec<String> = done.iter().flat_map(|done| done.notes.clone()).collect();
-    notes.extend(errors.iter().map(ToString::to_string));
+    notes.extend(failures.iter().map(|failure| failure.error.to_string()));
     if status == StageStatus::Gated && notes.is_empty() {
         notes.push("its gates said no before, and nothing changed since".into());
     }
-    if status == StageStatus::Skipped && run == RunStatus::Ok {
-        notes.push("not begun".into());
+    if status == StageStatus::Skipped {
+        notes.extend(because(recipe, &ids, progress, run));
     }
     let declared = &recipe.stages[stage];
     let outputs = done.iter().flat_map(|done| &done.outcome.outputs).map(|(name, artifact)| (name.clone(), artifact.digest().to_string()));
@@ -327,12 +342,23 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
         kind: declared.kind.clone(),
         status,
         fingerprint: stage_fingerprint(ids.iter().map(|id| progress.get(*id).map(|done| done.key))),
-        seconds: done.iter().fold(0.0, |sum, done| sum + done.seconds),
+        seconds: done.iter().map(|done| done.seconds).chain(failures.iter().map(|failure| failure.seconds)).fold(0.0, |sum, seconds| sum + seconds),
         reasons: reasons(recipe, &ids, progress),
         metrics: done.iter().flat_map(|done| done.outcome.metrics.clone()).collect(),
         outputs: outputs.collect(),
         notes,
     }
+}
+
+/// What kept a stage from being begun.
+fn because(recipe: &Recipe, ids: &[NodeId], progress: &Progress, run: RunStatus) -> Option<String> {
+    let before: BTreeSet<NodeId> = recipe.actions.with_needs(ids.iter().copied());
+    let named = |found: Option<&NodeId>, word: &str| found.map(|id| format!("`{}` {word}", recipe.stage_name(recipe.actions.node(*id))));
+    let failed = before.iter().find(|id| progress.failed.get(id).is_some_and(|failure| !failure.error.is_stop()));
+    named(failed, "failed")
+        .or_else(|| named(before.iter().find(|id| progress.gated.contains(id)), "said no"))
+        .or_else(|| (run == RunStatus::Interrupted).then(|| "the run was stopped before".to_owned()))
+        .or_else(|| (run == RunStatus::Failed).then(|| "another stage failed before; `--keep-going` would go on".to_owned()))
 }
 
 fn reasons(recipe: &Recipe, ids: &[NodeId], progress: &Progress) -> Vec<String> {

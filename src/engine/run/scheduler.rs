@@ -12,14 +12,14 @@ use crate::stage::StageError;
 use super::super::plan::settle::made;
 use super::super::recipe::Recipe;
 use super::pool::Rank;
-use super::worker::{Done, Shared};
+use super::worker::{Done, Failure, Shared};
 
 /// What became of each action that was wanted.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// By the place of the action.
     done: Vec<Option<Done>>,
-    pub failed: BTreeMap<NodeId, StageError>,
+    pub failed: BTreeMap<NodeId, Failure>,
     /// Actions whose gates said no.
     pub gated: BTreeSet<NodeId>,
 }
@@ -72,7 +72,7 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progr
     let left = |progress: &Progress, id: NodeId| actions.needs(id).filter(|need| wanted.contains(need) && !progress.passed(*need)).count();
     let todo = wanted.iter().copied().filter(|id| progress.get(*id).is_none());
     let mut missing: BTreeMap<NodeId, usize> = todo.map(|id| (id, left(&progress, id))).collect();
-    let mut running: JoinSet<(NodeId, Result<Done, StageError>)> = JoinSet::new();
+    let mut running: JoinSet<(NodeId, Result<Done, Failure>)> = JoinSet::new();
     let mut open: Vec<NodeId> = shared.recipe.order.iter().copied().filter(|id| missing.get(id) == Some(&0)).collect();
     let halt = CancellationToken::new();
     loop {
@@ -84,7 +84,7 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progr
             running.spawn(async move {
                 let result = match made {
                     Ok(made) => shared.act(id, made, halt).await,
-                    Err(error) => Err(error),
+                    Err(error) => Err(error.into()),
                 };
                 (id, result)
             });
@@ -106,11 +106,11 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progr
                     }
                 }
             }
-            Err(error) => {
+            Err(failure) => {
                 if !keep_going {
                     halt.cancel();
                 }
-                progress.failed.insert(id, error);
+                progress.failed.insert(id, failure);
             }
         }
         on_end(&progress, id);

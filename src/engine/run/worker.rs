@@ -11,7 +11,7 @@ use crate::fingerprint::{ActionKey, Preimage};
 use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog};
 use crate::provider::Watch;
-use crate::stage::{Context, Guard, Rerun, StageError};
+use crate::stage::{Context, Guard, StageError};
 use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError};
 
 use super::super::notice::{Notice, Observer};
@@ -56,6 +56,22 @@ pub struct Done {
     pub ran: bool,
     pub reasons: Vec<String>,
     pub notes: Vec<String>,
+}
+
+/// Why an action was not done.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: StageError,
+    /// After how many attempts; none where it did not come to the first.
+    pub attempts: u32,
+    /// How long the attempts took together.
+    pub seconds: f64,
+}
+
+impl<E: Into<StageError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), attempts: 0, seconds: 0.0 }
+    }
 }
 
 impl From<Found> for Done {
@@ -113,26 +129,27 @@ impl Watch for StageWatch<'_> {
 
 impl Shared {
     /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make.
-    pub async fn act(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, StageError> {
+    pub async fn act(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, Failure> {
         let done = self.find_or_make(id, made, halt).await;
-        if let Err(error) = &done
+        if let Err(Failure { error, attempts, seconds }) = &done
             && !matches!(error, StageError::Stopped)
         {
             let node = self.recipe.actions.node(id);
             let (stage, action) = (self.recipe.stage_name(node).to_string(), node.name.clone());
             // The error itself goes on to the user, log or no log.
-            let _ = self.log.append(&Event::ActionFailed { stage, action, message: error.to_string() });
+            let _ = self.log.append(&Event::ActionFailed { stage, action, message: error.to_string(), attempts: *attempts, seconds: *seconds });
         }
         done
     }
 
-    async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, StageError> {
+    async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, Failure> {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
         if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
             let watch = StageWatch { shared: self, stage, notes: Mutex::default(), deadline: Mutex::default(), halt };
             let mut done = Done::from(found);
             if node.appears {
+                let _ = blocking(is_large(&done.outcome), || self.workspace.restock(&done.outcome));
                 done.notes.extend(blocking(is_large(&done.outcome), || self.appear(&done.outcome, &watch))?);
             }
             return Ok(done);
@@ -141,7 +158,7 @@ impl Shared {
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
         let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
         let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), halt };
-        let always = self.recipe.scheduling(node).rerun == Rerun::Always;
+        let always = self.history.runs_always(&self.recipe, node);
         let again = self.forced(id) || always;
         if !again && let Some(found) = self.found(id, &ready, &watch)? {
             return Ok(found);
@@ -181,12 +198,19 @@ impl Shared {
             }
             return Ok(found.map(Done::from));
         }
-        let Some(record) = self.workspace.store.find(ready.key) else {
+        let Some((record, whole)) = self.workspace.find(ready.key, node.appears) else {
             return Ok(None);
         };
-        let mut done = Done::from(Found { key: ready.key, outcome: Arc::new(record.outcome), note: None, placed: true, took: record.seconds as f32 });
+        if !whole {
+            if !blocking(is_large(&record.outcome), || self.workspace.restock(&record.outcome)) {
+                return Ok(None);
+            }
+            watch.note("the store had lost a part of the result; it was put back from the workspace");
+        }
+        let note = record.outcome.kept();
+        let mut done = Done::from(Found { key: ready.key, outcome: Arc::new(record.outcome), note, placed: true, took: record.seconds as f32 });
         if node.appears {
-            done.notes = blocking(is_large(&done.outcome), || self.appear(&done.outcome, watch))?;
+            done.notes.extend(blocking(is_large(&done.outcome), || self.appear(&done.outcome, watch))?);
         }
         Ok(Some(done))
     }
@@ -221,7 +245,7 @@ impl Shared {
         Ok(grant)
     }
 
-    async fn make(&self, id: NodeId, ready: Ready<'_>, reasons: Vec<String>, watch: &StageWatch<'_>, grant: Grant) -> Result<Done, StageError> {
+    async fn make(&self, id: NodeId, ready: Ready<'_>, reasons: Vec<String>, watch: &StageWatch<'_>, grant: Grant) -> Result<Done, Failure> {
         let node = self.recipe.actions.node(id);
         let (stage, action) = (watch.stage.clone(), node.name.clone());
         self.observer.notice(Notice::Started { stage: stage.clone(), action: action.clone(), reasons: reasons.clone() });
@@ -259,7 +283,7 @@ impl Shared {
     }
 
     /// Does the work, and again as often as the stage allows where it fails for a reason that may pass. Tells what came of it,
-    /// after how many attempts, and how long the last one took.
+    /// after how many attempts, and how long they took together.
     async fn attempts(
         &self,
         id: NodeId,
@@ -267,35 +291,37 @@ impl Shared {
         preimage: &Preimage,
         watch: &StageWatch<'_>,
         grant: Grant,
-    ) -> Result<(RecordOutcome, u32, f64), StageError> {
+    ) -> Result<(RecordOutcome, u32, f64), Failure> {
         let scheduling = self.recipe.scheduling(self.recipe.actions.node(id));
-        let (mut grant, mut attempt) = (grant, 1);
+        let (mut grant, mut attempts, mut seconds) = (grant, 1, 0.0);
         loop {
             watch.allow(scheduling.timeout);
             let began = Instant::now();
             let result = self.attempt(id, ready, preimage, watch, &grant).await;
             let late = watch.is_late();
             watch.allow(None);
+            seconds += began.elapsed().as_secs_f64();
             let error = match result {
-                Ok(outcome) => return Ok((outcome, attempt, began.elapsed().as_secs_f64())),
+                Ok(outcome) => return Ok((outcome, attempts, seconds)),
                 Err(error) if error.is_stop() && late && !self.interrupt.stopped() => StageError::TimedOut { limit: scheduling.timeout.unwrap_or_default() },
                 Err(error) => error,
             };
-            if attempt > scheduling.retries || !error.may_pass() || self.interrupt.stopped() {
-                return Err(error);
+            if attempts > scheduling.retries || !error.may_pass() || self.interrupt.stopped() {
+                return Err(Failure { error, attempts, seconds });
             }
-            let wait = backoff(scheduling.delay, attempt, ready.key);
+            let wait = backoff(scheduling.delay, attempts, ready.key);
             let first = error.to_string().lines().next().unwrap_or_default().to_owned();
             let shown = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-            watch.note(&format!("attempt {attempt} of {}: {first}; again in {shown:?}", scheduling.retries + 1));
+            watch.note(&format!("attempt {attempts} of {}: {first}; again in {shown:?}", scheduling.retries + 1));
             drop(grant);
             tokio::select! {
-                () = self.interrupt.until_stopped() => return Err(error),
-                () = watch.halt.cancelled() => return Err(error),
+                // It would have been tried again: what stops it is the user.
+                () = self.interrupt.until_stopped() => return Err(Failure { error: StageError::Stopped, attempts, seconds }),
+                () = watch.halt.cancelled() => return Err(Failure { error, attempts, seconds }),
                 () = tokio::time::sleep(wait) => {}
             }
             grant = self.share(id, watch).await?;
-            attempt += 1;
+            attempts += 1;
         }
     }
 
@@ -362,7 +388,7 @@ impl Shared {
                 continue;
             }
             if let Some(aside) = self.displace(path, &place)? {
-                watch.note(&format!("{path} held something that no stage made; it is kept as {aside}"));
+                watch.note(&format!("{path} held something that the store does not have; it is kept as {aside}"));
                 notes.push(format!("{path} was replaced; what it held is kept as {aside}"));
             }
             self.workspace.store.export(artifact, &place)?;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use crate::store::RecordOutcome;
+use crate::store::{RecordOutcome, StoreError};
 
 use super::super::checkpoints::Checkpoints;
 use super::super::{Context, StageError, Work};
@@ -30,6 +30,18 @@ pub struct Exec {
 #[async_trait]
 impl Work for Exec {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        if self.sandboxed {
+            return self.attempt(context).await;
+        }
+        let cleared = layout::Cleared::clear(context, &self.outputs)?;
+        let result = self.attempt(context).await;
+        cleared.end(result.is_ok());
+        result
+    }
+}
+
+impl Exec {
+    async fn attempt(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let place = if self.sandboxed { context.folder } else { context.workspace };
         let mut laid = layout::Laid::new();
         if self.sandboxed {
@@ -37,9 +49,6 @@ impl Work for Exec {
             laid = layout::laid(context);
         }
         for path in &self.outputs {
-            if !self.sandboxed {
-                layout::clear(context, path)?;
-            }
             let parent = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty());
             parent.map_or(Ok(()), |parent| layout::make_folder(&place.join(parent)))?;
         }
@@ -62,7 +71,7 @@ impl Work for Exec {
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
         let lying = if self.sandboxed { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
-        process::run(Launch { program: &self.program, folder: &begin, environment: &environment }, context).await?;
+        process::run(Launch { program: &self.program, folder: &begin, environment: &environment, sandboxed: self.sandboxed }, context).await?;
         if self.sandboxed {
             layout::untouched(context, &laid)?;
         } else if let Some(path) = layout::moved(&lying, &layout::lying(context, &self.outputs)) {
@@ -77,9 +86,7 @@ impl Work for Exec {
         let resumed = checkpoints.as_ref().and_then(Checkpoints::resumed);
         Ok(RecordOutcome { outputs, metrics, resumed, ..RecordOutcome::default() })
     }
-}
 
-impl Exec {
     /// A path that is relative to where the command begins, relative to its folder.
     fn below(&self, path: &str) -> PathBuf {
         self.directory.as_ref().map_or_else(|| PathBuf::from(path), |directory| Path::new(directory).join(path))
@@ -90,7 +97,11 @@ impl Exec {
         for path in &self.outputs {
             let made = place.join(path);
             let kept = if self.sandboxed { context.store.take_path(&made) } else { context.store.copy_path(&made) };
-            let kept = kept.map_err(|error| if made.exists() { error.into() } else { StageError::MissingOutput { path: path.clone() } });
+            let kept = kept.map_err(|error| match std::fs::symlink_metadata(&made) {
+                Ok(link) if link.is_symlink() && !made.exists() => StoreError::Dangling { path: PathBuf::from(path) }.into(),
+                Ok(_) => error.into(),
+                Err(_) => StageError::MissingOutput { path: path.clone() },
+            });
             outputs.insert(path.clone(), kept?);
         }
         Ok(outputs)
@@ -106,7 +117,11 @@ impl Exec {
             if !value.is_object() {
                 return Err(wrong("it is not an object".into()));
             }
+            let before = metrics.len();
             flatten(&value, String::new(), &mut metrics);
+            if metrics.len() == before {
+                return Err(wrong("it holds no number".into()));
+            }
         }
         Ok(metrics)
     }

@@ -77,7 +77,7 @@ pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String]) -> Result<
 /// of its outputs still here.
 fn base<'a>(context: &Context<'a>, outputs: &[String]) -> Result<&'a Record, &'static str> {
     let record = context.last.ok_or("it was never done here")?;
-    if record.outcome.accepted.is_some() {
+    if !record.outcome.accepted.is_empty() {
         return Err("its last result was kept over an edit that it never saw");
     }
     let (old, new) = (&record.preimage, context.preimage);

@@ -123,9 +123,60 @@ pub fn nothing_else(context: &Context<'_>, laid: &Laid, own: &[PathBuf]) -> Resu
     if odd.is_empty() { Ok(()) } else { Err(StageError::UndeclaredOutput { paths: odd }) }
 }
 
+/// The outputs of a command that works in the workspace, out of its way while it goes on.
+#[derive(Debug, Default)]
+pub struct Cleared {
+    /// Where each belongs, and where it is meanwhile.
+    moved: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Cleared {
+    /// Makes the paths of the outputs free.
+    pub fn clear(context: &Context<'_>, outputs: &[String]) -> Result<Self, StageError> {
+        let mut cleared = Self::default();
+        for path in outputs {
+            if let Err(error) = cleared.move_away(context, path) {
+                cleared.end(false);
+                return Err(error);
+            }
+        }
+        Ok(cleared)
+    }
+
+    fn move_away(&mut self, context: &Context<'_>, path: &str) -> Result<(), StageError> {
+        let place = context.workspace.join(path);
+        if std::fs::symlink_metadata(&place).is_ok() && context.store.knows(&place) {
+            let aside = context.folder.join(format!("before-{}", self.moved.len()));
+            if std::fs::rename(&place, &aside).is_ok() {
+                self.moved.push((place, aside));
+                return Ok(());
+            }
+        }
+        clear(context, path)
+    }
+
+    /// The command is over: what was there before comes back where nothing better has taken its place.
+    pub fn end(self, went_well: bool) {
+        for (place, aside) in self.moved {
+            if !went_well {
+                // What a failed attempt left half done is nobody's result. That it goes and the last good one comes back is a
+                // convenience: the next run puts it back from the store in any case.
+                let _ = remove(&place);
+                let _ = std::fs::rename(&aside, &place);
+            } else {
+                let _ = remove(&aside);
+            }
+        }
+    }
+}
+
+fn remove(place: &Path) -> std::io::Result<()> {
+    if place.is_dir() && !place.is_symlink() { std::fs::remove_dir_all(place) } else { std::fs::remove_file(place) }
+}
+
 /// Makes a path of the workspace free for a command that works there: what can be had again goes, anything else is moved aside,
 /// be it somebody's own or what an attempt left that did not end.
-pub fn clear(context: &Context<'_>, path: &str) -> Result<(), StageError> {
+fn clear(context: &Context<'_>, path: &str) -> Result<(), StageError> {
     let place = context.workspace.join(path);
     if std::fs::symlink_metadata(&place).is_err() {
         return Ok(());
@@ -135,11 +186,10 @@ pub fn clear(context: &Context<'_>, path: &str) -> Result<(), StageError> {
         let folder = context.store.displaced();
         let moved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::rename(&place, folder.join(&name)));
         moved.map_err(|source| StageError::Io { doing: "move aside", path: place, source })?;
-        context.watch.note(&format!("{path} held something that no stage made; it is kept as .retune/displaced/{name}"));
+        context.watch.note(&format!("{path} held something that the store does not have; it is kept as .retune/displaced/{name}"));
         return Ok(());
     }
-    let gone = if place.is_dir() && !place.is_symlink() { std::fs::remove_dir_all(&place) } else { std::fs::remove_file(&place) };
-    gone.map_err(|source| StageError::Io { doing: "replace", path: place, source })
+    remove(&place).map_err(|source| StageError::Io { doing: "replace", path: place, source })
 }
 
 pub fn make_folder(path: &Path) -> Result<(), StageError> {

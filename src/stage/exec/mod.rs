@@ -6,7 +6,7 @@ mod guard;
 mod layout;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, Value};
 use crate::fingerprint::{Tree, settings};
@@ -41,7 +41,7 @@ static KNOB: Setting =
     Setting::new("knob", "An environment variable that the command sees and that cannot change its result: a log level, a number of threads.")
         .without_effect()
         .many()
-        .arguments(&[Slot::new("variable", Kind::Text, "Its name.")]);
+        .arguments(&[Slot::new("variable", Kind::Variable, "Its name.")]);
 static DIRECTORY: Setting = Setting::new("directory", "Where the command begins; the top of the workspace where it is not given.").arguments(&[Slot::new(
     "path",
     Kind::Folder,
@@ -60,7 +60,8 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let paths = |node: &'static str| block.all(node).map(|output| output.text("path").trim_end_matches('/').to_owned());
     let metrics: Vec<String> = paths("metrics").collect();
     let outputs: Vec<String> = paths("output").chain(metrics.iter().cloned()).collect();
-    let seen = set(block, "env", "name");
+    sound(stage)?;
+    let (seen, knobs) = (set(block, "env", "name")?, set(block, "knob", "variable")?);
     let fingerprinted = seen.iter().map(|(name, value)| (name.clone(), Tree::text(value)));
     let context = if seen.is_empty() { BTreeMap::new() } else { BTreeMap::from([("env".to_owned(), Tree::map(fingerprinted))]) };
     let sandboxed = block.child_text("sandbox") != Some("off");
@@ -81,7 +82,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             program: program(block),
             outputs,
             metrics,
-            environment: seen.into_iter().chain(set(block, "knob", "variable")).collect(),
+            environment: seen.into_iter().chain(knobs).collect(),
             directory: block.child_text("directory").map(str::to_owned),
             sandboxed,
             checkpoints: checkpoints::folder(block),
@@ -107,7 +108,61 @@ fn program(block: &Block) -> Program {
 }
 
 /// The variables declared with this node that are set, with their values.
-fn set(block: &Block, node: &'static str, slot: &str) -> BTreeMap<String, String> {
-    let names = block.all(node).map(|variable| variable.text(slot));
-    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+fn set(block: &Block, node: &'static str, slot: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut set = BTreeMap::new();
+    for variable in block.all(node) {
+        let name = variable.text(slot);
+        let Some(value) = std::env::var_os(name) else {
+            continue;
+        };
+        let value = value.into_string().map_err(|_| ConfigError::Contradiction {
+            problem: format!("the value of the environment variable `{name}` is not UTF-8"),
+            label: "cannot be part of a fingerprint".into(),
+            at: variable.name_span.into(),
+            help: "give it a value in UTF-8, or do not declare it".into(),
+        })?;
+        set.insert(name.to_owned(), value);
+    }
+    Ok(set)
+}
+
+/// Makes sure that settings which are fine one by one make sense together.
+fn sound(stage: &StageDecl) -> Result<(), ConfigError> {
+    let block = &stage.block;
+    let wrong = |problem: String, at: &Block, label: &str, help: &str| {
+        Err(ConfigError::Contradiction { problem, label: label.into(), at: at.name_span.into(), help: help.into() })
+    };
+    if let Some(run) = block.child("run").filter(|run| run.text("command").trim().is_empty()) {
+        return wrong(format!("`{}` runs nothing", stage.name), run, "an empty command", "write the command, or its program and arguments");
+    }
+    let env: BTreeSet<&str> = block.all("env").map(|variable| variable.text("name")).collect();
+    if let Some(knob) = block.all("knob").find(|knob| env.contains(knob.text("variable"))) {
+        let name = knob.text("variable");
+        return wrong(
+            format!("`{name}` is to be part of the fingerprint and not to be"),
+            knob,
+            "it is an `env` too",
+            "keep `env` if it can change the result, else `knob`",
+        );
+    }
+    let plain = |path: &str| path.trim_start_matches("./").trim_end_matches('/').to_owned();
+    let within = |one: &str, other: &str| one == other || one.starts_with(&format!("{other}/"));
+    if let (Some(folder), Some(at)) = (checkpoints::folder(block), block.child(CHECKPOINTS.name)) {
+        let begin = block.child_text("directory").map(plain);
+        let folder = begin.map_or_else(|| plain(&folder), |begin| format!("{begin}/{}", plain(&folder)));
+        let shared = block
+            .all("output")
+            .chain(block.all("metrics"))
+            .map(|output| plain(output.text("path")))
+            .find(|path| within(path, &folder) || within(&folder, path));
+        if let Some(path) = shared {
+            return wrong(
+                format!("`{}` keeps its checkpoints where its output `{path}` is", stage.name),
+                at,
+                "the output would be lost with them",
+                "checkpoints are gone once the stage is done; give them a folder of their own",
+            );
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct Launch<'a> {
     pub program: &'a Program,
     pub folder: &'a Path,
     pub environment: &'a BTreeMap<String, String>,
+    pub sandboxed: bool,
 }
 
 impl Launch<'_> {
@@ -90,7 +92,12 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
         let _ = kill_process_group(group, Signal::KILL);
         context.guard.ended(group);
     }
-    if status.success() { Ok(()) } else { Err(StageError::CommandFailed { how: how_it_ended(status), tail: tail(context.log, begins) }) }
+    if status.success() {
+        return Ok(());
+    }
+    let tail = tail(context.log, begins);
+    let help = advice(&tail, launch.sandboxed, context.stage.as_str());
+    Err(StageError::CommandFailed { how: how_it_ended(status), tail, help })
 }
 
 /// Opens a log for appending. Its folder is made with the first log of a run.
@@ -133,11 +140,72 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines that this attempt wrote to the log.
+/// What to do about a command that failed, by what it said.
+fn advice(tail: &str, sandboxed: bool, stage: &str) -> String {
+    let all = format!("all it said: `retune log {stage}`");
+    if tail.contains("No space left on device") {
+        return format!("free some space and run again; what was finished is kept; {all}");
+    }
+    let missing =
+        ["No such file", "not found", "cannot open", "ENOENT", "does not exist", "No module named", "cannot find"].iter().any(|word| tail.contains(word));
+    if sandboxed && missing {
+        return format!("a command finds only its declared inputs: add `input` for every file that it needs; {all}");
+    }
+    all
+}
+
+/// The last lines that this attempt wrote to the log, fit to be printed: a line may be endless, and may hold what moves a cursor.
 fn tail(log: &Path, begins: u64) -> String {
     const LINES: usize = 15;
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(text.get(usize::try_from(begins).unwrap_or_default()..).unwrap_or_default());
-    let lines: Vec<&str> = text.lines().collect();
+    const BYTES: u64 = 16 << 10;
+    const LINE: usize = 400;
+    let mut bytes = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(begins.max(end.saturating_sub(BYTES))))?;
+        file.take(BYTES).read_to_end(&mut bytes)
+    });
+    if read.is_err() {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<String> = text.lines().map(|line| shown(line, LINE)).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// A line without control characters and escape sequences, cut where it is too long.
+fn shown(line: &str, most: usize) -> String {
+    let mut out = String::new();
+    // What a carriage return was to write over is not shown by a terminal either.
+    let mut chars = line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().chars().peekable();
+    let mut count = 0;
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            // `ESC [ ... letter`; of other sequences the one character that follows.
+            if chars.next() == Some('[') {
+                while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
+            }
+        } else if c == '\t' || !c.is_control() {
+            count += 1;
+            if count > most {
+                out.push_str(" ...");
+                break;
+            }
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_without_what_moves_the_cursor() {
+        assert_eq!(shown("\u{1b}[31mred\u{1b}[0m\tand \u{7}plain", 80), "red\tand plain");
+        assert_eq!(shown("10 %\r50 %\r100 %\r", 80), "100 %");
+        assert_eq!(shown(&"x".repeat(500), 4), "xxxx ...");
+        assert_eq!(shown("\u{1b}", 4), "");
+    }
 }

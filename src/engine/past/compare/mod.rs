@@ -43,11 +43,11 @@ pub struct Side {
     pub pipeline: String,
     /// How it ended.
     pub status: String,
-    /// The seconds that its results took to make, whichever run made them.
+    /// The seconds that it took.
     pub seconds: f64,
-    /// The tokens that its models were trained on.
+    /// The tokens that the models were trained on that it made.
     pub tokens: f64,
-    /// What its results cost, in US dollars, where that is known.
+    /// What it cost, in US dollars, where that is known: what was made before costs nothing again.
     pub usd: f64,
 }
 
@@ -158,7 +158,8 @@ fn whole(store: &Store, runs: &[RunSummary], name: &str) -> Result<Whole, Engine
     let results = run.results().ok_or_else(none)?;
     let place = store.root().join("runs").join(results).join(SNAPSHOT);
     if !place.is_file() {
-        return Err(none());
+        let help = format!("`cache gc` has let go of the results of {}; `cache gc --keep-runs N` keeps more of them", run.id);
+        return Err(EngineError::UnknownRun { name: name.to_owned(), help });
     }
     let lock = LockFile::read(&place)?;
     let mut side = Side {
@@ -175,8 +176,11 @@ fn whole(store: &Store, runs: &[RunSummary], name: &str) -> Result<Whole, Engine
         side.pipeline.clone_from(pipeline);
         side.tags.clone_from(tags);
     }
-    for record in lock.stages.values().flat_map(|stage| records(store, stage).into_values()).flatten() {
-        side.seconds += record.seconds;
+    if let Some(Event::RunDone { seconds, .. }) = run.events.last() {
+        side.seconds = *seconds;
+    }
+    let made = lock.stages.values().flat_map(|stage| records(store, stage).into_values()).flatten();
+    for record in made.filter(|record| record.run == side.run && record.outcome.accepted.is_empty()) {
         side.tokens += record.outcome.metrics.get("trained-tokens").copied().unwrap_or_default();
         side.usd += record.outcome.metrics.get("usd").copied().unwrap_or_default();
     }

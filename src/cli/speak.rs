@@ -1,0 +1,37 @@
+//! Words for people and scripts: results to stdout, everything else to stderr. A reader that closes early (`head`) is no error;
+//! a disk that is full is one.
+
+use std::fmt;
+use std::io::{ErrorKind, Write};
+
+/// Writes a line of a result.
+macro_rules! say {
+    ($($part:tt)*) => {
+        crate::cli::speak::result(format_args!("{}\n", format_args!($($part)*)))
+    };
+}
+
+/// Writes a line about what goes on.
+macro_rules! complain {
+    ($($part:tt)*) => {
+        crate::cli::speak::about(format_args!("{}\n", format_args!($($part)*)))
+    };
+}
+
+pub(crate) use {complain, say};
+
+/// Writes a result as it is.
+pub fn result(text: fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_fmt(text).and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        about(format_args!("cannot write the result: {error}\n"));
+        std::process::exit(1);
+    }
+}
+
+/// Writes what goes on as it is. Where that cannot be written there is nobody to tell.
+pub fn about(text: fmt::Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_fmt(text);
+}
