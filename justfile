@@ -41,3 +41,11 @@ tiny-base:
 # The sample pipeline, from nothing to a deployed model.
 demo:
     cargo run --release -- run pipelines/support-router.kdl
+
+# A remote job killed at 200 random moments of its life: it is paid for once (two minutes).
+jobs:
+    RETUNE_JOB_KILLS=200 cargo test --release --test hosted killed
+
+# The same tests held to OpenAI's published description of its API as well.
+openapi description:
+    RETUNE_OPENAPI={{description}} cargo test --test hosted

@@ -61,6 +61,31 @@ train "second" {
     model "some-model"
     method "supervised" {
         epochs 1
+        rate-multiplier 0.5
+    }
+    suffix "mine"
+    early-stop patience=3 delta=0.1
+    alarm "loss" over=9.0 then="warn"
+    report "wandb" project="tuning" entity="us"
+}
+train "pairs" {
+    examples "t.csv"
+    validation "in.txt"
+    provider "house"
+    model "pair-model"
+    method "dpo" {
+        epochs "auto"
+        beta 0.1
+    }
+}
+train "graded" {
+    examples "in.txt"
+    provider "house"
+    model "graded-model"
+    method "reinforcement" {
+        epochs 2
+        grader "grader.json"
+        effort "low"
     }
 }
 evaluate "quality" {
@@ -150,6 +175,22 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("train.method.lora.rank", "rank=4", "rank=5", Differ),
     ("train.method.lora.alpha", "alpha=8", "alpha=9", Differ),
     ("train.seed.seed", "seed 3", "seed 4", Differ),
+    ("train.method.name", "method \"dpo\" {\n        epochs \"auto\"\n        beta 0.1", "method \"supervised\" {\n        epochs \"auto\"", Differ),
+    ("train.method.rate-multiplier.factor", "rate-multiplier 0.5", "rate-multiplier \"auto\"", Differ),
+    ("train.method.beta.beta", "beta 0.1", "beta 0.2", Differ),
+    ("train.method.grader.path", "grader \"grader.json\"", "grader \"t.csv\"", Differ),
+    ("train.method.effort.effort", "effort \"low\"", "effort \"high\"", Differ),
+    ("train.examples.path", "examples \"t.csv\"", "examples \"u.csv\"", Differ),
+    ("train.validation.path", "validation \"in.txt\"", "validation \"u.csv\"", Differ),
+    ("train.early-stop.patience", "patience=3", "patience=4", Differ),
+    ("train.early-stop.delta", "delta=0.1", "delta=0.2", Differ),
+    // What a hosted model is called, who hears of it and when it is said that it goes wrong is no part of what it learns.
+    ("train.suffix.text", "suffix \"mine\"", "suffix \"yours\"", Stay),
+    ("train.alarm.what", "alarm \"loss\"", "alarm \"gap\"", Stay),
+    ("train.alarm.over", "over=9.0", "over=8.0", Stay),
+    ("train.alarm.then", "then=\"warn\"", "then=\"stop\"", Stay),
+    ("train.report.project", "project=\"tuning\"", "project=\"tuned\"", Stay),
+    ("train.report.entity", "entity=\"us\"", "entity=\"them\"", Stay),
     // Where a training goes on from changes nothing.
     ("train.checkpoints.folder", "\"kept\"", "\"saved\"", Stay),
     ("train.checkpoints.every", "every=10", "every=20", Stay),

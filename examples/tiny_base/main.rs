@@ -6,7 +6,7 @@ use std::path::Path;
 
 use retune::data::{Example, Message, Role, Tokenizer, learn_merges, merges_to_text};
 use retune::model::{Random, Sample, TINY_ARCHITECTURE, Tuning, TuningMethod, Weights, save_weights, tune};
-use retune::provider::Watch;
+use retune::provider::{Care, Watch};
 
 const SEED: u64 = 2027;
 const TOPICS: &str = include_str!("topics.txt");
@@ -180,7 +180,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let all: Vec<Sample> = examples.iter().map(sample).collect();
     let (validation, train) = all.split_at(500);
-    let tuning = Tuning { method: TuningMethod::Full, epochs: 1, batch_size: 64, learning_rate: 3e-3, warmup: 0.02, weight_decay: 0.05, seed: SEED };
+    let tuning = Tuning {
+        care: Care::default(),
+        method: TuningMethod::Full,
+        epochs: 1,
+        batch_size: 64,
+        learning_rate: 3e-3,
+        warmup: 0.02,
+        weight_decay: 0.05,
+        seed: SEED,
+    };
     let mut start = Weights::random(TINY_ARCHITECTURE, SEED);
     let trained = tune(&start, train, validation, &tuning, None, &Screen)?;
     start.values = trained.values;

@@ -13,6 +13,8 @@ pub enum Exit {
     Gated,
     /// `--locked` found something stale.
     Stale,
+    /// The budget does not allow it.
+    OverBudget,
     /// The user stopped it.
     Interrupted,
 }
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Wrong => 2,
             Exit::Gated => 3,
             Exit::Stale => 4,
+            Exit::OverBudget => 5,
             Exit::Interrupted => 130,
         })
     }

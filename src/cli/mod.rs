@@ -8,12 +8,13 @@ mod progress;
 mod speak;
 mod table;
 mod target;
+mod wait;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{accept, cache, check, deployments, diff, get, graph, guard, log, plan, rollback, run, runs, show, status, why};
+use command::{accept, cache, cancel, check, deployments, diff, doctor, get, graph, guard, jobs, log, plan, rollback, run, runs, show, status, why};
 use speak::say;
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
@@ -50,6 +51,12 @@ enum Command {
     Runs(runs::Arguments),
     /// Compare two runs: config, rows, metrics, answers, time and money
     Diff(diff::Arguments),
+    /// List remote jobs; let one rest, or go on
+    Jobs(jobs::Arguments),
+    /// Cancel a remote job
+    Cancel(cancel::Arguments),
+    /// Check the environment, or which deployed models retire
+    Doctor(doctor::Arguments),
     /// Look at the store, check it, let go of what nobody needs
     Cache(cache::Arguments),
     /// List aliases and their versions
@@ -78,6 +85,9 @@ pub fn main() -> ExitCode {
         Command::Graph(arguments) => graph::graph(&arguments),
         Command::Runs(arguments) => runs::runs(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
+        Command::Jobs(arguments) => jobs::jobs(&arguments),
+        Command::Cancel(arguments) => cancel::cancel(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Deployments(arguments) => deployments::deployments(&arguments),
         Command::Rollback(arguments) => rollback::rollback(&arguments),

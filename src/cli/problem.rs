@@ -30,7 +30,8 @@ impl Problem {
             | EngineError::Usage(_)
             | EngineError::NotAccepted { .. }
             | EngineError::NotAsked { .. }
-            | EngineError::UnknownRun { .. } => Exit::Wrong,
+            | EngineError::UnknownRun { .. }
+            | EngineError::UnknownJob { .. } => Exit::Wrong,
             EngineError::Ledger(LedgerError::NoEvents { .. } | LedgerError::UnknownAlias { .. } | LedgerError::NoEarlierVersion { .. }) => Exit::Wrong,
             EngineError::Stale { .. } | EngineError::NotLocked { .. } => Exit::Stale,
             EngineError::Workspace { .. } | EngineError::Busy | EngineError::Ledger(_) | EngineError::Store(_) | EngineError::Stage(_) => Exit::Failed,

@@ -14,7 +14,9 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        // A name may hold anything; a row is one line.
+        let plain = |cell: String| if cell.contains(char::is_control) { cell.escape_debug().to_string() } else { cell };
+        self.rows.push(cells.into_iter().map(plain).collect());
     }
 
     /// The table as text; the last column is not padded.

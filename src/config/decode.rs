@@ -152,7 +152,13 @@ impl Decoder<'_> {
             at: span.into(),
             help: type_help(kind, value),
         };
-        let problem = match (kind, &value) {
+        let inner = match (kind, &value) {
+            (Kind::OrAuto(_), Value::Text(text)) if text == AUTO => kind,
+            (Kind::OrAuto(inner), _) => *inner,
+            (kind, _) => kind,
+        };
+        let problem = match (inner, &value) {
+            (Kind::OrAuto(_), _) => None,
             (Kind::Any, _) | (Kind::Flag, Value::Flag(_)) => None,
             (Kind::Variable, Value::Text(text)) => (!is_variable(text)).then(|| wrong_type(&value)),
             (Kind::Text | Kind::Template | Kind::Stage(_) | Kind::Model | Kind::Secret, Value::Text(_)) => None,
@@ -171,15 +177,16 @@ impl Decoder<'_> {
                     offer(text, self.providers.iter().map(String::as_str), "there are none")
                 ),
             }),
+            (Kind::Output, Value::Text(path)) if path.contains(['*', '?', '[', '{']) => Some(wrong_type(&value)),
             (Kind::Output, Value::Text(path)) if reserved(path) => Some(ConfigError::ReservedPath { path: path.clone(), at: span.into() }),
             (Kind::Duration, Value::Text(text)) => measure::duration(text).is_none().then(|| wrong_type(&value)),
             (Kind::Size, Value::Text(text)) => measure::size(text).is_none().then(|| wrong_type(&value)),
             (Kind::Input | Kind::Output | Kind::Folder, Value::Text(path)) => {
                 leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() })
             }
-            (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, kind, &value, span)),
+            (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, inner, &value, span)),
             (Kind::Number(..) | Kind::Positive(_), Value::Number(_) | Value::Integer(_)) => {
-                (!within(kind, &value)).then(|| out_of_range(name, kind, &value, span))
+                (!within(inner, &value)).then(|| out_of_range(name, inner, &value, span))
             }
             _ => Some(wrong_type(&value)),
         };
@@ -188,7 +195,7 @@ impl Decoder<'_> {
                 self.errors.push(problem);
                 None
             }
-            None => Some(Spanned { value: widened(value, kind), span }),
+            None => Some(Spanned { value: widened(value, inner), span }),
         }
     }
 
@@ -257,6 +264,9 @@ impl Decoder<'_> {
         children
     }
 }
+
+/// What stands where whoever does it chooses.
+const AUTO: &str = "auto";
 
 /// "did you mean", or the list of what there is.
 pub fn offer<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, none: &str) -> String {
@@ -335,13 +345,15 @@ fn expected(kind: Kind) -> String {
         Kind::Number(low, high) => format!("a number from {low} to {high}"),
         Kind::Positive(f64::MAX) => "a number above 0".into(),
         Kind::Positive(high) => format!("a number above 0, at most {high}"),
+        Kind::OrAuto(inner) => format!("{}, or \"{AUTO}\"", expected(*inner)),
         Kind::Flag => "#true or #false".into(),
         Kind::Template => "a template in a string".into(),
         Kind::Stage(kinds) => format!("the name of a {} stage", kinds.join(" or ")),
         Kind::Model => "the name of a train stage or of a model".into(),
         Kind::Provider => "the name of a provider".into(),
         Kind::Input => "a path or glob of the workspace".into(),
-        Kind::Output | Kind::Folder => "a path of the workspace".into(),
+        Kind::Output => "one path of the workspace, and no glob".into(),
+        Kind::Folder => "a path of the workspace".into(),
         Kind::Duration => "a time above 0 with its unit, such as \"90s\", \"15m\" or \"2h\"".into(),
         Kind::Size => "a size above 0 with its unit, such as \"500MB\" or \"4GiB\"".into(),
         Kind::Variable => "the name of an environment variable: letters, digits and `_`".into(),
@@ -352,6 +364,7 @@ fn expected(kind: Kind) -> String {
 
 fn type_help(kind: Kind, found: &Value) -> String {
     match (kind, found) {
+        (Kind::OrAuto(inner), _) => type_help(*inner, found),
         (Kind::Integer(..) | Kind::Number(..) | Kind::Positive(_), Value::Text(_)) => "write the number without quotes".into(),
         (Kind::Flag, Value::Text(_)) => "booleans are written #true and #false".into(),
         (Kind::Integer(..), Value::Number(_)) => "write a whole number".into(),

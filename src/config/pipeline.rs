@@ -86,6 +86,8 @@ pub struct Pipeline {
     pub profile: Option<String>,
     /// Declared providers.
     pub providers: Vec<Block>,
+    /// What a run may spend, in US dollars, where there is a bound.
+    pub budget: Option<f64>,
     /// The stages in the order written. Those with mistakes in them are left out.
     pub stages: Vec<StageDecl>,
     /// Which stage names which.
@@ -102,6 +104,10 @@ static PIPELINE: Setting = Setting::new("pipeline", "Names the pipeline.")
     .once()
     .arguments(&[Slot::new("name", Kind::Text, "The pipeline's name.")])
     .properties(&[Slot::new("description", Kind::Text, "What it is for.").or(Fallback::Absent)]);
+
+static BUDGET: Setting = Setting::new("budget", "What a run may spend at providers; it stops before it would spend more.")
+    .without_effect()
+    .properties(&[Slot::new("usd", Kind::Number(0.0, 1e9), "US dollars.")]);
 
 /// Nesting beyond this is refused before the parser sees it, since it would recurse as deep.
 const DEEPEST: usize = 64;
@@ -139,6 +145,7 @@ impl Pipeline {
             name: String::new(),
             profile: overrides.profile.clone(),
             providers: Vec::new(),
+            budget: None,
             stages: Vec::new(),
             references: Vec::new(),
             declared: stage_names(document, language),
@@ -176,11 +183,12 @@ impl Pipeline {
                         self.name = block.text("name").to_owned();
                     }
                 }
+                "budget" => self.take_budget(node, decoder),
                 "provider" => self.providers.extend(decoder.block(node, language.provider)),
                 kind => match language.stages.iter().copied().find(|stage| stage.name == kind) {
                     Some(setting) => self.take_stage(node, setting, decoder, &mut names),
                     None => {
-                        let all = language.stages.iter().map(|stage| stage.name).chain(["pipeline", "params", "profile", "provider"]);
+                        let all = language.stages.iter().map(|stage| stage.name).chain(["pipeline", "params", "profile", "provider", "budget"]);
                         decoder.errors.push(ConfigError::UnknownNode {
                             name: kind.into(),
                             place: "the file".into(),
@@ -192,6 +200,16 @@ impl Pipeline {
             }
         }
         named
+    }
+
+    fn take_budget(&mut self, node: &KdlNode, decoder: &mut Decoder<'_>) {
+        let Some(block) = decoder.block(node, &BUDGET) else {
+            return;
+        };
+        if self.budget.replace(block.number("usd")).is_some() {
+            let at = node.name().span();
+            decoder.errors.push(ConfigError::Repeated { name: "budget".into(), place: "the file".into(), first: at, at });
+        }
     }
 
     fn take_stage(&mut self, node: &KdlNode, setting: &'static Setting, decoder: &mut Decoder<'_>, names: &mut BTreeMap<StageName, Span>) {

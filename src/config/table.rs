@@ -37,6 +37,8 @@ pub enum Kind {
     Number(f64, f64),
     /// A number above zero, up to a bound.
     Positive(f64),
+    /// One of another kind, or `"auto"`: whoever does it chooses.
+    OrAuto(&'static Self),
     /// `#true` or `#false`.
     Flag,
     /// A minijinja template over the fields of a row.

@@ -61,6 +61,11 @@ pub enum EngineError {
         help: String,
     },
 
+    /// A job that the ledger does not know.
+    #[error("no remote job `{job}` was begun in this workspace")]
+    #[diagnostic(code(engine::unknown_job), help("`retune jobs` lists them"))]
+    UnknownJob { job: String },
+
     /// The workspace cannot be used.
     #[error("cannot use the workspace {}: {reason}", path.display())]
     #[diagnostic(code(engine::workspace), help("retune keeps its state in `.retune` there; give yourself the right to write in it"))]

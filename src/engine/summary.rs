@@ -95,6 +95,8 @@ pub struct PlannedStageSummary {
     pub tokens: Option<f64>,
     /// What it will cost, in US dollars.
     pub usd: Option<f64>,
+    /// What else there is to know before it begins: models that retire, limits, what deploying costs.
+    pub notes: Vec<String>,
     /// The actions under it.
     pub actions: Vec<PlannedActionSummary>,
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::config::ConfigError;
 use crate::fingerprint::{ActionKey, Digest};
-use crate::store::{Artifact, FileState, FileStates, Lock, Reading, Record, RecordOutcome, Store, files_below};
+use crate::store::{Artifact, FileState, FileStates, Lock, Reading, Record, RecordOutcome, Store, files_below, is_passed_over};
 
 use super::EngineError;
 
@@ -78,6 +78,8 @@ impl Workspace {
                 let inside = path.len() + 1;
                 let extra = |(found, _): &(String, FileState)| found.get(inside..).is_some_and(|name| !known.contains(name) && !is_passed_over(name));
                 let whole = files_below(&self.root, path, &|_| true).is_ok_and(|found| !found.iter().any(extra));
+                let folders = self.store.empty_folders(artifact).unwrap_or_default();
+                let whole = whole && folders.iter().all(|folder| self.root.join(path).join(folder).is_dir());
                 whole && files.par_iter().with_min_len(64).all(|file| same(&format!("{path}/{}", file.path), file.artifact().identity()))
             }
         }
@@ -121,11 +123,6 @@ impl Workspace {
         let files = FileStates::load(&root, &store.root().join("files"));
         Self { root, store, files }
     }
-}
-
-/// Whether a file is nobody's result: hidden, or bytecode that Python leaves behind.
-fn is_passed_over(path: &str) -> bool {
-    path.split('/').any(|part| part.starts_with('.') || part == "__pycache__")
 }
 
 /// The pipeline that is meant: the one that is named, else `retune.kdl`, else the only one in `pipelines/`.

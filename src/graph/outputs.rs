@@ -30,7 +30,8 @@ struct Writer {
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.
-fn plain(path: &str) -> String {
+#[must_use]
+pub fn plain(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
 }
 
@@ -70,6 +71,32 @@ impl Outputs {
         written.map(|writer| writer.span)
     }
 
+    /// A folder that a stage writes, most likely, and that a glob reaches into: what lies in it shows only once it is made, so
+    /// that the glob cannot mean it. A name with an ending is taken for a file.
+    #[must_use]
+    pub fn reached_into(&self, pattern: &str) -> Option<&str> {
+        let pattern = plain(pattern);
+        if !is_glob(&pattern) {
+            return None;
+        }
+        let parts: Vec<&str> = pattern.split('/').collect();
+        let deep = parts.iter().position(|part| part.contains("**"));
+        self.by_path.keys().map(String::as_str).find(|path| {
+            let own: Vec<&str> = path.split('/').collect();
+            let named = own.last().is_some_and(|name| !name.contains('.'));
+            let shared = deep.unwrap_or(parts.len()).min(own.len());
+            let fits = parts
+                .iter()
+                .zip(&own)
+                .take(shared)
+                .all(|(part, own)| part == own || GlobBuilder::new(part).build().is_ok_and(|glob| glob.compile_matcher().is_match(own)));
+            named
+                && fits
+                && (deep.is_some_and(|deep| own.len() >= deep) || own.len() < parts.len())
+                && !self.meant_by(&pattern).iter().any(|meant| meant.path == **path)
+        })
+    }
+
     /// Whether a stage writes this file.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
@@ -89,7 +116,7 @@ impl Outputs {
         }
         let inside = format!("{pattern}/");
         let mut meant: Vec<Produced> = self.by_path.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside)).map(found).collect();
-        if pattern.contains(['*', '?', '[', '{'])
+        if is_glob(&pattern)
             && let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build()
         {
             let matcher = glob.compile_matcher();
@@ -97,6 +124,12 @@ impl Outputs {
         }
         meant
     }
+}
+
+/// Whether a path has signs in it that stand for others.
+#[must_use]
+pub fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '[', '{'])
 }
 
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {

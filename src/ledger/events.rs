@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,34 @@ pub enum Event {
         /// What else there is to say.
         detail: String,
     },
+    /// The losses of a step of a training.
+    Metrics {
+        /// The stage.
+        stage: String,
+        /// The step.
+        step: u64,
+        /// The losses, by name.
+        figures: BTreeMap<String, f64>,
+    },
+    /// A request was sent to a provider.
+    Request {
+        /// The stage.
+        stage: String,
+        /// The provider.
+        provider: String,
+        /// `GET`, `POST`, ...
+        method: String,
+        /// The address below that of the provider.
+        path: String,
+        /// Which attempt it was, from 1.
+        attempt: u32,
+        /// The status of the reply; none where there was no reply.
+        status: Option<u16>,
+        /// The provider's own name for the request.
+        request_id: Option<String>,
+        /// How long it took.
+        seconds: f64,
+    },
     /// A result was kept over a change.
     Accepted {
         /// The stage.
@@ -190,6 +219,8 @@ pub struct RunLog {
     file: Mutex<File>,
     /// Where everything is told as well, as it happens.
     listener: Option<Mutex<File>>,
+    /// What kept the listener from hearing all of it.
+    deaf: OnceLock<String>,
 }
 
 impl RunLog {
@@ -206,9 +237,11 @@ impl RunLog {
             if !may_listen(path) {
                 return Err(LedgerError::NoEvents { path: path.to_owned() });
             }
-            File::options().create(true).append(true).open(path).map(Mutex::new).map_err(LedgerError::io("open", path))
+            // With the right to read it a pipe that nobody listens at yet does not hold the run up.
+            let pipe = fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+            File::options().create(true).read(pipe).append(true).open(path).map(Mutex::new).map_err(LedgerError::io("open", path))
         };
-        Ok(Self { path, file: Mutex::new(file), listener: listener.map(listen).transpose()? })
+        Ok(Self { path, file: Mutex::new(file), listener: listener.map(listen).transpose()?, deaf: OnceLock::new() })
     }
 
     /// Appends an event in one write, so that events of many threads never mix.
@@ -219,8 +252,7 @@ impl RunLog {
         let mut line = serde_json::to_vec(event).map_err(|error| LedgerError::io("write", &self.path)(error.into()))?;
         line.push(b'\n');
         if let Some(listener) = &self.listener {
-            // Who listens may go away; the run goes on.
-            let _ = listener.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+            self.speak(listener, &line);
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&line).map_err(LedgerError::io("write", &self.path))
@@ -232,8 +264,23 @@ impl RunLog {
             && let Ok(mut line) = serde_json::to_vec(&event())
         {
             line.push(b'\n');
-            let _ = listener.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+            self.speak(listener, &line);
         }
+    }
+
+    /// Who listens may go away, and the run goes on; a disk that is full is remembered.
+    fn speak(&self, listener: &Mutex<File>, line: &[u8]) {
+        if let Err(error) = listener.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            let _ = self.deaf.set(error.to_string());
+        }
+    }
+
+    /// What kept the listener from hearing all of it, if anything did.
+    #[must_use]
+    pub fn deaf(&self) -> Option<&str> {
+        self.deaf.get().map(String::as_str)
     }
 
     /// Where the run keeps a copy of the lock file that it left.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::ActionKey;
+use crate::fingerprint::{ActionKey, Digest};
+use crate::store::write_atomically;
 
 use super::LedgerError;
 
@@ -18,6 +19,12 @@ pub enum JobStep {
         provider: String,
         /// The model to start from.
         model: String,
+        /// The stage.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// The provider as it was declared, without its key, so that the job can be asked for without the pipeline.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        declared: Option<serde_json::Value>,
     },
     /// A file of ours is with the provider.
     Uploaded {
@@ -35,11 +42,61 @@ pub enum JobStep {
         /// Whether it was found there rather than made by us just now.
         found: bool,
     },
+    /// The job is about to be stopped early, and this checkpoint of it is kept.
+    Stopping {
+        /// The checkpoint's name as a model.
+        model: String,
+        /// The step that it was left at.
+        step: u64,
+    },
     /// The job is over, one way or another.
     Ended {
         /// The provider's word for how it ended.
         status: String,
     },
+}
+
+/// How a job is said to have ended that was stopped early, with a checkpoint kept.
+pub const STOPPED_EARLY: &str = "stopped-early";
+
+/// The journals of all remote jobs of a workspace, by the keys of their actions.
+#[must_use]
+pub fn journals(folder: &Path) -> Vec<(ActionKey, JobJournal)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let keys = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl")?.parse().ok().map(ActionKey));
+    let mut journals: Vec<_> = keys.filter_map(|key| Some((key, JobJournal::open(folder, key).ok()?))).collect();
+    journals.sort_by_key(|(_, journal)| std::cmp::Reverse(modified(&journal.path)));
+    journals
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
+/// Which content is at which provider under which id. A help only: whoever uses it asks whether it is still there.
+#[derive(Clone, Debug)]
+pub struct Uploads {
+    folder: PathBuf,
+}
+
+impl Uploads {
+    fn place(&self, account: &str, content: Digest) -> PathBuf {
+        let mut hasher = blake3::Hasher::new_derive_key("retune upload v1");
+        hasher.update(account.as_bytes()).update(content.as_bytes());
+        self.folder.join(hasher.finalize().to_hex().as_str())
+    }
+
+    /// The id of some content with an account.
+    #[must_use]
+    pub fn find(&self, account: &str, content: Digest) -> Option<String> {
+        fs::read_to_string(self.place(account, content)).ok().filter(|id| !id.is_empty())
+    }
+
+    /// Notes the id of some content with an account.
+    pub fn keep(&self, account: &str, content: Digest, id: &str) {
+        let _ = fs::create_dir_all(&self.folder);
+        let _ = write_atomically(&self.place(account, content), id.as_bytes());
+    }
 }
 
 /// The journal of one remote job: what is known of it, written and synced before every step.
@@ -79,11 +136,29 @@ impl JobJournal {
         for step in &self.steps {
             match step {
                 JobStep::Exists { job: id, .. } => job = Some(id.as_str()),
-                JobStep::Ended { status } if status != "succeeded" => job = None,
+                JobStep::Ended { status } if status != "succeeded" && status != STOPPED_EARLY => job = None,
                 _ => {}
             }
         }
         job
+    }
+
+    /// The checkpoint that is kept of a job that was stopped early: its name, and its step.
+    #[must_use]
+    pub fn kept(&self) -> Option<(&str, u64)> {
+        let job = self.job()?;
+        let of = |step: &JobStep| matches!(step, JobStep::Exists { job: id, .. } if id == job);
+        let since = self.steps.iter().rposition(of)?;
+        self.steps[since..].iter().rev().find_map(|step| match step {
+            JobStep::Stopping { model, step } => Some((model.as_str(), *step)),
+            _ => None,
+        })
+    }
+
+    /// What is known of uploads of all jobs.
+    #[must_use]
+    pub fn uploads(&self) -> Uploads {
+        Uploads { folder: self.path.with_file_name("uploads") }
     }
 
     /// The file that was uploaded in a role.

@@ -30,6 +30,11 @@ pub enum ModelError {
     #[diagnostic(code(model::diverged), help("lower `learning-rate`; it is {rate} now"))]
     Diverged { step: usize, rate: f64 },
 
+    /// An alarm of the stage.
+    #[error("stopped by an alarm: {why}")]
+    #[diagnostic(code(model::alarm), help("change the learning rate or the data, or the `alarm`"))]
+    Alarm { why: String },
+
     /// Weights that do not fit the model.
     #[error("the weights do not fit: {problem}")]
     #[diagnostic(code(model::misfit), help("the files are not what retune wrote for this base; run the train stage again"))]

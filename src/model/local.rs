@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use async_trait::async_trait;
 
 use crate::data::{Message, Special, Tokenizer, parse_examples};
 use crate::ledger::JobJournal;
-use crate::provider::{Generation, Infer, ModelCard, ModelHandle, ProviderError, Tune, TuningRequest, TuningResult, Watch};
+use crate::provider::{Answers, Generation, Infer, ModelCard, ModelHandle, ProviderError, Tune, TuningRequest, TuningResult, Watch};
 
 use super::adapter::{Adapter, LoraShape};
 use super::batch::samples;
@@ -25,8 +26,15 @@ pub const ENGINE_VERSION: u32 = 2;
 #[derive(Clone, Copy, Debug)]
 pub struct LocalEngine;
 
-/// Samples in one step where the pipeline does not say.
+/// Sizes where the pipeline does not say.
 const BATCH_SIZE: usize = 16;
+const EPOCHS: usize = 3;
+const LEARNING_RATE: f64 = 3e-3;
+const WARMUP: f64 = 0.05;
+
+fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
+    std::fs::read(path).map_err(|error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() })
+}
 
 #[async_trait]
 impl Tune for LocalEngine {
@@ -39,8 +47,9 @@ fn tune_here(request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult,
     let weights = base(&request.base)?;
     let tokenizer = Tokenizer::tiny();
     let context = weights.architecture.context;
-    let train = samples(tokenizer, &parse_examples(&request.train)?, context)?;
-    let validation = samples(tokenizer, &parse_examples(&request.validation)?, context)?;
+    let train = samples(tokenizer, &parse_examples(&read(&request.train)?)?, context)?;
+    let validation = request.validation.as_deref().map(read).transpose()?.unwrap_or_default();
+    let validation = samples(tokenizer, &parse_examples(&validation)?, context)?;
     let sizes = &request.hyperparameters;
     let method = match sizes.lora {
         Some((rank, alpha)) => TuningMethod::Lora(LoraShape { rank, alpha }),
@@ -48,12 +57,13 @@ fn tune_here(request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult,
     };
     let tuning = Tuning {
         method,
-        epochs: sizes.epochs,
+        epochs: sizes.epochs.unwrap_or(EPOCHS),
         batch_size: sizes.batch_size.unwrap_or(BATCH_SIZE),
-        learning_rate: sizes.learning_rate,
-        warmup: sizes.warmup,
-        weight_decay: sizes.weight_decay,
+        learning_rate: sizes.learning_rate.unwrap_or(LEARNING_RATE),
+        warmup: sizes.warmup.unwrap_or(WARMUP),
+        weight_decay: sizes.weight_decay.unwrap_or(0.0),
         seed: sizes.seed,
+        care: request.care,
     };
     let checkpoints = request.checkpoints.clone().map(|(folder, every)| CheckpointPlace { folder, every });
     let trained = tune(weights, &train, &validation, &tuning, checkpoints.as_ref(), watch)?;
@@ -96,8 +106,9 @@ fn losses(points: &[LossPoint]) -> Vec<u8> {
 
 #[async_trait]
 impl Infer for LocalEngine {
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<String>, ProviderError> {
-        tokio::task::block_in_place(|| Ok(answer_here(model, &prompts, how, watch)?))
+    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Answers, ProviderError> {
+        let texts = tokio::task::block_in_place(|| answer_here(model, &prompts, how, watch))?;
+        Ok(Answers { texts, ..Answers::default() })
     }
 }
 

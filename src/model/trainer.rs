@@ -1,6 +1,6 @@
 use rayon::prelude::*;
 
-use crate::provider::Watch;
+use crate::provider::{Care, Monitor, Verdict, Watch};
 
 use super::adapter::{Adapter, LoraShape};
 use super::backward::Scratch;
@@ -41,6 +41,8 @@ pub struct Tuning {
     pub weight_decay: f64,
     /// The seed of the adapter and of the order of samples.
     pub seed: u64,
+    /// What is watched while it goes on.
+    pub care: Care,
 }
 
 /// Gradients are scaled down to this length.
@@ -114,6 +116,11 @@ impl Trainer<'_> {
             (optimizer, done) = (earlier.optimizer, earlier.done);
         }
         let start = done.points.len();
+        let mut monitor = Monitor::new(tuning.care);
+        // What was seen before a checkpoint counts as if it had just been.
+        for point in &done.points {
+            monitor.see(point.step as u64, Some(point.train), point.full_validation);
+        }
         // The order of an epoch comes from those before it.
         (0..start.div_ceil(per_epoch)).for_each(|_| random.shuffle(&mut order));
         for step in start..steps {
@@ -147,6 +154,15 @@ impl Trainer<'_> {
             let shown = validated.or(done.points.iter().rev().find_map(|point| point.full_validation));
             let detail = shown.map_or(format!("loss {loss:.3}"), |validation| format!("loss {loss:.3}, validation {validation:.3}"));
             watch.progress(step as u64 + 1, steps as u64, "steps", &detail);
+            match monitor.see(step as u64 + 1, Some(loss), validated) {
+                Verdict::GoOn => {}
+                Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
+                Verdict::Fail(why) => return Err(ModelError::Alarm { why }),
+                Verdict::KeepBest(why) => {
+                    watch.note(&format!("{why}: stopped, and that of step {} is kept", done.best_step));
+                    break;
+                }
+            }
             if let Some(place) = checkpoints {
                 place.keep(step + 1, || Checkpoint { parameters: self.parameters().clone(), optimizer: optimizer.clone(), done: done.clone() });
             }

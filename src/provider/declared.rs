@@ -1,25 +1,82 @@
-use crate::config::{Block, Fallback, Kind, Setting, Slot};
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
+
+use super::dialect::{Auth, DIALECTS, Dialect, dialect};
 use super::{Limits, Secret};
 
-/// The protocols that providers speak.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What stands behind a provider's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Api {
     /// The engine in this program.
     Local,
-    /// OpenAI's, at some address.
-    OpenAi {
-        /// The address up to and with the version: `https://api.openai.com/v1`.
-        base_url: String,
-    },
+    /// A server somewhere.
+    Hosted(Endpoint),
+    /// An outside program on this machine.
+    Command(Program),
+}
+
+/// The protocol that a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// OpenAI's, in some dialect.
+    OpenAi(&'static Dialect),
+    /// Together's `/fine-tunes`.
+    Together,
+    /// Fireworks' `supervisedFineTuningJobs`.
+    Fireworks,
+}
+
+/// A server, and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The protocol's name.
+    api: String,
+    /// The address up to and with the version: `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// How it is told the key.
+    #[serde(skip, default = "bearer")]
+    pub auth: Auth,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// Parameters of every address.
+    pub query: Vec<(String, String)>,
+    /// Further fields of a new job.
+    pub fields: Vec<(String, String)>,
+    /// The account, where addresses name it.
+    pub account: Option<String>,
+    /// The names under which tuned models are asked, where they have one of their own there.
+    pub deployments: Vec<(String, String)>,
+}
+
+const fn bearer() -> Auth {
+    Auth::Bearer
+}
+
+/// An outside program that trains and answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The command that trains.
+    pub train: String,
+    /// The command that answers, where there is one.
+    pub answer: Option<String>,
+    /// Its version, part of every fingerprint.
+    pub version: String,
+    /// The template of its config file, a file of the workspace.
+    pub config: Option<String>,
+    /// Variables that it sees.
+    pub variables: Vec<String>,
 }
 
 /// A provider as built in or declared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
     /// Its name in the pipeline.
     pub name: String,
-    /// What it speaks.
+    /// What stands behind it.
     pub api: Api,
     /// Its key.
     pub key: Secret,
@@ -28,46 +85,192 @@ pub struct Declared {
 }
 
 /// The providers that need no declaration.
-pub const BUILT_IN: &[&str] = &["local", "openai"];
+pub const BUILT_IN: &[&str] = &["local", "openai", "nebius", "together"];
+
+/// What `api` may be.
+const APIS: &[&str] = &["openai", "azure", "nebius", "bedrock", "litellm", "openai-compatible", "together", "fireworks", "command"];
 
 /// The table of a `provider` declaration.
 pub static SETTING: Setting = Setting::new("provider", "Declares where models are tuned and asked.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "What stages call it.")])
-    .children(|| vec![&API, &BASE_URL, &KEY, &LIMITS]);
-static API: Setting =
-    Setting::new("api", "The protocol.").once().arguments(&[Slot::new("name", Kind::Choice(&["openai"]), "`openai`: OpenAI's and all that speak it.")]);
+    .children(|| vec![&API, &BASE_URL, &KEY, &KEY_COMMAND, &LIMITS, &HEADER, &QUERY, &FIELD, &ACCOUNT, &DEPLOYMENT, &TRAIN, &ANSWER, &VERSION, &CONFIG, &ENV]);
+static API: Setting = Setting::new("api", "The protocol that it speaks.").once().arguments(&[Slot::new(
+    "name",
+    Kind::Choice(APIS),
+    "OpenAI's in some dialect (`openai-compatible` for all others that speak it), `together`, `fireworks`, or `command` for a program on this machine.",
+)]);
 static BASE_URL: Setting =
     Setting::new("base-url", "The address.").arguments(&[Slot::new("url", Kind::Text, "Up to and with the version, as in `https://api.openai.com/v1`.")]);
-static KEY: Setting =
-    Setting::new("key", "The key.").arguments(&[Slot::new("secret", Kind::Secret, "`(secret)\"NAME\"`: the environment variable that holds it.")]);
-
+static KEY: Setting = Setting::new("key", "The key.").without_effect().arguments(&[Slot::new(
+    "secret",
+    Kind::Secret,
+    "`(secret)\"NAME\"`: the environment variable that holds it.",
+)]);
+static KEY_COMMAND: Setting = Setting::new("key-command", "A command that prints the key, such as that of a password manager.")
+    .without_effect()
+    .arguments(&[Slot::new("line", Kind::Text, "A line for `sh`.")]);
 static LIMITS: Setting = Setting::new("limits", "How fast it may be asked, by all stages of a run together.").without_effect().properties(&[
     Slot::new("requests-per-minute", Kind::Integer(1, 1_000_000_000), "Requests.").or(Fallback::Absent),
     Slot::new("tokens-per-minute", Kind::Integer(1, 1_000_000_000), "Tokens, of questions and answers.").or(Fallback::Absent),
+    Slot::new("concurrency", Kind::Integer(1, 4096), "Requests under way at once.").or(Fallback::Integer(16)),
+    Slot::new("patience", Kind::Duration, "How long a reply may say nothing.").or(Fallback::Integer(300_000)),
 ]);
+static HEADER: Setting = Setting::new("header", "A header of every request.").many().arguments(PAIR);
+static QUERY: Setting = Setting::new("query", "A parameter of every address, such as Azure's `api-version`.").many().arguments(PAIR);
+static FIELD: Setting = Setting::new("field", "A further field of every new job, such as Azure's `trainingType`.").many().arguments(PAIR);
+static ACCOUNT: Setting = Setting::new("account", "The account, where addresses name it (Fireworks).").arguments(&[Slot::new("id", Kind::Text, "Its id.")]);
+static DEPLOYMENT: Setting = Setting::new("deployment", "The name under which a model is asked, where it has one of its own there (Azure).")
+    .many()
+    .arguments(&[Slot::new("model", Kind::Text, "The model."), Slot::new("name", Kind::Text, "What it is deployed as.")]);
+static TRAIN: Setting = Setting::new("train", "The command that trains: it finds config, train.jsonl and validation.jsonl, and leaves the folder model.")
+    .arguments(&[Slot::new("line", Kind::Text, "A line for `sh`.")]);
+static ANSWER: Setting = Setting::new("answer", "The command that answers: it finds model and questions.jsonl, and leaves answers.jsonl.")
+    .arguments(&[Slot::new("line", Kind::Text, "A line for `sh`.")]);
+static VERSION: Setting =
+    Setting::new("version", "The version of the program; another one trains again.").arguments(&[Slot::new("version", Kind::Text, "As the program says it.")]);
+static CONFIG: Setting =
+    Setting::new("config", "The template of the program's config file.").arguments(&[Slot::new("path", Kind::Input, "A file of the workspace, in minijinja.")]);
+static ENV: Setting =
+    Setting::new("env", "A variable that the program sees.").many().without_effect().arguments(&[Slot::new("name", Kind::Variable, "Its name.")]);
 
-const OPENAI_URL: &str = "https://api.openai.com/v1";
+const PAIR: &[Slot] = &[Slot::new("name", Kind::Text, "Its name."), Slot::new("value", Kind::Text, "Its value.")];
 
-/// The provider of this name. A declaration goes before a built-in of the same name.
-#[must_use]
-pub fn declared(name: &str, declarations: &[Block]) -> Option<Declared> {
-    let found = declarations.iter().find(|block| block.text("name") == name);
-    if let Some(block) = found {
-        let base_url = block.child_text("base-url").unwrap_or(OPENAI_URL).trim_end_matches('/').to_owned();
-        let key = block.child_text("key").unwrap_or("OPENAI_API_KEY");
-        let limit = |name: &str| block.child(LIMITS.name)?.find_integer(name).and_then(|limit| u32::try_from(limit).ok());
-        let limits = Limits { requests: limit("requests-per-minute"), tokens: limit("tokens-per-minute") };
-        return Some(Declared { name: name.to_owned(), api: Api::OpenAi { base_url }, key: Secret::variable(key), limits });
-    }
-    let api = match name {
-        "local" => Api::Local,
-        "openai" => {
-            // The variable that OpenAI's own clients honour.
-            let base_url = std::env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
-            Api::OpenAi { base_url: base_url.unwrap_or_else(|| OPENAI_URL.to_owned()).trim_end_matches('/').to_owned() }
+/// Which settings are for a program, and which for a server.
+const PROGRAM: &[&str] = &["train", "answer", "version", "config", "env"];
+const SERVER: &[&str] = &["base-url", "key", "key-command", "limits", "header", "query", "field", "account", "deployment"];
+
+impl Endpoint {
+    /// What it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self.api.as_str() {
+            "together" => Protocol::Together,
+            "fireworks" => Protocol::Fireworks,
+            name => Protocol::OpenAi(dialect(name).unwrap_or(&DIALECTS[0])),
         }
-        _ => return None,
+    }
+
+    /// The protocol's name.
+    #[must_use]
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// The name under which a model is asked there.
+    #[must_use]
+    pub fn asked_as<'a>(&'a self, model: &'a str) -> &'a str {
+        self.deployments.iter().find(|(of, _)| of == model).map_or(model, |(_, name)| name)
+    }
+
+    fn of(api: &str, base_url: String) -> Self {
+        let mut endpoint = Self {
+            api: api.to_owned(),
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            auth: Auth::Bearer,
+            headers: Vec::new(),
+            query: Vec::new(),
+            fields: Vec::new(),
+            account: None,
+            deployments: Vec::new(),
+        };
+        endpoint.settle();
+        endpoint
+    }
+
+    /// Puts in what follows from the protocol. Needed after it was read from a file.
+    pub fn settle(&mut self) {
+        if let Protocol::OpenAi(dialect) = self.protocol() {
+            self.auth = dialect.auth;
+        }
+    }
+}
+
+/// Where everybody finds a provider, and the variable that its key usually stands in.
+fn usual(api: &str) -> (Option<&'static str>, &'static str) {
+    match api {
+        "together" => (Some("https://api.together.xyz/v1"), "TOGETHER_API_KEY"),
+        "fireworks" => (Some("https://api.fireworks.ai/v1"), "FIREWORKS_API_KEY"),
+        api => dialect(api).map_or((None, "OPENAI_API_KEY"), |dialect| (dialect.base_url, dialect.variable)),
+    }
+}
+
+/// The provider of this name, if there is one. A declaration goes before a built-in of the same name.
+///
+/// # Errors
+/// When its declaration makes no sense.
+pub fn declared(name: &str, declarations: &[Block]) -> Result<Option<Declared>, ConfigError> {
+    if let Some(block) = declarations.iter().find(|block| block.text("name") == name) {
+        return read(name, block).map(Some);
+    }
+    if name == "local" {
+        let key = Secret::variable("OPENAI_API_KEY");
+        return Ok(Some(Declared { name: name.to_owned(), api: Api::Local, key, limits: Limits::default() }));
+    }
+    let (Some(base_url), variable) = usual(name) else {
+        return Ok(None);
     };
-    Some(Declared { name: name.to_owned(), api, key: Secret::variable("OPENAI_API_KEY"), limits: Limits::default() })
+    // The variable that OpenAI's own clients honour.
+    let elsewhere = std::env::var("OPENAI_BASE_URL").ok().filter(|url| name == "openai" && !url.is_empty());
+    let endpoint = Endpoint::of(name, elsewhere.unwrap_or_else(|| base_url.to_owned()));
+    Ok(BUILT_IN.contains(&name).then(|| Declared {
+        name: name.to_owned(),
+        api: Api::Hosted(endpoint),
+        key: Secret::variable(variable),
+        limits: Limits::default(),
+    }))
+}
+
+fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
+    let api = block.child_text("api").unwrap_or_default();
+    let unfit = if api == "command" { SERVER } else { PROGRAM };
+    if let Some(child) = block.children.iter().find(|child| unfit.contains(&child.setting.name)) {
+        let what = if api == "command" { "a server" } else { "a program on this machine" };
+        return Err(wrong(child, format!("`{}` is for {what}, and `{name}` is none", child.setting.name), "nothing reads it", "take it out, or change `api`"));
+    }
+    let text = |name: &str| block.child_text(name).map(str::to_owned);
+    if api == "command" {
+        let train = text("train").ok_or_else(|| missing(block, "train", "the command that trains"))?;
+        let version = text("version").ok_or_else(|| missing(block, "version", "the version of the program: another one makes other models"))?;
+        let variables = block.all("env").map(|variable| variable.text("name").to_owned()).collect();
+        let program = Program { train, answer: text("answer"), version, config: text("config"), variables };
+        let key = Secret::variable("OPENAI_API_KEY");
+        return Ok(Declared { name: name.to_owned(), api: Api::Command(program), key, limits: Limits::default() });
+    }
+    let (usual_url, variable) = usual(api);
+    let base_url = text("base-url").or_else(|| usual_url.map(str::to_owned));
+    let mut endpoint = Endpoint::of(api, base_url.ok_or_else(|| missing(block, "base-url", "the address up to and with the version"))?);
+    let pairs = |node: &'static str| block.all(node).map(|pair| (pair.text("name").to_owned(), pair.text("value").to_owned())).collect();
+    (endpoint.headers, endpoint.query, endpoint.fields) = (pairs("header"), pairs("query"), pairs("field"));
+    endpoint.deployments = block.all("deployment").map(|pair| (pair.text("model").to_owned(), pair.text("name").to_owned())).collect();
+    endpoint.account = text("account");
+    if endpoint.protocol() == Protocol::Fireworks && endpoint.account.is_none() {
+        return Err(missing(block, "account", "the id of the account, which stands in every address"));
+    }
+    let key = match (text("key"), text("key-command")) {
+        (Some(_), Some(_)) => {
+            let at = block.child("key-command").unwrap_or(block);
+            return Err(wrong(at, format!("`{name}` has two keys"), "`key` is given too", "keep one of the two"));
+        }
+        (None, Some(line)) => Secret::command(&line),
+        (named, None) => Secret::variable(named.as_deref().unwrap_or(variable)),
+    };
+    Ok(Declared { name: name.to_owned(), api: Api::Hosted(endpoint), key, limits: limits(block) })
+}
+
+fn limits(block: &Block) -> Limits {
+    let Some(written) = block.child(LIMITS.name) else {
+        return Limits::default();
+    };
+    let limit = |name: &str| written.find_integer(name).and_then(|limit| u32::try_from(limit).ok());
+    let patience: Duration = written.duration("patience");
+    Limits { requests: limit("requests-per-minute"), tokens: limit("tokens-per-minute"), at_once: written.count("concurrency"), patience }
+}
+
+fn wrong(at: &Block, problem: String, label: &str, help: &str) -> ConfigError {
+    ConfigError::Contradiction { problem, label: label.into(), at: at.name_span.into(), help: help.into() }
+}
+
+fn missing(block: &Block, child: &str, help: &str) -> ConfigError {
+    ConfigError::MissingNode { node: "provider".into(), child: child.into(), at: block.name_span.into(), help: help.into() }
 }

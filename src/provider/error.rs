@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -13,6 +15,49 @@ pub enum ProviderError {
     #[diagnostic(code(provider::no_key), help("set it before the command: `{variable}=... retune run`; the key is never stored"))]
     NoKey { provider: String, variable: String },
 
+    /// A command that should print a key.
+    #[error("provider `{provider}` needs a key, and `{command}` printed none")]
+    #[diagnostic(code(provider::no_key_from), help("run it by hand: it must end well and print the key alone; the key is never stored"))]
+    NoKeyFrom { provider: String, command: String },
+
+    /// The budget is spent.
+    #[error("this would cost {} at `{provider}`, and of the budget of ${budget:.2} there is ${left:.2} left", usd.map_or("an unknown amount".to_owned(), |usd| format!("about ${usd:.2}")))]
+    #[diagnostic(
+        code(provider::over_budget),
+        help(
+            "nothing was spent on it; raise `budget usd=...`, train on less, or tell the price in prices.kdl: `price \"{provider}\" \"MODEL\" training=... input=... output=...`"
+        )
+    )]
+    OverBudget { provider: String, usd: Option<f64>, budget: f64, left: f64 },
+
+    /// Rows that stand in training and validation.
+    #[error("{count} of the validation examples stand among those of the training, the first in line {line}: {sample}")]
+    #[diagnostic(
+        code(provider::leaked),
+        help("the validation loss would lie; split by a key that is the same for both (`split key=\"...\"`), or deduplicate first")
+    )]
+    Leaked { count: usize, line: usize, sample: String },
+
+    /// A training that went wrong by its losses.
+    #[error("the fine-tuning job {job} was stopped: {why}")]
+    #[diagnostic(code(provider::alarm), help("an `alarm` of the stage asked for it; change the learning rate or the data, or the alarm"))]
+    Alarm { job: String, why: String },
+
+    /// A file that cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    #[diagnostic(code(provider::unreadable_file), help("run again; if it stays, run the stage that made it with `--force`"))]
+    UnreadableFile { path: PathBuf, reason: String },
+
+    /// Exchanges that cannot be recorded or replayed.
+    #[error("cannot use the recordings in {}: {problem}", path.display())]
+    #[diagnostic(code(provider::tape), help("`--record DIR` makes them, `--replay DIR` reads them"))]
+    Tape { path: PathBuf, problem: String },
+
+    /// A request that was never recorded.
+    #[error("{method} {path} was never recorded: {nearest}")]
+    #[diagnostic(code(provider::not_recorded), help("record again: `retune run --record DIR` with a key and the network"))]
+    NotRecorded { method: String, path: String, nearest: String },
+
     /// The provider cannot be reached.
     #[error("cannot reach {url}: {reason}")]
     #[diagnostic(code(provider::unreachable), help("check the network and `base-url`; a job that was begun goes on, and the next run finds it"))]
@@ -25,7 +70,7 @@ pub enum ProviderError {
 
     /// The provider said something that cannot be understood.
     #[error("{url} answered with something unexpected: {problem}")]
-    #[diagnostic(code(provider::unexpected), help("is `base-url` the address of an OpenAI-compatible API?"))]
+    #[diagnostic(code(provider::unexpected), help("is `base-url` the address of an API of the kind that `api` names?"))]
     Unexpected { url: String, problem: String },
 
     /// The job did not succeed.
@@ -66,6 +111,7 @@ pub enum ProviderError {
 
 const fn refusal_help(status: u16) -> &'static str {
     match status {
+        402 => "there is no credit left, or no way to bill; look at the account",
         401 | 403 => "the key is wrong, or may not do this",
         404 => "there is no such model or address; check `model` and `base-url`",
         429 => "too much at once, or no credit left; wait, or look at the account",

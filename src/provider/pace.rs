@@ -1,16 +1,27 @@
 //! How fast a provider may be asked: requests and tokens a minute, shared by all stages of a run.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// The limits of a provider.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Requests a minute.
     pub requests: Option<u32>,
     /// Tokens a minute.
     pub tokens: Option<u32>,
+    /// Requests under way at once.
+    pub at_once: usize,
+    /// How long a reply may say nothing.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests: None, tokens: None, at_once: 16, patience: Duration::from_secs(300) }
+    }
 }
 
 /// Holds requests back so that a provider's limits are kept.
@@ -18,6 +29,8 @@ pub struct Limits {
 pub struct Pace {
     requests: Option<Mutex<Bucket>>,
     tokens: Option<Mutex<Bucket>>,
+    /// Until when the provider itself wants nothing more.
+    held: Mutex<Option<Instant>>,
 }
 
 /// What may be used at once, and how fast it comes back.
@@ -31,27 +44,34 @@ struct Bucket {
 }
 
 impl Pace {
-    /// The pace of the provider of this name: all that ask for it in one process share it.
+    /// A pace within limits.
     #[must_use]
-    pub fn of(provider: &str, limits: Limits) -> Arc<Self> {
-        static PACES: Mutex<BTreeMap<String, Arc<Pace>>> = Mutex::new(BTreeMap::new());
-        let mut paces = PACES.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(paces.entry(format!("{provider} {limits:?}")).or_insert_with(|| Arc::new(Self::new(limits))))
+    pub fn new(limits: Limits) -> Self {
+        let bucket = |limit: Option<u32>| limit.map(|limit| Mutex::new(Bucket::new(limit, Instant::now())));
+        Self { requests: bucket(limits.requests), tokens: bucket(limits.tokens), held: Mutex::default() }
     }
 
-    fn new(limits: Limits) -> Self {
-        let bucket = |limit: Option<u32>| limit.map(|limit| Mutex::new(Bucket::new(limit, Instant::now())));
-        Self { requests: bucket(limits.requests), tokens: bucket(limits.tokens) }
+    /// Sends nothing for a while: the provider said that there is nothing left until then.
+    pub fn hold(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(held.map_or(until, |held| held.max(until)));
     }
 
     /// Waits until a request may be sent.
     pub async fn request(&self) {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = held.map(|until| until.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero()) {
+            tokio::time::sleep(wait).await;
+        }
         wait(&self.requests, 1).await;
     }
 
     /// Waits until so many tokens may be used.
     pub async fn tokens(&self, tokens: u32) {
-        wait(&self.tokens, tokens).await;
+        if tokens > 0 {
+            wait(&self.tokens, tokens).await;
+        }
     }
 }
 

@@ -1,32 +1,100 @@
 use std::fmt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
 
 use super::ProviderError;
 
-/// The name of a secret. What it stands for is looked up when it is used, and is never printed or stored.
-#[derive(Clone, PartialEq, Eq)]
+/// Where a secret is. What it is, is looked up when it is used, and is never printed or stored.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Secret {
-    variable: String,
+    place: Place,
+    /// What a command said, so that it is asked once in a process.
+    #[serde(skip)]
+    said: Arc<OnceLock<String>>,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Place {
+    /// An environment variable.
+    Variable(String),
+    /// What a command prints.
+    Command(String),
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Secret {}
 
 impl Secret {
     /// A secret in an environment variable.
     #[must_use]
     pub fn variable(name: &str) -> Self {
-        Self { variable: name.to_owned() }
+        Self { place: Place::Variable(name.to_owned()), said: Arc::default() }
+    }
+
+    /// A secret that a command prints, such as that of a password manager.
+    #[must_use]
+    pub fn command(line: &str) -> Self {
+        Self { place: Place::Command(line.to_owned()), said: Arc::default() }
     }
 
     /// What the secret is.
     ///
     /// # Errors
-    /// When the variable is not set, or empty.
+    /// When the variable is not set or empty, or the command fails or prints nothing.
     pub(super) fn reveal(&self, provider: &str) -> Result<String, ProviderError> {
-        let value = std::env::var(&self.variable).ok().filter(|value| !value.trim().is_empty());
-        value.ok_or_else(|| ProviderError::NoKey { provider: provider.to_owned(), variable: self.variable.clone() })
+        match &self.place {
+            Place::Variable(variable) => {
+                let value = std::env::var(variable).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+                value.ok_or_else(|| ProviderError::NoKey { provider: provider.to_owned(), variable: variable.clone() })
+            }
+            Place::Command(line) => {
+                if let Some(said) = self.said.get() {
+                    return Ok(said.clone());
+                }
+                let done = Command::new("/bin/sh").arg("-c").arg(line).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+                let said = done.ok().filter(|done| done.status.success()).map(|done| String::from_utf8_lossy(&done.stdout).trim().to_owned());
+                let said = said.filter(|said| !said.is_empty());
+                let said = said.ok_or_else(|| ProviderError::NoKeyFrom { provider: provider.to_owned(), command: line.clone() })?;
+                Ok(self.said.get_or_init(|| said).clone())
+            }
+        }
+    }
+
+    /// Whether it can be had, as far as that shows without asking a command.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        match &self.place {
+            Place::Variable(variable) => std::env::var_os(variable).is_some_and(|value| !value.is_empty()),
+            Place::Command(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Variable(variable) => write!(f, "the environment variable {variable}"),
+            Place::Command(line) => write!(f, "the command `{line}`"),
+        }
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({})", self.variable)
+        write!(f, "Secret({self})")
     }
+}
+
+/// A text without the secrets that slipped into it: servers like to repeat what they were sent.
+#[must_use]
+pub(super) fn without(text: &str, secret: &str) -> String {
+    if secret.len() < 4 { text.to_owned() } else { text.replace(secret, "[secret]") }
 }

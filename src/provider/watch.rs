@@ -1,5 +1,27 @@
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
+
+use super::ProviderError;
+
+/// One attempt at a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// The provider.
+    pub provider: String,
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// The address below that of the provider.
+    pub path: String,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// The status of the reply; none where there was no reply.
+    pub status: Option<u16>,
+    /// The provider's own name for the request.
+    pub request_id: Option<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
 
 /// How work under way says how far it is, and hears that it should stop.
 pub trait Watch: Send + Sync {
@@ -8,6 +30,23 @@ pub trait Watch: Send + Sync {
 
     /// Something worth keeping in the log of the run.
     fn note(&self, message: &str);
+
+    /// The losses of a step.
+    fn metrics(&self, _step: u64, _figures: &BTreeMap<String, f64>) {}
+
+    /// A request was sent.
+    fn exchange(&self, _exchange: &Exchange) {}
+
+    /// An attempt failed, and there is another one after a wait.
+    fn retried(&self, _problem: &str, _wait: Duration) {}
+
+    /// Something is about to cost so much in US dollars, as far as that is known.
+    ///
+    /// # Errors
+    /// When the budget does not allow it.
+    fn spend(&self, _provider: &str, _usd: Option<f64>) -> Result<(), ProviderError> {
+        Ok(())
+    }
 
     /// Whether it must stop now.
     fn stopped(&self) -> bool;

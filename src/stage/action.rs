@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Pipeline, StageName};
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
-use crate::graph::Outputs;
-use crate::provider::Watch;
+use crate::graph::{Outputs, plain};
+use crate::provider::{Network, Watch};
 use crate::store::{Artifact, Reading, Record, RecordOutcome, Store};
 
 use super::{Guard, StageError};
@@ -112,7 +113,9 @@ impl Compiler<'_> {
     #[must_use]
     pub fn files(&self, pattern: &str, reading: Reading, pinned: Option<Digest>) -> Vec<Input> {
         let produced = self.outputs.meant_by(pattern);
-        let exact = produced.len() == 1 && !pattern.contains(['*', '?', '[', '{']);
+        let spelled = plain(pattern);
+        // What lies below a folder is a part of what the folder means.
+        let exact = produced.len() == 1 && (spelled == produced[0].path || spelled.starts_with(&format!("{}/", produced[0].path)));
         let made = produced.into_iter().map(|made| Input::output(&made.path, &made.name, &made.path));
         let mut inputs: Vec<Input> = made.collect();
         if !exact {
@@ -153,6 +156,8 @@ pub struct Context<'a> {
     pub inputs: &'a BTreeMap<String, Given>,
     /// Who ends its commands when this program is killed.
     pub guard: &'a Guard,
+    /// The way to providers.
+    pub network: &'a Arc<Network>,
     /// To say how far it is, and to hear that it should stop.
     pub watch: &'a dyn Watch,
 }
@@ -180,6 +185,35 @@ impl Context<'_> {
         Ok(self.store.read(self.artifact(name)?)?)
     }
 
+    /// A file that is given in a role, as a path: verified, and in the folder of this attempt, so that nobody changes it.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be had, or it has changed.
+    pub fn file(&self, name: &str) -> Result<PathBuf, StageError> {
+        let place = self.folder.join("given").join(name);
+        let failed = |doing: &'static str, path: &Path| {
+            let path = path.to_owned();
+            move |source| StageError::Io { doing, path, source }
+        };
+        let parent = place.parent().unwrap_or(self.folder);
+        std::fs::create_dir_all(parent).map_err(failed("create", parent))?;
+        match self.inputs.get(name) {
+            Some(Given::Artifact { artifact, .. }) => self.store.link(*artifact, &place)?,
+            Some(Given::Files(files)) if files.len() == 1 => {
+                let (path, digest) = &files[0];
+                let source = self.workspace.join(path);
+                std::fs::copy(&source, &place).map_err(failed("copy", &source))?;
+                let mut hasher = blake3::Hasher::new();
+                hasher.update_mmap_rayon(&place).map_err(failed("read", &place))?;
+                if Digest::from(hasher.finalize()) != *digest {
+                    return Err(StageError::InputChanged { path: path.clone() });
+                }
+            }
+            _ => return Err(StageError::NoInput { name: name.to_owned() }),
+        }
+        Ok(place)
+    }
+
     /// Reads a file of the workspace, and makes sure that it is still what the key covers.
     ///
     /// # Errors
@@ -200,6 +234,11 @@ impl Context<'_> {
 pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
+
+    /// Whether it reads and writes in the workspace itself.
+    fn works_in_place(&self) -> bool {
+        false
+    }
 
     /// What it will take, as far as that can be told beforehand.
     fn estimate(&self, _workspace: &Path, _store: &Store, _inputs: &BTreeMap<String, Given>) -> Estimate {
@@ -224,12 +263,14 @@ pub trait Work: Send + Sync + fmt::Debug {
 }
 
 /// What an action will take.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Estimate {
     /// Tokens that a model will be trained on.
     pub tokens: Option<f64>,
     /// What that costs, in US dollars.
     pub usd: Option<f64>,
+    /// What else there is to know before it begins.
+    pub notes: Vec<String>,
 }
 
 /// How an outside effect stands.

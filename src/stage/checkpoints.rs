@@ -56,7 +56,9 @@ impl Checkpoints {
 
     /// Lets the folder appear at `link`.
     pub fn appear(&mut self, link: &Path) -> Result<(), StageError> {
-        if link.is_symlink() {
+        // One that a killed attempt left; any other link is somebody's own.
+        let own = std::fs::read_link(link).is_ok_and(|to| self.place.parent().and_then(Path::parent).is_some_and(|all| to.starts_with(all)));
+        if own {
             std::fs::remove_file(link).map_err(failed("replace", link))?;
         }
         link.parent().map_or(Ok(()), |parent| std::fs::create_dir_all(parent).map_err(failed("create", parent)))?;

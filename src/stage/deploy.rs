@@ -128,7 +128,7 @@ impl Work for Deploy {
 impl Deploy {
     fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
         let artifact = given(inputs, "model")?;
-        let model = train::described(&train::load(store, artifact)?.card);
+        let model = train::described(&train::card(store, artifact)?);
         let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
         for stage in &self.required {
             verdicts.insert(stage.to_string(), given(inputs, &format!("{} {stage}", evaluate::VERDICT))?.digest());

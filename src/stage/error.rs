@@ -54,7 +54,7 @@ pub enum StageError {
     UndeclaredOutput { paths: Vec<String> },
 
     /// A metrics file that holds no metrics.
-    #[error("`{path}` holds no metrics: {problem}")]
+    #[error("`{path}` cannot be read as metrics: {problem}")]
     #[diagnostic(code(stage::metrics), help("write a JSON object of numbers, such as {{\"loss\": 0.1, \"test\": {{\"accuracy\": 0.9}}}}"))]
     Metrics { path: String, problem: String },
 
@@ -75,6 +75,11 @@ pub enum StageError {
     #[error("the command wrote into its input `{path}`")]
     #[diagnostic(code(stage::input_written), help("inputs are read-only; let the command copy it first, or write to an output"))]
     InputWritten { path: String },
+
+    /// `--locked`, and a result is not there after all.
+    #[error("--locked, and its result is damaged or gone")]
+    #[diagnostic(code(stage::held), help("`retune cache verify` looks at all of the store; run without --locked to make it again"))]
+    Held,
 
     /// The user stopped it.
     #[error("stopped")]
@@ -138,8 +143,29 @@ fn humanly(limit: std::time::Duration) -> String {
 impl StageError {
     /// Whether another attempt may go better.
     #[must_use]
-    pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::CommandFailed { .. } | Self::TimedOut { .. } | Self::Io { .. } | Self::Provider(_)) && !self.is_stop()
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // What is not there will not come by itself.
+            Self::Io { source, .. } => source.kind() != std::io::ErrorKind::NotFound,
+            Self::CommandFailed { .. } | Self::TimedOut { .. } => true,
+            Self::Provider(error) => matches!(
+                error,
+                ProviderError::Unreachable { .. } | ProviderError::Refused { .. } | ProviderError::JobFailed { .. } | ProviderError::Unexpected { .. }
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether it was `--locked` that stopped it.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self, Self::Held)
+    }
+
+    /// Whether it was the budget that stopped it.
+    #[must_use]
+    pub const fn is_over_budget(&self) -> bool {
+        matches!(self, Self::Provider(ProviderError::OverBudget { .. }))
     }
 
     /// Whether the user wanted it.

@@ -1,40 +1,70 @@
-//! Which code stands behind a declared provider. A protocol is one line in each function.
+//! Which code stands behind a declared provider: the local engine, a server, or a program.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::Block;
+use crate::config::{Block, ConfigError, Span, StageDecl};
 use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
-use crate::provider::openai::{EXPRESSES, OpenAi};
-use crate::provider::{Api, Declared, Infer, ProviderError, Tune, declared};
+use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Tune, declared, rules, today, wire};
 
-/// The provider of this name.
-pub fn find(name: &str, declarations: &[Block]) -> Result<Declared, ProviderError> {
-    declared(name, declarations).ok_or_else(|| ProviderError::Cannot { provider: name.to_owned(), lack: "is not declared in the pipeline".into() })
+use super::train;
+
+/// The provider of this name; `at` is where it is named.
+pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
+    declared(name, declarations)?.ok_or_else(|| ConfigError::Contradiction {
+        problem: format!("provider `{name}` is not declared in the pipeline"),
+        label: "not a provider".into(),
+        at: at.into(),
+        help: "declare it at the top level: `provider \"name\" { ... }`".into(),
+    })
 }
 
-/// What tunes models there.
-pub fn tuner(declared: &Declared) -> Box<dyn Tune> {
+/// What tunes models there. A program is run by its stage.
+pub fn tuner(declared: &Declared, network: &Arc<Network>) -> Box<dyn Tune> {
     match &declared.api {
-        Api::Local => Box::new(LocalEngine),
-        Api::OpenAi { base_url } => Box::new(OpenAi::new(declared, base_url)),
+        Api::Hosted(endpoint) => Box::new(Hosted::new(wire(declared, endpoint, network))),
+        Api::Local | Api::Command(_) => Box::new(LocalEngine),
     }
 }
 
-/// What answers there.
-pub fn answerer(declared: &Declared) -> Box<dyn Infer> {
+/// What answers there. A program is run by its stage.
+pub fn answerer(declared: &Declared, network: &Arc<Network>) -> Box<dyn Infer> {
     match &declared.api {
-        Api::Local => Box::new(LocalEngine),
-        Api::OpenAi { base_url } => Box::new(OpenAi::new(declared, base_url)),
+        Api::Hosted(endpoint) => Box::new(Asks::new(declared, endpoint, network)),
+        Api::Local | Api::Command(_) => Box::new(LocalEngine),
     }
 }
 
-/// Whether it has a way to honour a setting of supervised training.
-pub fn expresses(declared: &Declared, setting: &str) -> bool {
+/// The methods that it trains by.
+pub fn methods(declared: &Declared) -> &'static [&'static str] {
     match &declared.api {
-        Api::Local => true,
-        Api::OpenAi { .. } => EXPRESSES.contains(&setting),
+        Api::Local => &["supervised"],
+        Api::Hosted(endpoint) => provider::methods(endpoint),
+        Api::Command(_) => &["supervised", "dpo", "reinforcement"],
     }
+}
+
+/// Whether it has a way to honour a setting of a train stage.
+pub fn expresses(declared: &Declared, method: &str, setting: &str) -> bool {
+    match (&declared.api, setting) {
+        (Api::Local, "rate-multiplier" | "report") => false,
+        (Api::Local, _) => true,
+        (Api::Hosted(endpoint), "early-stop") => endpoint.api() != "fireworks",
+        (Api::Hosted(_), "report") => true,
+        (Api::Hosted(endpoint), setting) => provider::expresses(endpoint, method, setting),
+        (Api::Command(_), "checkpoints" | "early-stop" | "report" | "rate-multiplier") => false,
+        (Api::Command(_), _) => true,
+    }
+}
+
+/// Whether a provider has a field for everything that a train stage says.
+#[must_use]
+pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
+    let method = train::method_name(&stage.block);
+    let settings = stage.block.child("method").into_iter().flat_map(|method| &method.children);
+    methods(declared).contains(&method) && settings.map(|setting| setting.setting.name).all(|setting| expresses(declared, method, setting))
 }
 
 /// What a result made there depends on: the provider itself.
@@ -42,7 +72,20 @@ pub fn provider_tree(declared: &Declared) -> Tree {
     let name = ("name", Tree::text(&declared.name));
     match &declared.api {
         Api::Local => Tree::map([name, ("engine", Tree::leaf(Leaf::Integer(ENGINE_VERSION.into())))]),
-        Api::OpenAi { base_url } => Tree::map([name, ("api", Tree::text("openai")), ("base-url", Tree::text(base_url))]),
+        Api::Hosted(endpoint) => {
+            let mut parts = vec![name, ("api", Tree::text(endpoint.api())), ("base-url", Tree::text(&endpoint.base_url))];
+            let pairs = [("header", &endpoint.headers), ("query", &endpoint.query), ("field", &endpoint.fields), ("deployment", &endpoint.deployments)];
+            for (what, pairs) in pairs.into_iter().filter(|(_, pairs)| !pairs.is_empty()) {
+                parts.push((what, Tree::map(pairs.iter().map(|(name, value)| (name.clone(), Tree::text(value))))));
+            }
+            parts.extend(endpoint.account.as_ref().map(|account| ("account", Tree::text(account))));
+            Tree::map(parts)
+        }
+        Api::Command(program) => {
+            let mut parts = vec![name, ("version", Tree::text(&program.version)), ("train", Tree::text(&program.train))];
+            parts.extend(program.answer.as_ref().map(|line| ("answer", Tree::text(line))));
+            Tree::map(parts)
+        }
     }
 }
 
@@ -53,4 +96,23 @@ pub fn model_tree(declared: &Declared, model: &str) -> Tree {
         parts.insert("content".to_owned(), Tree::leaf(Leaf::Content(digest)));
     }
     Tree::Map(parts)
+}
+
+/// What there is to know of a hosted base model before money is spent on it, without asking anybody: what the provider told last.
+pub fn outlook(declared: &Declared, endpoint: &Endpoint, base: &str, folder: &Path) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(last) = rules(declared, endpoint).ends {
+        notes.push(format!("`{}` takes new fine-tuning jobs up to {last}; another provider takes the same recipe: `provider` is one line", declared.name));
+    }
+    let profile = Network::new(folder, None).profile(&declared.name);
+    if let Some(Some(shutdown)) = profile.models.get(base) {
+        let word = if *shutdown <= today() { "was shut down" } else { "is shut down" };
+        notes.push(format!("`{base}` {word} on {shutdown}, and what is tuned from it most likely with it"));
+    }
+    let limits = [(profile.requests, "requests"), (profile.tokens, "tokens")];
+    let limits: Vec<String> = limits.iter().filter_map(|(limit, what)| Some(format!("{} {what} a minute", (*limit)?))).collect();
+    if !limits.is_empty() {
+        notes.push(format!("the account at `{}` may use {}", declared.name, limits.join(" and ")));
+    }
+    notes
 }

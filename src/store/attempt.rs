@@ -57,19 +57,15 @@ impl Session {
         if spare.is_none_or(|spare| fs::rename(spare, &folder).is_err()) {
             fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         }
-        Ok(Attempt { folder, token: format!("{}-{number}", self.token), spare: Arc::clone(&self.spare), whole: false })
+        let temporary = self.folder.join(TEMPORARY).join(number.to_string());
+        fs::create_dir(&temporary).map_err(StoreError::io("create", &temporary))?;
+        Ok(Attempt { folder, temporary, token: format!("{}-{number}", self.token), spare: Arc::clone(&self.spare), whole: false })
     }
 
     /// The folder of all attempts.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.folder
-    }
-
-    /// Where commands may put what they need for a moment.
-    #[must_use]
-    pub fn temporary(&self) -> PathBuf {
-        self.folder.join(TEMPORARY)
     }
 }
 
@@ -83,6 +79,7 @@ impl Drop for Session {
 #[derive(Debug)]
 pub struct Attempt {
     folder: PathBuf,
+    temporary: PathBuf,
     token: String,
     spare: Spare,
     whole: bool,
@@ -93,6 +90,12 @@ impl Attempt {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where its commands may put what they need for a moment.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// What tells it from every other attempt of any process.
@@ -109,6 +112,8 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        // Mostly there is nothing in it.
+        let _ = fs::remove_dir(&self.temporary).or_else(|_| fs::remove_dir_all(&self.temporary));
         if self.whole && empty(&self.folder).is_ok() {
             self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.folder));
         } else {

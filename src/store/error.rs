@@ -29,6 +29,11 @@ pub enum StoreError {
     #[diagnostic(code(store::odd_file), help("only regular files and folders can be kept; take sockets and pipes out of the outputs"))]
     OddFile { path: PathBuf },
 
+    /// Links in a circle.
+    #[error("{} is a link to a folder that it lies in", path.display())]
+    #[diagnostic(code(store::circle), help("what a link leads to is kept in its place, and this has no end; take it out"))]
+    Circle { path: PathBuf },
+
     /// A link that leads nowhere.
     #[error("{} is a link to something that is not there", path.display())]
     #[diagnostic(code(store::dangling), help("what a link leads to is kept in its place; mend the link, or take it out"))]

@@ -1,7 +1,7 @@
 //! Objects of the store as files that people and commands see.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use crate::fingerprint::Digest;
@@ -46,7 +46,10 @@ impl Store {
                 fs::rename(&temporary, target).map_err(StoreError::io("write", target))
             }
             Artifact::Tree { .. } => {
-                let temporary = beside(target);
+                // In the store's own folder, where a kill leaves nothing for others to read; it is mostly on the same file system.
+                let near = self.root().join("tmp").join(target.file_name().unwrap_or_default());
+                let same = |place: &Path| fs::metadata(place.parent().unwrap_or(place)).map(|folder| folder.dev()).ok();
+                let temporary = if same(&near).is_some() && same(&near) == same(target) { beside(&near) } else { beside(target) };
                 let laid = self.lay_tree(artifact, &temporary, Self::export).and_then(|()| {
                     clear_folder(target)?;
                     if target.is_symlink() || target.exists() {
@@ -106,6 +109,12 @@ impl Store {
         let bytes = self.read(Artifact::File { digest, size })?;
         let written = fs::write(target, bytes).and_then(|()| fs::set_permissions(target, fs::Permissions::from_mode(0o755)));
         written.map_err(StoreError::io("write", target))
+    }
+
+    /// Where the bytes of a file lie, for a look at them that need not be exact: they are not verified, and may be in a pack.
+    #[must_use]
+    pub fn place(&self, artifact: Artifact) -> Option<std::path::PathBuf> {
+        Some(self.object(artifact.digest())).filter(|place| place.is_file())
     }
 
     /// Makes sure of every object of an artifact.

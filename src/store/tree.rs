@@ -59,15 +59,25 @@ struct Inside {
 impl Inside {
     fn of(path: &Path) -> Result<Self, StoreError> {
         let mut inside = Self { files: Vec::new(), links: Vec::new(), folders: Vec::new() };
-        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-            let entry = entry.map_err(|error| StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() })?;
+        // A folder behind a link is walked too; what is in it belongs elsewhere, and is never moved from there.
+        let mut linked: Vec<PathBuf> = Vec::new();
+        for entry in walkdir::WalkDir::new(path).follow_links(true).sort_by_file_name() {
+            let entry = entry.map_err(|error| match error.path() {
+                Some(at) if error.loop_ancestor().is_some() => StoreError::Circle { path: at.to_owned() },
+                Some(at) if fs::symlink_metadata(at).is_ok_and(|link| link.is_symlink()) => StoreError::Dangling { path: at.to_owned() },
+                _ => StoreError::Io { doing: "list", path: path.to_owned(), source: error.into() },
+            })?;
             let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
             let name = name.to_str().ok_or_else(|| StoreError::OddName { path: entry.path().to_owned() })?.to_owned();
             if entry.file_type().is_dir() {
                 let empty = fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
+                if entry.path_is_symlink() && entry.depth() > 0 {
+                    linked.push(entry.path().to_owned());
+                }
                 inside.folders.extend((empty && !name.is_empty()).then_some(name));
             } else {
-                let kind = if entry.path_is_symlink() { &mut inside.links } else { &mut inside.files };
+                let kind =
+                    if entry.path_is_symlink() || linked.iter().any(|linked| entry.path().starts_with(linked)) { &mut inside.links } else { &mut inside.files };
                 kind.push((name, entry.into_path()));
             }
         }
@@ -89,6 +99,16 @@ fn entry((name, place): Named, content: impl Fn(&Path, u64) -> Result<(Digest, u
     }
     let (digest, size) = content(&place, metadata.len())?;
     Ok(TreeEntry { path: name, digest, size, executable: metadata.permissions().mode() & 0o111 != 0 })
+}
+
+/// Whether a file in a folder is nobody's result: hidden, or bytecode that Python leaves behind.
+#[must_use]
+pub fn is_passed_over(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.') || part == "__pycache__")
+}
+
+fn is_program(place: &Path) -> bool {
+    fs::metadata(place).is_ok_and(|file| file.permissions().mode() & 0o111 != 0)
 }
 
 fn manifest_bytes(mut files: Vec<TreeEntry>, folders: Vec<String>) -> Vec<u8> {
@@ -131,17 +151,41 @@ impl Store {
             return Ok(if executable { Artifact::Program { digest, size } } else { kept });
         }
         let Inside { files: mut names, links, folders } = Inside::of(path)?;
-        let take = |found: Named| entry(found, |place, _| self.take_file(place, taking).map(|kept| (kept.digest(), kept.size())));
+        let take = |taking| move |found: Named| entry(found, |place, _| self.take_file(place, taking).map(|kept| (kept.digest(), kept.size())));
         // What links lead to is copied before it may be moved away.
-        let mut files = links.into_iter().map(take).collect::<Result<Vec<_>, _>>()?;
+        let mut files = links.into_iter().map(take(Taking::Copy)).collect::<Result<Vec<_>, _>>()?;
         if names.len() >= PACKED {
             let small = |(_, place): &(String, PathBuf)| fs::metadata(place).is_ok_and(|file| file.is_file() && file.len() <= SMALL);
             let (small, large): (Vec<_>, Vec<_>) = names.into_par_iter().partition(small);
             names = large;
             files.extend(self.pack(&small)?);
         }
-        files.extend(names.into_par_iter().with_min_len(16).map(take).collect::<Result<Vec<_>, _>>()?);
+        files.extend(names.into_par_iter().with_min_len(16).map(take(taking)).collect::<Result<Vec<_>, _>>()?);
         self.put_manifest(files, folders)
+    }
+
+    /// Whether a file or folder is an artifact: the same content, the same rights to execute, and nothing besides but hidden files
+    /// and the bytecode that Python leaves behind.
+    #[must_use]
+    pub fn is_at(&self, artifact: Artifact, place: &Path) -> bool {
+        let file = |wanted: Artifact, place: &Path| {
+            let size = fs::metadata(place).map_or(0, |file| file.len());
+            let program = is_program(place);
+            size == wanted.size()
+                && program == matches!(wanted, Artifact::Program { .. })
+                && hash_file(place, size).is_ok_and(|digest| digest == wanted.digest())
+        };
+        if !matches!(artifact, Artifact::Tree { .. }) {
+            return place.is_file() && file(artifact, place);
+        }
+        let (Ok(manifest), Ok(inside)) = (self.manifest(artifact), Inside::of(place)) else {
+            return false;
+        };
+        let known: HashSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        let extra = inside.files.iter().chain(&inside.links).any(|(name, _)| !known.contains(name.as_str()) && !is_passed_over(name));
+        !extra
+            && manifest.folders.iter().all(|folder| place.join(folder).is_dir())
+            && manifest.files.par_iter().all(|entry| file(entry.artifact(), &place.join(&entry.path)))
     }
 
     /// What a folder is as a tree, without keeping anything of it.
@@ -203,7 +247,10 @@ impl Store {
     }
 
     /// The folders of a tree that have nothing in them.
-    pub(super) fn empty_folders(&self, artifact: Artifact) -> Result<Vec<String>, StoreError> {
+    ///
+    /// # Errors
+    /// As [`Store::tree`].
+    pub fn empty_folders(&self, artifact: Artifact) -> Result<Vec<String>, StoreError> {
         Ok(self.manifest(artifact)?.folders)
     }
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::Workspace;
+use crate::engine::{self, Standing, Workspace};
 use crate::ledger::LockFile;
 use crate::store::{Artifact, Known};
 
@@ -38,6 +38,10 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     let outputs: Vec<(PathBuf, Artifact)> =
         records.iter().flat_map(|record| &record.outcome.outputs).map(|(name, artifact)| (folder.join(name), *artifact)).collect();
+    let stage_plan = engine::plan(&recipe, &workspace, &[stage.name.to_string()])?;
+    if stage_plan.stages.iter().any(|planned| planned.name == stage.name.as_str() && planned.standing() != Standing::Cached) {
+        complain!("`{}` is stale: this is its last result", stage.name);
+    }
     // Either all of it is written or nothing.
     for (place, artifact) in &outputs {
         workspace.store.verify_all(*artifact).inspect_err(|_| Known::forget(&workspace.store))?;

@@ -70,7 +70,9 @@ impl Reader<'_> {
         }
         for event in &run.events[self.events..] {
             match event {
-                Event::Note { stage: of, message } | Event::ActionFailed { stage: of, message, .. } if of == stage => say!("{message}"),
+                Event::Note { stage: of, message } if of == stage => say!("{message}"),
+                // What the command said comes below, whole.
+                Event::ActionFailed { stage: of, message, .. } if of == stage => say!("{}", message.split("\nit said:").next().unwrap_or_default()),
                 _ => {}
             }
         }

@@ -2,12 +2,15 @@
 
 pub mod accept;
 pub mod cache;
+pub mod cancel;
 pub mod check;
 pub mod deployments;
 pub mod diff;
+pub mod doctor;
 pub mod get;
 pub mod graph;
 pub mod guard;
+pub mod jobs;
 pub mod log;
 pub mod plan;
 pub mod rollback;

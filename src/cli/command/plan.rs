@@ -2,6 +2,8 @@ use clap::Args;
 
 use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
 
+use crate::provider::AS_OF;
+
 use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
@@ -37,6 +39,9 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
         result(format_args!("{}", actions(&plan)))
     } else {
         result(format_args!("{}", stages(&plan)))
+    }
+    for stage in &plan.stages {
+        stage.notes().iter().for_each(|note| say!("\n  {}: {note}", stage.name));
     }
     say!("\n{}", verdict(&plan));
     Ok(Exit::Done)
@@ -85,6 +90,6 @@ fn verdict(plan: &Plan) -> String {
     let unknown = if unknown == 0 { String::new() } else { format!(", and for {unknown} it shows once their inputs are made") };
     let total = |figure: fn(&PlannedStage) -> Option<f64>| plan.stages.iter().filter_map(figure).reduce(|sum, part| sum + part);
     let seconds = total(PlannedStage::seconds).map_or(String::new(), |seconds| format!("; by past runs about {} of work", format::seconds(seconds)));
-    let usd = total(PlannedStage::usd).map_or(String::new(), |usd| format!(", about ${usd:.2}"));
+    let usd = total(PlannedStage::usd).map_or(String::new(), |usd| format!(", about ${usd:.2} (prices of {AS_OF}, or those of prices.kdl)"));
     format!("{run} of {} stages would run{unknown}{seconds}{usd}", plan.stages.len())
 }

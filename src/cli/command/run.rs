@@ -6,6 +6,8 @@ use clap::Args;
 
 use crate::engine::{self, Finished, Interrupt, RunOptions, RunStatus, StageSummary, Start, Workspace};
 use crate::ledger::StageStatus;
+use crate::provider::Tape;
+use crate::stage::StageError;
 
 use super::super::exit::Exit;
 use super::super::format;
@@ -47,6 +49,12 @@ pub struct Arguments {
     /// Append every event to this file as it happens, as JSON lines
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Keep all exchanges with providers in this folder, without secrets
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Answer requests from this folder: no network, no key
+    #[arg(long, value_name = "DIR", conflicts_with = "record")]
+    replay: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -59,6 +67,9 @@ fn label(text: &str) -> Result<String, String> {
     }
     if text == "last" || text.starts_with("last~") {
         return Err("`last` always means the latest run".into());
+    }
+    if text.len() > 15 && text.as_bytes()[..8].iter().all(u8::is_ascii_digit) && text.as_bytes()[8] == b'-' {
+        return Err("it looks like the id of a run".into());
     }
     Ok(text.to_owned())
 }
@@ -77,12 +88,14 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         name: arguments.name.clone(),
         tags: arguments.tag.clone(),
         events: arguments.events.clone(),
+        tape: tape(arguments)?,
         program: std::env::current_exe().ok(),
         brief: !arguments.json && recipe.stages.len() > LISTED,
     };
     let start = Start::new(recipe, Arc::clone(&workspace), options)?;
     let screen = Arc::new(Screen::new());
     let finished = if start.is_done() { start.finish(screen)? } else { go(start, screen, &workspace)? };
+    finished.troubles.iter().for_each(|trouble| complain!("warning: {trouble}"));
     for (stage, error) in &finished.errors {
         print_stage(stage, error);
     }
@@ -93,10 +106,22 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     Ok(match finished.summary.status {
         RunStatus::Ok => Exit::Done,
+        RunStatus::Failed if finished.errors.iter().any(|(_, error)| error.is_over_budget()) => Exit::OverBudget,
+        RunStatus::Failed if finished.errors.iter().any(|(_, error)| error.is_held() || (arguments.locked && error.is_damage())) => Exit::Stale,
         RunStatus::Failed => Exit::Failed,
         RunStatus::Gated => Exit::Gated,
         RunStatus::Interrupted => Exit::Interrupted,
     })
+}
+
+/// The folder that exchanges are kept in or come from.
+fn tape(arguments: &Arguments) -> Result<Option<Tape>, engine::EngineError> {
+    let tape = match (&arguments.record, &arguments.replay) {
+        (Some(folder), _) => Some(Tape::record_to(folder)),
+        (None, Some(folder)) => Some(Tape::replay_from(folder)),
+        (None, None) => None,
+    };
+    tape.transpose().map_err(|error| StageError::from(error).into())
 }
 
 fn go(start: Start, screen: Arc<Screen>, workspace: &Workspace) -> Result<Finished, engine::EngineError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::engine::{self, PlannedAction, Standing, Workspace};
 use crate::grade::Verdict;
 use crate::ledger::LockFile;
-use crate::store::{Artifact, Record};
+use crate::store::{Artifact, Known, Record};
 
 use super::super::exit::Exit;
 use super::super::format;
@@ -59,6 +59,10 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
         let current = if action.standing == Standing::Cached { action.key } else { None };
         workspace.store.remembered(current.or_else(|| lock.fingerprint(&planned.name, &action.name))?)
     };
+    if planned.actions.iter().any(|action| action.standing == Standing::Cached && record(action).is_none()) {
+        // The index says that it is there, and it is not: the next run looks for itself.
+        Known::forget(&workspace.store);
+    }
     let actions: Vec<ShownAction> = planned.actions.iter().map(|action| ShownAction { name: action.name.clone(), record: record(action) }).collect();
     if arguments.provenance {
         let mut none = true;

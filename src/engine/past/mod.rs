@@ -1,8 +1,12 @@
 //! Looking back at what was done: two runs side by side, where results come from, and letting go of old ones.
 
 pub mod compare;
+pub mod jobs;
+pub mod lifecycle;
 pub mod provenance;
 pub mod upkeep;
 
+pub use jobs::{JobChange, KnownJob, change as change_job, jobs};
+pub use lifecycle::{Outlook, lifecycle};
 pub use provenance::statement;
 pub use upkeep::collect_garbage;

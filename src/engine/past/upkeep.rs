@@ -23,6 +23,7 @@ impl Needed {
     fn lock(&mut self, lock: &LockFile) {
         for action in lock.stages.values().flat_map(|stage| stage.actions.values()) {
             self.keys.insert(action.fingerprint);
+            self.artifacts.extend(action.outputs.values());
             self.keys.extend(action.accepted.iter().map(|(from, _)| *from));
         }
     }
@@ -47,7 +48,9 @@ pub fn collect_garbage(workspace: &Workspace, keep_runs: usize, dry: bool) -> Re
         needed.artifacts.extend(version.verdicts.values());
     }
     let runs = ledger::runs(&store.root().join("runs"));
-    let (recent, old) = runs.split_at(keep_runs.min(runs.len()));
+    // A run that did nothing needs nothing, and pushes out nobody.
+    let (busy, idle): (Vec<&RunSummary>, Vec<&RunSummary>) = runs.iter().partition(|run| run.events.iter().any(did_something));
+    let (recent, old) = busy.split_at(keep_runs.min(busy.len()));
     let mut snapshots: BTreeSet<&str> = BTreeSet::new();
     for run in recent {
         snapshots.extend(run.results());
@@ -60,10 +63,14 @@ pub fn collect_garbage(workspace: &Workspace, keep_runs: usize, dry: bool) -> Re
     let checkpoints = store.sweep_checkpoints(&needed.keys, dry)?;
     swept.rest.files += checkpoints.files;
     swept.rest.bytes += checkpoints.bytes;
-    for run in old.iter().filter(|run| !snapshots.contains(run.id.to_string().as_str())) {
+    for run in old.iter().chain(&idle).filter(|run| !snapshots.contains(run.id.to_string().as_str())) {
         clear_run(&store.root().join("runs").join(run.id.to_string()), dry, &mut swept);
     }
     Ok(swept)
+}
+
+fn did_something(event: &Event) -> bool {
+    matches!(event, Event::ActionStarted { .. } | Event::Accepted { .. })
 }
 
 /// The keys of the actions that a run began.

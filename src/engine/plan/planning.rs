@@ -87,6 +87,12 @@ impl PlannedStage {
         sum(self.actions.iter().map(|action| action.estimate.usd))
     }
 
+    /// What else there is to know before it begins.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.actions.iter().flat_map(|action| action.estimate.notes.clone()).collect()
+    }
+
     /// Whether its gates said no.
     #[must_use]
     pub fn gated(&self) -> bool {
@@ -148,7 +154,8 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
         }
         Stand::Stale(ready) => {
             let always = recipe.scheduling(node).rerun == Rerun::Always;
-            let why = if always { Reasons::words(ALWAYS) } else { reasons(&workspace.store, history.last(recipe, id), ready) };
+            let mut why = if always { Reasons::words(ALWAYS) } else { reasons(&workspace.store, history.last(recipe, id), ready) };
+            why.words.extend(history.cannot_keep(recipe, id).map(str::to_owned));
             (Standing::Run, Some(ready.key), if node.effect { effect_reasons(why) } else { why })
         }
         Stand::Waits(stages) => {
@@ -195,6 +202,7 @@ impl Plan {
             seconds: stage.seconds(),
             tokens: stage.tokens(),
             usd: stage.usd(),
+            notes: stage.notes(),
             actions: stage.actions.iter().map(action).collect(),
         };
         PlanSummary { pipeline: self.pipeline.clone(), stages: self.stages.iter().map(stage).collect() }

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use globset::GlobBuilder;
@@ -168,6 +168,24 @@ impl Ready<'_> {
         given
     }
 
+    /// A file that came under a folder or glob since it was looked at, or went from there.
+    pub fn grew(&self, workspace: &Workspace) -> Option<String> {
+        let files = self.node.inputs.iter().filter_map(|input| match input {
+            NodeInput::Files(files) => Some(files),
+            NodeInput::Made { .. } => None,
+        });
+        for FileSource { pattern, .. } in files {
+            let before: BTreeSet<&str> = self.files.iter().filter(|file| file.pattern == pattern).map(|file| file.path.as_ref()).collect();
+            let now: BTreeSet<String> = matches(self.recipe, workspace, pattern).ok()?.into_iter().map(|(path, _)| path).collect();
+            let come = now.iter().find(|path| !before.contains(path.as_str())).cloned();
+            let gone = || before.iter().find(|path| !now.contains(**path)).map(|path| (*path).to_owned());
+            if let Some(path) = come.or_else(gone) {
+                return Some(path);
+            }
+        }
+        None
+    }
+
     /// Which of the files was touched since it was hashed.
     pub fn touched(&self, workspace: &Workspace) -> Option<&str> {
         let moved = |file: &&SeenFile<'_>| workspace.files.state(&file.path).ok() != Some(file.state);
@@ -197,8 +215,17 @@ fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<
         files_below(root, &fixed, &|path| matcher.is_match(path))?
     };
     // What retune writes itself is no input of a folder: it would change with every run.
-    let own = |path: &str| path.starts_with("deployments/") || path.ends_with(".lock.kdl");
+    let own = |path: &str| path.starts_with("deployments/") || path.ends_with(".lock.kdl") || is_part(path);
     Ok(found.into_iter().filter(|(path, _)| !recipe.outputs.covers(path) && !own(path)).collect())
+}
+
+/// Whether a file is what a killed process left half written beside its place: `.NAME.PROCESS-NUMBER.part`.
+fn is_part(path: &str) -> bool {
+    let name = |part: &str| {
+        let number = part.strip_prefix('.').and_then(|part| part.strip_suffix(".part")).and_then(|part| part.rsplit_once('.'));
+        number.is_some_and(|(_, number)| number.split('-').count() == 2 && number.split('-').all(|digits| digits.parse::<u64>().is_ok()))
+    };
+    path.split('/').any(name)
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.

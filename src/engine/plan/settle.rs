@@ -79,9 +79,21 @@ impl History {
         }
     }
 
+    /// What there is to say of an action that should be kept and cannot be.
+    pub fn cannot_keep(&self, recipe: &Recipe, id: NodeId) -> Option<&'static str> {
+        let kept = recipe.scheduling(recipe.actions.node(id)).rerun == Rerun::Never && self.last(recipe, id).is_some();
+        kept.then_some("it is frozen, but its last result is gone or lacks an output")
+    }
+
     /// Whether an action is done again whatever is there.
     pub fn runs_always(&self, recipe: &Recipe, node: &ActionNode) -> bool {
         !self.held && recipe.scheduling(node).rerun == Rerun::Always
+    }
+
+    /// The stages that only the lock file has.
+    pub fn strays(&self, recipe: &Recipe) -> Vec<String> {
+        let known = |name: &String| recipe.stages.iter().any(|stage| stage.name.as_str() == name);
+        self.lock.iter().flat_map(|lock| lock.stages.keys()).filter(|name| !known(name)).cloned().collect()
     }
 
     /// Whether the lock file says of an action what was found.
@@ -130,6 +142,11 @@ impl History {
         };
         if node.outputs.iter().any(|output| !outcome.outputs.contains_key(output)) {
             return None;
+        }
+        let mut outcome = outcome;
+        if outcome.outputs.len() > node.outputs.len() {
+            // What is no output of it any more is not its to lay out: another stage may write there.
+            Arc::make_mut(&mut outcome).outputs.retain(|name, _| node.outputs.contains(name));
         }
         let placed = !node.appears || (workspace.all_stand(&outcome) && outcome.outputs.values().all(|artifact| workspace.store.has(*artifact)));
         let note = Some("frozen: kept whatever changed".to_owned());

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::{ConfigError, Overrides, Pipeline, PipelineErrors, PipelineFile, Span};
+use crate::config::{ConfigError, Kind, Overrides, Pipeline, PipelineErrors, PipelineFile, Span, StageDecl, Value};
 use crate::fingerprint::{ActionBase, Preimage};
 use crate::graph::{Dag, NodeId, Outputs, StageGraph};
 use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage, scheduling};
@@ -28,6 +28,7 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
     if let Some((path, span)) = own_path(file).and_then(|path| Some((path.clone(), outputs.declared_over(&path)?))) {
         errors.push(ConfigError::ReservedPath { path, at: span.into() });
     }
+    errors.extend(pipeline.stages.iter().flat_map(|stage| reaching(stage, &outputs)));
     let graph = StageGraph::build(&pipeline, &outputs, &mut errors);
     let mut compiler = Compiler { pipeline: &pipeline, outputs: &outputs, warnings: Vec::new() };
     let mut compiled: Vec<(usize, usize, Action)> = Vec::new();
@@ -60,14 +61,33 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
     });
     let stages = stages.collect();
     let order = order(&actions);
-    let variables = pipeline.variables.iter().map(|name| (name.clone(), variable(name))).collect();
+    // The address of the built-in `openai` comes from it.
+    let variables = pipeline.variables.iter().map(String::as_str).chain(["OPENAI_BASE_URL"]).map(|name| (name.to_owned(), variable(name))).collect();
     let mut works: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
     for (stage, _, action) in compiled {
         works.entry(stage).or_default().push(action);
     }
     let works = works.into_iter().map(|(stage, actions)| (stage, Arc::new(actions))).collect();
-    let compiled = Compiled { name: pipeline.name, shared: pipeline.shared, variables, stages, actions, order, outputs };
+    let compiled = Compiled { name: pipeline.name, budget: pipeline.budget, shared: pipeline.shared, variables, stages, actions, order, outputs };
     Ok(Whole { compiled, works, warnings })
+}
+
+/// Globs of a stage that reach into a folder that a stage writes: what lies in it is not known before it is made.
+fn reaching(stage: &StageDecl, outputs: &Outputs) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    stage.block.each_slot(|slot, value| {
+        if let (Kind::Input, Value::Text(pattern)) = (slot.kind, &value.value)
+            && let Some(folder) = outputs.reached_into(pattern)
+        {
+            errors.push(ConfigError::Contradiction {
+                problem: format!("the glob `{pattern}` reaches into `{folder}`, which a stage writes"),
+                label: "what it means there shows only once that is made".into(),
+                at: value.span.into(),
+                help: format!("name `{folder}` by itself, and let the glob mean other folders"),
+            });
+        }
+    });
+    errors
 }
 
 /// The path of the pipeline file itself in its workspace.

@@ -16,6 +16,8 @@ use super::{ActionNode, StageNode};
 pub struct Compiled {
     /// The pipeline's name.
     pub name: String,
+    /// What a run may spend, in US dollars, where there is a bound.
+    pub budget: Option<f64>,
     /// The top-level nodes of the file that are no stages.
     pub shared: Vec<Span>,
     /// The environment variables that the file's meaning depends on, with digests of their values.

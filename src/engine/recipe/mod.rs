@@ -1,5 +1,6 @@
 mod compile;
 mod compiled;
+mod declared;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,8 @@ pub struct Recipe {
     pub name: String,
     /// The file that it came from.
     pub file: PipelineFile,
+    /// What a run may spend, in US dollars, where there is a bound.
+    pub budget: Option<f64>,
     /// What the command line changed of it.
     pub overrides: Overrides,
     /// Its stages, in the order of the file.
@@ -149,6 +152,7 @@ impl Recipe {
             layout,
             starts: (0..compiled.stages.len()).map(|stage| ids.partition_point(|&id| actions.node(id).stage < stage)).collect(),
             name: compiled.name,
+            budget: compiled.budget,
             file,
             overrides,
             stages: compiled.stages,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::fingerprint::ActionKey;
 use crate::ledger::{Event, RunId, RunLog};
+use crate::stage::Rerun;
 use crate::store::{Accepted, Lock, Record};
 
 use super::super::EngineError;
@@ -36,7 +37,13 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
     let _live = Lock::share(&workspace.store, LIVE)?;
     let name = recipe.stages[stage].name.to_string();
     let refused = |why: String| EngineError::NotAccepted { stage: name.clone(), why };
-    let history = History::read(recipe, workspace)?;
+    let mut history = History::read(recipe, workspace)?;
+    // What runs every time stands by its last result meanwhile.
+    history.held = true;
+    let always = recipe.actions_of(stage).any(|id| recipe.scheduling(recipe.actions.node(id)).rerun == Rerun::Always);
+    if always {
+        return Err(refused("it runs every time, so that nothing is kept over a change".into()));
+    }
     let run = RunId::new(Timestamp::now(), nonce());
     let mut log: Option<RunLog> = None;
     let mut accepted = Vec::new();
@@ -51,7 +58,6 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
             Stand::Stale(ready) if node.effect => {
                 return Err(refused(format!("`{}` changes the world outside: there is no result to keep", ready.key.0.short())));
             }
-            Stand::Stale(_) if history.runs_always(recipe, node) => return Err(refused("it runs every time, so that nothing is kept over a change".into())),
             Stand::Stale(ready) => ready,
             Stand::Broken(error) => return Err(refused(error.to_string())),
             _ => return Err(refused("what it needs is stale itself: run or accept that first".into())),

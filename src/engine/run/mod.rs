@@ -5,6 +5,7 @@ pub mod interrupt;
 pub mod memory;
 pub mod origin;
 pub mod pool;
+mod purse;
 pub mod running;
 pub mod scheduler;
 pub mod worker;

@@ -78,6 +78,12 @@ impl Machine {
     }
 }
 
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} cores, {} GiB of memory, {} GPUs", self.cpus, self.memory >> 30, self.gpus.len())
+    }
+}
+
 /// The GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, else the NVIDIA devices that there are.
 fn gpus() -> Vec<String> {
     if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {

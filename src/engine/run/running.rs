@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog, StageStatus};
+use crate::provider::{Network, Tape};
 use crate::stage::{Guard, StageError};
 use crate::store::Lock;
 
@@ -21,11 +22,12 @@ use super::super::workspace::{LIVE, Workspace};
 use super::interrupt::Interrupt;
 use super::memory::{Now, remember};
 use super::pool::{Machine, Pool};
+use super::purse::Purse;
 use super::scheduler::{Progress, ranks, schedule};
 use super::worker::{Done, Failure, Shared};
 
 /// What the command line asks of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct RunOptions {
     /// The stages that are wanted, with all that they need; empty for all.
     pub stages: Vec<String>,
@@ -43,6 +45,8 @@ pub struct RunOptions {
     pub tags: Vec<String>,
     /// A file that all events are appended to as they happen.
     pub events: Option<PathBuf>,
+    /// Where exchanges with providers are recorded, or replayed from.
+    pub tape: Option<Tape>,
     /// This program, where it can guard the commands of its runs.
     pub program: Option<PathBuf>,
     /// Whether the summary leaves out the stages whose results were there already.
@@ -58,6 +62,8 @@ pub struct Finished {
     pub asked: usize,
     /// The errors, by stage.
     pub errors: Vec<(String, StageError)>,
+    /// What did not work besides: events that could not be told, exchanges that could not be recorded.
+    pub troubles: Vec<String>,
 }
 
 /// How often a run looks again after an object of the store turned out to be damaged.
@@ -132,6 +138,7 @@ impl Start {
             return Err(EngineError::Stale { stages: again });
         }
         let differs = stages(&|_, id| matches!(&stands[id.index()], Stand::Found(found) if !history.agrees(recipe, recipe.actions.node(id), found)));
+        let differs: Vec<String> = differs.into_iter().chain(history.strays(recipe)).collect();
         if differs.is_empty() { Ok(()) } else { Err(EngineError::NotLocked { stages: differs, lock: recipe.lock_path() }) }
     }
 
@@ -161,7 +168,7 @@ impl Start {
         running.finish(progress, &told)
     }
 
-    fn shared(self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Running, EngineError> {
+    fn shared(mut self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Running, EngineError> {
         let live = Lock::share(&self.workspace.store, LIVE)?;
         let id = RunId::new(Timestamp::now(), nonce());
         let log = RunLog::begin(&self.workspace.store.root().join("runs"), &id, self.options.events.as_deref())?;
@@ -175,6 +182,7 @@ impl Start {
             tags: self.options.tags.clone(),
             at: Timestamp::now(),
         })?;
+        let network = Arc::new(Network::new(&self.workspace.store.root().join("providers"), self.options.tape.take()));
         let ranks = if self.is_done() { Vec::new() } else { ranks(&self.recipe, |id| self.history.known.took(id.index())) };
         let shared = Arc::new(Shared {
             recipe: Arc::clone(&self.recipe),
@@ -190,6 +198,8 @@ impl Start {
             maker: OnceLock::new(),
             session: Mutex::new(None),
             guard: Guard::new(self.options.program),
+            network,
+            purse: Purse::new(self.recipe.budget),
             _live: live,
         });
         Ok(Running { shared, wanted: self.wanted, keep_going: self.options.keep_going, brief: self.options.brief, began: self.began })
@@ -231,7 +241,7 @@ impl Running {
             // A second time everything is looked at anew: what was found may be the very object that is damaged.
             let mut progress = schedule(shared, &self.wanted, found.take().unwrap_or_default(), self.keep_going, &mut tell).await;
             let damaged = progress.failed.values().any(|failure| failure.error.is_damage());
-            if damaged && repairs < REPAIRS && !shared.interrupt.stopped() {
+            if damaged && !shared.history.held && repairs < REPAIRS && !shared.interrupt.stopped() {
                 repairs += 1;
                 for (id, failure) in progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()) {
                     let stage = shared.recipe.stage_name(shared.recipe.actions.node(*id)).to_string();
@@ -279,7 +289,10 @@ impl Running {
         shared.log.append(&Event::RunDone { status: status.word().to_owned(), seconds, results })?;
         let errors = progress.failed.into_iter().map(|(id, failure)| (id, failure.error)).filter(|(_, error)| !matches!(error, StageError::Stopped));
         let errors = errors.map(|(id, error)| (recipe.stage_name(recipe.actions.node(id)).to_string(), error)).collect();
-        Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors })
+        let deaf = shared.log.deaf().map(|problem| format!("not all events could be told: {problem}"));
+        let tape = shared.network.tape().and_then(Tape::failed).map(|problem| format!("not all exchanges could be recorded: {problem}"));
+        let troubles = deaf.into_iter().chain(tape).collect();
+        Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors, troubles })
     }
 }
 
@@ -352,6 +365,9 @@ fn summarize(shared: &Shared, stage: usize, wanted: &BTreeSet<NodeId>, progress:
 
 /// What kept a stage from being begun.
 fn because(recipe: &Recipe, ids: &[NodeId], progress: &Progress, run: RunStatus) -> Option<String> {
+    if ids.iter().any(|id| progress.failed.get(id).is_some_and(|failure| failure.error.is_stop() && failure.attempts > 0)) {
+        return Some("it was stopped while it ran".to_owned());
+    }
     let before: BTreeSet<NodeId> = recipe.actions.with_needs(ids.iter().copied());
     let named = |found: Option<&NodeId>, word: &str| found.map(|id| format!("`{}` {word}", recipe.stage_name(recipe.actions.node(*id))));
     let failed = before.iter().find(|id| progress.failed.get(id).is_some_and(|failure| !failure.error.is_stop()));

@@ -1,5 +1,6 @@
 //! One action from its inputs to its record.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::fingerprint::{ActionKey, Preimage};
 use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog};
-use crate::provider::Watch;
+use crate::provider::{Exchange, Network, ProviderError, Watch};
 use crate::stage::{Context, Guard, StageError};
-use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError};
+use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError, displaced, move_to};
 
 use super::super::notice::{Notice, Observer};
 use super::super::plan::explain::{ALWAYS, Reasons, reasons};
@@ -23,6 +24,7 @@ use super::super::workspace::Workspace;
 use super::interrupt::Interrupt;
 use super::origin;
 use super::pool::{Grant, Pool, Rank};
+use super::purse::Purse;
 
 /// What all actions of a run share.
 pub struct Shared {
@@ -40,6 +42,8 @@ pub struct Shared {
     pub maker: OnceLock<Maker>,
     pub session: Mutex<Option<Arc<Session>>>,
     pub guard: Guard,
+    pub network: Arc<Network>,
+    pub purse: Purse,
     /// Held so that nobody clears the store meanwhile.
     pub _live: Lock,
 }
@@ -118,6 +122,25 @@ impl Watch for StageWatch<'_> {
         self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message: message.to_owned() });
     }
 
+    fn metrics(&self, step: u64, figures: &BTreeMap<String, f64>) {
+        let _ = self.shared.log.append(&Event::Metrics { stage: self.stage.clone(), step, figures: figures.clone() });
+    }
+
+    fn exchange(&self, exchange: &Exchange) {
+        let Exchange { provider, method, path, attempt, status, request_id, seconds } = exchange.clone();
+        let _ = self.shared.log.append(&Event::Request { stage: self.stage.clone(), provider, method, path, attempt, status, request_id, seconds });
+    }
+
+    fn retried(&self, problem: &str, wait: Duration) {
+        let shown = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let message = format!("{}; again in {shown:?}", problem.lines().next().unwrap_or_default());
+        self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message });
+    }
+
+    fn spend(&self, provider: &str, usd: Option<f64>) -> Result<(), ProviderError> {
+        self.shared.purse.spend(provider, usd)
+    }
+
     fn stopped(&self) -> bool {
         self.shared.interrupt.killed() || self.is_late()
     }
@@ -173,11 +196,15 @@ impl Shared {
             }
             return Ok(found);
         }
-        let why = match (self.forced(id), always) {
+        let mut why = match (self.forced(id), always) {
             (true, _) => Reasons::words("--force"),
             (false, true) => Reasons::words(ALWAYS),
             (false, false) => reasons(&self.workspace.store, self.history.last(&self.recipe, id), &ready),
         };
+        why.words.extend(self.history.cannot_keep(&self.recipe, id).map(str::to_owned));
+        if self.history.held {
+            return Err(StageError::Held.into());
+        }
         self.make(id, ready, why.lines(), &watch, grant).await
     }
 
@@ -332,8 +359,10 @@ impl Shared {
         let session = self.session()?;
         let mut attempt = session.attempt()?;
         let log = self.log_path(&watch.stage);
-        let (temporary, gpus) = (session.temporary(), grant.gpus());
-        let last = works[node.place].builds_on_last.then(|| self.history.last(&self.recipe, id)).flatten();
+        let (temporary, gpus) = (attempt.temporary().to_owned(), grant.gpus());
+        // What is done by force is done from nothing.
+        let builds_on_last = works[node.place].builds_on_last && !self.forced(id);
+        let last = builds_on_last.then(|| self.history.last(&self.recipe, id)).flatten();
         let last = last.and_then(|key| self.workspace.store.remembered(key));
         let context = Context {
             key: ready.key,
@@ -350,12 +379,23 @@ impl Shared {
             log: &log,
             inputs: &given,
             guard: &self.guard,
+            network: &self.network,
             watch,
         };
-        let outcome = works[node.place].work.run(&context).await?;
-        if let Some(path) = ready.touched(&self.workspace) {
-            return Err(StageError::InputChanged { path: path.to_owned() });
+        let work = &works[node.place].work;
+        let result = work.run(&context).await;
+        let moved = ready.touched(&self.workspace).map(str::to_owned);
+        let moved = moved.or_else(|| work.works_in_place().then(|| ready.grew(&self.workspace)).flatten());
+        if let Some(path) = moved {
+            // What it kept on its way may come from either content.
+            self.workspace.store.clear_checkpoints(ready.key);
+            result?;
+            return Err(StageError::InputChanged { path });
         }
+        if let Err(StageError::InputChanged { .. } | StageError::InputWritten { .. }) = &result {
+            self.workspace.store.clear_checkpoints(ready.key);
+        }
+        let outcome = result?;
         attempt.went_well();
         Ok(outcome)
     }
@@ -398,15 +438,12 @@ impl Shared {
 
     /// Moves what the store does not know out of the way. What it knows can be had again and may go.
     fn displace(&self, path: &str, place: &std::path::Path) -> Result<Option<String>, StageError> {
-        if !place.exists() || self.workspace.store.knows(place) {
+        if std::fs::symlink_metadata(place).is_err() || self.workspace.store.knows(place) {
             return Ok(None);
         }
-        let name = format!("{}.{}", path.replace('/', "_"), self.run);
-        let folder = self.workspace.store.displaced();
-        let aside = folder.join(&name);
-        let moved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::rename(place, &aside));
-        moved.map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
-        Ok(Some(format!(".retune/displaced/{name}")))
+        let (aside, kept_as) = displaced(&self.workspace.store, path, &self.run.to_string());
+        move_to(place, &aside).map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
+        Ok(Some(kept_as))
     }
 }
 

@@ -1,42 +1,41 @@
-use reqwest::Method;
-use reqwest::multipart::{Form, Part};
+//! Files: found by the name of their content, sent from disk, and in parts where they are large.
 
-use crate::fingerprint::Digest;
-use crate::ledger::{JobJournal, JobStep};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
 
-use super::super::ProviderError;
+use super::super::hosted::TrainingFile;
+use super::super::http::{FilePart, Request};
+use super::super::retry::Repeat;
+use super::super::{ProviderError, Watch};
 use super::OpenAi;
-use super::client::Repeat;
-use super::shapes::{File, Page};
+use super::shapes::{FileObject, Page, PartObject, UploadObject};
+
+/// The largest part of an upload.
+const PART: u64 = 64 << 20;
+/// Parts under way at once.
+const PARTS_AT_ONCE: usize = 4;
 
 impl OpenAi {
-    /// The id of a training file at the provider: one that is there already under its content's name, or a new one.
-    pub(super) async fn upload(&self, role: &str, content: &[u8], journal: &mut JobJournal) -> Result<String, ProviderError> {
-        let name = format!("retune-{}.jsonl", Digest::of(content));
-        if let Some(id) = journal.file(role)
-            && let Ok(file) = self.client.get::<File>(&format!("/files/{id}"), &[]).await
-            && file.filename == name
-        {
-            return Ok(file.id);
+    pub(super) async fn file_is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
+        match self.client.json::<FileObject>(Request::get(format!("/files/{id}")), watch).await {
+            Ok(found) => Ok(found.filename == file.name() && found.is_good()),
+            Err(ProviderError::Refused { status: 400 | 403 | 404 | 410, .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        let id = match self.uploaded(&name, content.len() as u64).await? {
-            Some(id) => id,
-            None => self.send_file(&name, content).await?,
-        };
-        journal.note(JobStep::Uploaded { role: role.to_owned(), file: id.clone() })?;
-        Ok(id)
     }
 
-    async fn uploaded(&self, name: &str, bytes: u64) -> Result<Option<String>, ProviderError> {
+    pub(super) async fn stored_file(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
+        let name = file.name();
         let mut after = String::new();
         loop {
-            let mut query = vec![("purpose", "fine-tune"), ("limit", "1000")];
+            let mut request = Request::get("/files").query("purpose", "fine-tune").query("limit", "1000");
             if !after.is_empty() {
-                query.push(("after", &after));
+                request = request.query("after", &after);
             }
-            let page: Page<File> = self.client.get("/files", &query).await?;
-            if let Some(file) = page.data.iter().find(|file| file.filename == name && file.bytes == bytes) {
-                return Ok(Some(file.id.clone()));
+            let page: Page<FileObject> = self.client.json(request, watch).await?;
+            let ours = |found: &&FileObject| found.filename == name && found.bytes == file.bytes && found.is_good();
+            if let Some(found) = page.data.iter().find(ours) {
+                return Ok(Some(found.id.clone()));
             }
             match page.data.last() {
                 Some(last) if page.has_more && last.id != after => after.clone_from(&last.id),
@@ -45,14 +44,34 @@ impl OpenAi {
         }
     }
 
-    async fn send_file(&self, name: &str, content: &[u8]) -> Result<String, ProviderError> {
-        // A file that arrives twice costs nothing, and the next look by name finds either.
-        let fill = |request: reqwest::RequestBuilder| {
-            let part = Part::bytes(content.to_vec()).file_name(name.to_owned());
-            request.multipart(Form::new().text("purpose", "fine-tune").part("file", part))
+    pub(super) async fn send_file(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
+        if file.bytes > self.dialect.largest_file {
+            return self.send_in_parts(file, watch).await;
+        }
+        let fields = vec![("purpose", "fine-tune".to_owned())];
+        let part = FilePart { path: file.path.clone(), name: file.name(), start: 0, length: file.bytes, field: "file", fields };
+        let sent: FileObject = self.client.json(Request::upload("/files", part), watch).await?;
+        Ok(sent.id)
+    }
+
+    async fn send_in_parts(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
+        let body = json!({ "filename": file.name(), "purpose": "fine-tune", "bytes": file.bytes, "mime_type": "text/jsonl" });
+        let upload: UploadObject = self.client.json(Request::post("/uploads", body, Repeat::Freely), watch).await?;
+        let path = format!("/uploads/{}/parts", upload.id);
+        let starts: Vec<u64> = (0..file.bytes.div_ceil(PART)).map(|part| part * PART).collect();
+        let sent = std::sync::atomic::AtomicU64::new(0);
+        let (path, sent) = (&path, &sent);
+        let send = |start: u64| async move {
+            let length = PART.min(file.bytes - start);
+            let part = FilePart { path: file.path.clone(), name: file.name(), start, length, field: "data", fields: Vec::new() };
+            let kept: PartObject = self.client.json(Request::upload(path, part), watch).await?;
+            watch.progress(sent.fetch_add(length, std::sync::atomic::Ordering::Relaxed) + length, file.bytes, "bytes", "");
+            Ok::<_, ProviderError>(kept.id)
         };
-        let reply = self.client.send(Method::POST, "/files", Repeat::Freely, fill).await?;
-        let file: File = reply.json().await.map_err(|error| ProviderError::Unexpected { url: self.client.url("/files"), problem: error.to_string() })?;
-        Ok(file.id)
+        let parts: Vec<String> = stream::iter(starts.into_iter().map(send)).buffered(PARTS_AT_ONCE).try_collect().await?;
+        let body: Value = json!({ "part_ids": parts });
+        let done: UploadObject = self.client.json(Request::post(format!("/uploads/{}/complete", upload.id), body, Repeat::Freely), watch).await?;
+        let unexpected = || ProviderError::Unexpected { url: self.client.url("/uploads"), problem: "the upload is complete and names no file".into() };
+        Ok(done.file.ok_or_else(unexpected)?.id)
     }
 }

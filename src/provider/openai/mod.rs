@@ -1,31 +1,32 @@
-//! OpenAI's protocol, which many others speak: files, fine-tuning jobs, chat completions.
+//! OpenAI's protocol, which many others speak in dialects: files, fine-tuning jobs, models, chat completions.
 
+mod body;
 mod chat;
-mod client;
 mod files;
 mod jobs;
 mod shapes;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
-use super::Declared;
-use client::Client;
+use super::declared::{Declared, Endpoint};
+use super::dialect::Dialect;
+use super::http::Client;
+use super::network::Network;
 
 /// A provider that speaks OpenAI's protocol.
 #[derive(Debug)]
 pub struct OpenAi {
     client: Client,
-    /// Whether a request is under way that makes something paid for: its reply is waited for whatever happens.
-    creating: AtomicBool,
+    dialect: &'static Dialect,
 }
 
 impl OpenAi {
-    /// A provider at an address, with the key that was declared for it.
+    /// A provider at an address, in a dialect, with the key that was declared for it.
     #[must_use]
-    pub fn new(declared: &Declared, base_url: &str) -> Self {
-        Self { client: Client::new(declared, base_url), creating: AtomicBool::new(false) }
+    pub fn new(declared: &Declared, endpoint: &Endpoint, dialect: &'static Dialect, network: &Arc<Network>) -> Self {
+        Self { client: Client::new(declared, endpoint, network), dialect }
     }
 }
 
-/// The settings of supervised training that this protocol has a field for.
-pub const EXPRESSES: &[&str] = &["epochs", "batch-size"];
+pub use body::{expresses, mark};
+pub use chat::answer;

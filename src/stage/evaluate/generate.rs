@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
-use crate::data::{DataError, parse_examples, write_lines};
-use crate::provider::{Declared, Generation};
+use crate::data::{DataError, Message, parse_examples, write_lines};
+use crate::provider::{Answers, Api, Declared, Generation, ModelCard, Price, ProviderError, declared, price};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work, providers, train};
@@ -25,7 +26,7 @@ pub enum Asked {
     /// The one given in the role `model`.
     Made { declarations: Vec<Block> },
     /// One that a provider has.
-    Named { declared: Declared, name: String },
+    Named { declared: Box<Declared>, name: String },
 }
 
 /// Asks a model every question.
@@ -47,14 +48,59 @@ impl Work for Generate {
         let (declared, model) = match &self.asked {
             Asked::Made { declarations } => {
                 let model = train::load(context.store, context.artifact("model")?)?;
-                (providers::find(&model.card.provider, declarations)?, model)
+                (found(&model.card.provider, declarations)?, model)
             }
-            Asked::Named { declared, name } => (declared.clone(), train::untuned(declared, name)?),
+            Asked::Named { declared, name } => (Declared::clone(declared), train::untuned(declared, name)?),
         };
-        let prompts = examples.iter().map(|example| example.prompt().to_vec()).collect();
-        let answers = providers::answerer(&declared).answer(&model, prompts, self.how, context.watch).await?;
-        let answers: Vec<Answer> = answers.into_iter().map(|answer| Answer { answer }).collect();
+        let prompts: Vec<_> = examples.iter().map(|example| example.prompt().to_vec()).collect();
+        let price = price_of(&declared, &model.card, context.workspace);
+        if matches!(declared.api, Api::Hosted(_)) {
+            context.watch.spend(&declared.name, price.and_then(|price| self.expected(&declared, &model.card, &prompts, price)))?;
+        }
+        let answers = match &declared.api {
+            Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, self.how, context).await?,
+            Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, self.how, context.watch).await?,
+        };
+        let metrics = figures(&answers, price);
+        let answers: Vec<Answer> = answers.texts.into_iter().map(|answer| Answer { answer }).collect();
         let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);
-        Ok(RecordOutcome { outputs, ..RecordOutcome::default() })
+        Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
     }
+}
+
+impl Generate {
+    /// What the answers will cost at most, in US dollars.
+    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+    fn expected(&self, declared: &Declared, card: &ModelCard, prompts: &[Vec<Message>], price: Price) -> Option<f64> {
+        let asked: usize = prompts.iter().map(|messages| train::chat_tokens(declared, &card.base, messages)).sum();
+        let answered = prompts.len() * self.how.max_tokens;
+        Some((asked as f64).mul_add(price.input?, answered as f64 * price.output?) / 1e6)
+    }
+}
+
+/// The provider of a model that was made, which the pipeline declared when it was.
+fn found(name: &str, declarations: &[Block]) -> Result<Declared, StageError> {
+    let lack = |lack: String| ProviderError::Cannot { provider: name.to_owned(), lack };
+    let declared = declared(name, declarations).map_err(|error| lack(error.to_string()))?;
+    Ok(declared.ok_or_else(|| lack("is not declared in the pipeline".into()))?)
+}
+
+fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Option<Price> {
+    match &declared.api {
+        Api::Hosted(endpoint) => price(workspace, &declared.name, endpoint.api(), &card.base),
+        Api::Local | Api::Command(_) => None,
+    }
+}
+
+/// What the answers took, where the provider told it.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+fn figures(answers: &Answers, price: Option<Price>) -> BTreeMap<String, f64> {
+    let (asked, answered) = (answers.tokens_in as f64, answers.tokens_out as f64);
+    if asked + answered == 0.0 {
+        return BTreeMap::new();
+    }
+    let usd = price.and_then(|price| Some(asked.mul_add(price.input?, answered * price.output?) / 1e6));
+    let mut figures = BTreeMap::from([("tokens-in".to_owned(), asked), ("tokens-out".to_owned(), answered)]);
+    figures.extend(usd.map(|usd| ("usd".to_owned(), usd)));
+    figures
 }

@@ -91,7 +91,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         check_named(block, role, written, &declared, compiler)?;
         context.insert("provider".to_owned(), providers::provider_tree(&declared));
         context.insert("model".to_owned(), providers::model_tree(&declared, written));
-        Asked::Named { declared, name: written.to_owned() }
+        Asked::Named { declared: Box::new(declared), name: written.to_owned() }
     };
     Ok(Action {
         name,
@@ -112,12 +112,7 @@ fn train_stage<'a>(name: &str, compiler: &Compiler<'a>) -> Option<&'a StageDecl>
 }
 
 fn provider(name: &str, block: &Block, compiler: &Compiler<'_>) -> Result<Declared, ConfigError> {
-    providers::find(name, &compiler.pipeline.providers).map_err(|error| ConfigError::Contradiction {
-        problem: error.to_string(),
-        label: "not a provider".into(),
-        at: block.child("provider").map_or(block.name_span, |child| child.span_of("name")).into(),
-        help: "declare it at the top level: `provider \"name\" { ... }`".into(),
-    })
+    providers::find(name, &compiler.pipeline.providers, block.child("provider").map_or(block.name_span, |child| child.span_of("name")))
 }
 
 /// A local model must be one that there is: otherwise the name of a stage was mistyped, most likely.

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use crate::store::{RecordOutcome, StoreError};
+use crate::store::{RecordOutcome, StoreError, move_to};
 
 use super::super::checkpoints::Checkpoints;
 use super::super::{Context, StageError, Work};
@@ -33,10 +33,16 @@ impl Work for Exec {
         if self.sandboxed {
             return self.attempt(context).await;
         }
+        let _alone = layout::alone(context, &self.outputs).await?;
+        layout::as_made(context)?;
         let cleared = layout::Cleared::clear(context, &self.outputs)?;
-        let result = self.attempt(context).await;
-        cleared.end(result.is_ok());
+        let result = self.attempt(context).await.and_then(|outcome| layout::as_made(context).map(|()| outcome));
+        cleared.end(context, result.is_ok());
         result
+    }
+
+    fn works_in_place(&self) -> bool {
+        !self.sandboxed
     }
 }
 
@@ -67,7 +73,7 @@ impl Exec {
         };
         environment.extend(checkpoints.iter().map(Checkpoints::variable));
         if let Some(deltas) = self.deltas {
-            environment.extend(delta::lay(context, deltas, &self.outputs)?);
+            environment.extend(delta::lay(context, deltas, &self.outputs, &self.program)?);
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
         let lying = if self.sandboxed { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
@@ -77,12 +83,9 @@ impl Exec {
         } else if let Some(path) = layout::moved(&lying, &layout::lying(context, &self.outputs)) {
             return Err(StageError::InputChanged { path });
         }
-        let outputs = self.take(context, place)?;
-        if self.sandboxed {
-            let own = self.outputs.iter().map(PathBuf::from).chain(self.checkpoints.iter().map(|folder| self.below(folder)));
-            layout::nothing_else(context, &laid, &own.collect::<Vec<_>>())?;
-        }
-        let metrics = self.measured(context, &outputs)?;
+        // All that may say no is asked before anything is moved: what took hours is not lost over a name.
+        let metrics = self.looked_at(context, place, &laid).inspect_err(|_| self.keep(context))?;
+        let outputs = self.take(context, place).inspect_err(|_| self.keep(context))?;
         let resumed = checkpoints.as_ref().and_then(Checkpoints::resumed);
         Ok(RecordOutcome { outputs, metrics, resumed, ..RecordOutcome::default() })
     }
@@ -90,6 +93,32 @@ impl Exec {
     /// A path that is relative to where the command begins, relative to its folder.
     fn below(&self, path: &str) -> PathBuf {
         self.directory.as_ref().map_or_else(|| PathBuf::from(path), |directory| Path::new(directory).join(path))
+    }
+
+    /// The metrics, and that nothing is missing or left over.
+    fn looked_at(&self, context: &Context<'_>, place: &Path, laid: &layout::Laid) -> Result<BTreeMap<String, f64>, StageError> {
+        if let Some(path) = self.outputs.iter().find(|path| std::fs::symlink_metadata(place.join(path)).is_err()) {
+            return Err(StageError::MissingOutput { path: path.clone() });
+        }
+        if self.sandboxed {
+            let own = self.outputs.iter().map(PathBuf::from).chain(self.checkpoints.iter().map(|folder| self.below(folder)));
+            layout::nothing_else(context, laid, &own.collect::<Vec<_>>())?;
+        }
+        self.measured(place)
+    }
+
+    /// Keeps what a command that ended well has made, where it cannot be a result as it is.
+    fn keep(&self, context: &Context<'_>) {
+        if !self.sandboxed {
+            return;
+        }
+        let stage = context.stage.as_str();
+        let kept = context.store.displaced().join("rejected").join(stage);
+        let _ = std::fs::remove_dir_all(&kept);
+        // That it can be kept is a help; the error that made it necessary is told in any case.
+        if move_to(context.folder, &kept).is_ok() && std::fs::create_dir(context.folder).is_ok() {
+            context.watch.note(&format!("what the command made is kept as .retune/displaced/rejected/{stage}"));
+        }
     }
 
     fn take(&self, context: &Context<'_>, place: &Path) -> Result<BTreeMap<String, crate::store::Artifact>, StageError> {
@@ -108,26 +137,31 @@ impl Exec {
     }
 
     /// The numbers of the metrics files, those deep inside by a name with dots.
-    fn measured(&self, context: &Context<'_>, outputs: &BTreeMap<String, crate::store::Artifact>) -> Result<BTreeMap<String, f64>, StageError> {
+    fn measured(&self, place: &Path) -> Result<BTreeMap<String, f64>, StageError> {
         let mut metrics = BTreeMap::new();
         for path in &self.metrics {
             let wrong = |problem: String| StageError::Metrics { path: path.clone(), problem };
-            let bytes = outputs.get(path).map(|artifact| context.store.read(*artifact)).transpose()?.unwrap_or_default();
+            let bytes = std::fs::read(place.join(path)).map_err(|error| wrong(error.to_string()))?;
             let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
             if !value.is_object() {
                 return Err(wrong("it is not an object".into()));
             }
-            let before = metrics.len();
-            flatten(&value, String::new(), &mut metrics);
-            if metrics.len() == before {
-                return Err(wrong("it holds no number".into()));
+            let mut found = Vec::new();
+            flatten(&value, String::new(), &mut found);
+            if found.is_empty() {
+                return Err(wrong("there is no number in it".into()));
+            }
+            for (name, number) in found {
+                if metrics.insert(name.clone(), number).is_some() {
+                    return Err(wrong(format!("`{name}` is there twice, in it or in another metrics file; give each metric a name of its own")));
+                }
             }
         }
         Ok(metrics)
     }
 }
 
-fn flatten(value: &serde_json::Value, name: String, metrics: &mut BTreeMap<String, f64>) {
+fn flatten(value: &serde_json::Value, name: String, metrics: &mut Vec<(String, f64)>) {
     match value {
         serde_json::Value::Number(number) => metrics.extend(number.as_f64().map(|number| (name, number))),
         serde_json::Value::Object(parts) => {

@@ -9,6 +9,7 @@ use crate::fingerprint::Digest;
 use crate::store::{Artifact, Record};
 
 use super::super::{Context, Given, StageError};
+use super::process::Program;
 
 pub static DELTAS: Setting = Setting::new(
     "deltas",
@@ -50,19 +51,19 @@ struct Rows {
 }
 
 /// Writes down what changed, and lays the last outputs beside it. The variables that name both come back.
-pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String]) -> Result<Vec<(String, String)>, StageError> {
-    let folder = context.temporary.join(context.token);
+pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String], program: &Program) -> Result<Vec<(String, String)>, StageError> {
+    let folder = context.temporary.join("delta");
     let previous = folder.join("previous");
     super::layout::make_folder(&previous)?;
     let now = files(context)?;
-    let delta = match base(context, outputs) {
-        Ok(record) => {
+    let delta = match built_on(context, outputs, &now, deltas, program) {
+        Ok((record, delta)) => {
             for (name, artifact) in &record.outcome.outputs {
                 context.store.export(*artifact, &previous.join(name))?;
             }
-            difference(context, &before(context, record)?, &now, deltas)?
+            delta
         }
-        Err(reason) => Delta { full: true, reason: Some(reason.to_owned()), added: now.keys().cloned().collect(), ..Delta::default() },
+        Err(reason) => Delta { full: true, reason: Some(reason), added: now.keys().cloned().collect(), ..Delta::default() },
     };
     if let Some(reason) = &delta.reason {
         context.watch.note(&format!("a full run: {reason}"));
@@ -73,19 +74,36 @@ pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String]) -> Result<
     Ok(vec![("RETUNE_DELTA".into(), place.display().to_string()), ("RETUNE_PREVIOUS".into(), previous.display().to_string())])
 }
 
+/// The last success, and what changed since; or why there is nothing to build on.
+fn built_on<'a>(
+    context: &Context<'a>,
+    outputs: &[String],
+    now: &BTreeMap<String, (Digest, bool)>,
+    deltas: Deltas,
+    program: &Program,
+) -> Result<(&'a Record, Delta), String> {
+    let record = base(context, outputs)?;
+    let delta = difference(context, &before(context, record)?, now, deltas)?;
+    let changed = [&delta.added, &delta.changed, &delta.removed].into_iter().flatten();
+    if let Some(code) = changed.into_iter().find(|path| program.names(path)) {
+        return Err(format!("`{code}` is a part of the command, and changed"));
+    }
+    Ok((record, delta))
+}
+
 /// The last success, if what it made is the right thing to build on: same command, same settings, same environment, and all
 /// of its outputs still here.
-fn base<'a>(context: &Context<'a>, outputs: &[String]) -> Result<&'a Record, &'static str> {
-    let record = context.last.ok_or("it was never done here")?;
+fn base<'a>(context: &Context<'a>, outputs: &[String]) -> Result<&'a Record, String> {
+    let record = context.last.ok_or("there is no last success to build on")?;
     if !record.outcome.accepted.is_empty() {
-        return Err("its last result was kept over an edit that it never saw");
+        return Err("its last result was kept over an edit that it never saw".into());
     }
     let (old, new) = (&record.preimage, context.preimage);
     if (&old.kind, old.version, &old.settings, &old.context) != (&new.kind, new.version, &new.settings, &new.context) {
-        return Err("its settings changed");
+        return Err("its settings changed".into());
     }
     let whole = outputs.iter().all(|output| record.outcome.outputs.get(output).is_some_and(|artifact| context.store.has(*artifact)));
-    if whole { Ok(record) } else { Err("its last outputs are not in this store") }
+    if whole { Ok(record) } else { Err("its last outputs are not in this store".into()) }
 }
 
 /// The files that go in now, with the artifact behind each that a stage made.
@@ -112,13 +130,17 @@ fn spread(context: &Context<'_>, name: &str, artifact: Artifact, files: &mut BTr
 }
 
 /// The files that went into the last success.
-fn before(context: &Context<'_>, record: &Record) -> Result<BTreeMap<String, (Digest, bool)>, StageError> {
+fn before(context: &Context<'_>, record: &Record) -> Result<BTreeMap<String, (Digest, bool)>, String> {
+    let gone = |what: &str| format!("what went into it then ({what}) is not in this store");
     let mut files = BTreeMap::new();
     for (name, content) in &record.preimage.inputs {
         if let Some(listing) = content.listing {
-            files.extend(context.store.listing(listing)?.into_iter().map(|(path, digest)| (path, (digest, false))));
+            let listing = context.store.listing(listing).map_err(|_| gone(name))?;
+            files.extend(listing.into_iter().map(|(path, digest)| (path, (digest, false))));
         } else if let Some(tree) = context.store.find_tree(content.digest) {
-            spread(context, name, tree, &mut files)?;
+            spread(context, name, tree, &mut files).map_err(|_| gone(name))?;
+        } else if matches!(context.inputs.get(name), Some(Given::Artifact { artifact: Artifact::Tree { .. }, .. })) {
+            return Err(gone(name));
         } else {
             files.insert(name.clone(), (content.digest, false));
         }
@@ -131,7 +153,7 @@ fn difference(
     before: &BTreeMap<String, (Digest, bool)>,
     now: &BTreeMap<String, (Digest, bool)>,
     deltas: Deltas,
-) -> Result<Delta, StageError> {
+) -> Result<Delta, String> {
     let mut delta = Delta::default();
     delta.added.extend(now.keys().filter(|path| !before.contains_key(*path)).cloned());
     delta.removed.extend(before.keys().filter(|path| !now.contains_key(*path)).cloned());
@@ -140,11 +162,12 @@ fn difference(
             continue;
         };
         delta.changed.push(path.clone());
-        if deltas == Deltas::Rows
-            && *made
-            && let (Some(old), Some(new)) = (context.store.text(*old)?, context.store.text(*new)?)
-        {
-            delta.rows.insert(path.clone(), rows(&old, &new));
+        if deltas == Deltas::Rows && *made {
+            let text = |digest: Digest| context.store.text(digest).map_err(|error| error.to_string());
+            let old = text(*old)?.ok_or_else(|| format!("the rows of `{path}` as they were are not in this store"))?;
+            if let Some(new) = text(*new)? {
+                delta.rows.insert(path.clone(), rows(&old, &new));
+            }
         }
     }
     Ok(delta)

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::store::end_orphans;
+use crate::store::{adopt_orphans, end_adopted, end_orphans};
 
 /// The command of the program that [`guard`] is behind.
 pub const COMMAND: &str = "guard";
@@ -27,27 +27,46 @@ pub struct Guard {
     /// The program that has the command; without it there is no guard.
     program: Option<PathBuf>,
     process: Mutex<Option<(Child, ChildStdin)>>,
+    /// The commands that go on, by their process groups.
+    running: Mutex<BTreeSet<i32>>,
 }
 
 impl Guard {
     /// A guard that is this program with the command `guard`.
     #[must_use]
     pub fn new(program: Option<PathBuf>) -> Self {
-        Self { program, process: Mutex::default() }
+        Self { program, process: Mutex::default(), running: Mutex::default() }
     }
 
-    /// Tells of a process group that began, with the folder that all attempts of this run work in.
-    pub fn began(&self, attempts: &Path, group: Pid) {
+    /// Takes its place, if it has not yet, over all that works in the folder of the attempts of this run. A command that begins
+    /// after that is ended even if nobody comes to tell of it.
+    pub fn ready(&self, attempts: &Path) {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if process.is_none() {
+            adopt_orphans();
             *process = self.program.as_ref().and_then(|program| start(program, attempts));
         }
+    }
+
+    /// Tells of a process group that began.
+    pub fn began(&self, group: Pid) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_nonzero().get());
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         tell(process.as_mut(), &format!("+{}", group.as_raw_nonzero()));
     }
 
     /// Tells that all of a process group is over.
     pub fn ended(&self, group: Pid) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_nonzero().get());
         tell(self.process.lock().unwrap_or_else(PoisonError::into_inner).as_mut(), &format!("-{}", group.as_raw_nonzero()));
+    }
+}
+
+impl Guard {
+    /// Ends what a command left behind that went to a session of its own: `temporary` is the folder that it was begun with.
+    pub fn end_left(&self, temporary: &Path) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        end_adopted(temporary, |child| running.contains(&child));
     }
 }
 

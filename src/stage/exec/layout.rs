@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::fingerprint::Digest;
-use crate::store::Artifact;
+use crate::store::{Artifact, Lock, displaced, move_to};
 
 use super::super::{Context, Given, StageError};
 
@@ -123,48 +123,104 @@ pub fn nothing_else(context: &Context<'_>, laid: &Laid, own: &[PathBuf]) -> Resu
     if odd.is_empty() { Ok(()) } else { Err(StageError::UndeclaredOutput { paths: odd }) }
 }
 
-/// The outputs of a command that works in the workspace, out of its way while it goes on.
+/// Waits for the right to write the outputs in the workspace: other runs may be about to do the same.
+pub async fn alone(context: &Context<'_>, outputs: &[String]) -> Result<Vec<Lock>, StageError> {
+    // In one order, so that no two wait for each other.
+    let mut names: Vec<String> = outputs.iter().map(|output| format!("output {output}")).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut locks = Vec::with_capacity(names.len());
+    for name in names {
+        loop {
+            if let Some(lock) = Lock::try_alone(context.store, &name)? {
+                locks.push(lock);
+                break;
+            }
+            if context.watch.let_go() {
+                return Err(StageError::Stopped);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(locks)
+}
+
+/// Makes sure that what stages made lies in the workspace as they made it, for a command that reads it there.
+pub fn as_made(context: &Context<'_>) -> Result<(), StageError> {
+    for given in context.inputs.values() {
+        if let Given::Artifact { name, artifact } = given
+            && !context.store.is_at(*artifact, &context.workspace.join(name))
+        {
+            return Err(StageError::InputChanged { path: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What lies at the outputs of a command that works in the workspace, out of its way while it goes on.
 #[derive(Debug, Default)]
 pub struct Cleared {
-    /// Where each belongs, and where it is meanwhile.
-    moved: Vec<(PathBuf, PathBuf)>,
+    moved: Vec<Moved>,
+    outputs: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Moved {
+    /// Where it belongs.
+    place: PathBuf,
+    /// Where it is meanwhile.
+    aside: PathBuf,
+    /// Where it is said to be kept, where the store does not have it.
+    kept_as: Option<String>,
 }
 
 impl Cleared {
     /// Makes the paths of the outputs free.
     pub fn clear(context: &Context<'_>, outputs: &[String]) -> Result<Self, StageError> {
-        let mut cleared = Self::default();
-        for path in outputs {
-            if let Err(error) = cleared.move_away(context, path) {
-                cleared.end(false);
+        let mut cleared = Self { moved: Vec::new(), outputs: outputs.iter().map(|output| context.workspace.join(output)).collect() };
+        for (path, place) in outputs.iter().zip(cleared.outputs.clone()) {
+            if let Err(error) = cleared.move_away(context, path, &place) {
+                cleared.end(context, false);
                 return Err(error);
             }
         }
         Ok(cleared)
     }
 
-    fn move_away(&mut self, context: &Context<'_>, path: &str) -> Result<(), StageError> {
-        let place = context.workspace.join(path);
-        if std::fs::symlink_metadata(&place).is_ok() && context.store.knows(&place) {
-            let aside = context.folder.join(format!("before-{}", self.moved.len()));
-            if std::fs::rename(&place, &aside).is_ok() {
-                self.moved.push((place, aside));
-                return Ok(());
-            }
+    fn move_away(&mut self, context: &Context<'_>, path: &str, place: &Path) -> Result<(), StageError> {
+        if std::fs::symlink_metadata(place).is_err() {
+            return Ok(());
         }
-        clear(context, path)
+        if !context.store.knows(place) {
+            let (aside, kept_as) = displaced(context.store, path, context.token);
+            move_to(place, &aside).map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
+            self.moved.push(Moved { place: place.to_owned(), aside, kept_as: Some(kept_as) });
+            return Ok(());
+        }
+        let aside = context.folder.join(format!("before-{}", self.moved.len()));
+        if move_to(place, &aside).is_ok() {
+            self.moved.push(Moved { place: place.to_owned(), aside, kept_as: None });
+            return Ok(());
+        }
+        remove(place).map_err(|source| StageError::Io { doing: "replace", path: place.to_owned(), source })
     }
 
-    /// The command is over: what was there before comes back where nothing better has taken its place.
-    pub fn end(self, went_well: bool) {
-        for (place, aside) in self.moved {
-            if !went_well {
-                // What a failed attempt left half done is nobody's result. That it goes and the last good one comes back is a
-                // convenience: the next run puts it back from the store in any case.
-                let _ = remove(&place);
-                let _ = std::fs::rename(&aside, &place);
-            } else {
-                let _ = remove(&aside);
+    /// The command is over. Where it failed, all is as it was before: what it left half done is nobody's result.
+    pub fn end(self, context: &Context<'_>, went_well: bool) {
+        if !went_well {
+            for output in &self.outputs {
+                let _ = remove(output);
+            }
+        }
+        for Moved { place, aside, kept_as } in self.moved {
+            match (went_well, kept_as) {
+                // That it comes back is a convenience: the next run puts it back from the store in any case.
+                (false, _) => drop(move_to(&aside, &place)),
+                (true, None) => drop(remove(&aside)),
+                (true, Some(kept_as)) => {
+                    let path = place.strip_prefix(context.workspace).unwrap_or(&place).display().to_string();
+                    context.watch.note(&format!("{path} held something that the store does not have; it is kept as {kept_as}"));
+                }
             }
         }
     }
@@ -172,24 +228,6 @@ impl Cleared {
 
 fn remove(place: &Path) -> std::io::Result<()> {
     if place.is_dir() && !place.is_symlink() { std::fs::remove_dir_all(place) } else { std::fs::remove_file(place) }
-}
-
-/// Makes a path of the workspace free for a command that works there: what can be had again goes, anything else is moved aside,
-/// be it somebody's own or what an attempt left that did not end.
-fn clear(context: &Context<'_>, path: &str) -> Result<(), StageError> {
-    let place = context.workspace.join(path);
-    if std::fs::symlink_metadata(&place).is_err() {
-        return Ok(());
-    }
-    if !context.store.knows(&place) {
-        let name = format!("{}.{}", path.replace('/', "_"), context.token);
-        let folder = context.store.displaced();
-        let moved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::rename(&place, folder.join(&name)));
-        moved.map_err(|source| StageError::Io { doing: "move aside", path: place, source })?;
-        context.watch.note(&format!("{path} held something that the store does not have; it is kept as .retune/displaced/{name}"));
-        return Ok(());
-    }
-    remove(&place).map_err(|source| StageError::Io { doing: "replace", path: place, source })
 }
 
 pub fn make_folder(path: &Path) -> Result<(), StageError> {

@@ -17,7 +17,7 @@ use super::{Action, Compiler, StageKind, scheduling};
 use command::Exec;
 use delta::DELTAS;
 pub use guard::{Guard, guard};
-use process::Program;
+pub use process::{Launch, Program, run as launch};
 
 static SETTING: Setting = Setting::new("exec", "Runs any command as a stage.")
     .many()

@@ -24,6 +24,18 @@ pub enum Program {
     Arguments(Vec<String>),
 }
 
+impl Program {
+    /// Whether a file is named in it: its code, most likely.
+    pub fn names(&self, path: &str) -> bool {
+        match self {
+            Self::Shell(line) => line
+                .split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>' | '"' | '\''))
+                .any(|word| word.trim_start_matches("./") == path),
+            Self::Arguments(words) => words.iter().any(|word| word.trim_start_matches("./") == path),
+        }
+    }
+}
+
 /// A command about to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
@@ -70,9 +82,10 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     let mut process = launch.command();
     process.current_dir(launch.folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
     process.env_clear().envs(minimum(context.temporary)).envs(launch.environment);
+    context.guard.ready(context.session);
     let mut child = process.spawn().map_err(failed("start", launch.name()))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    group.inspect(|&group| context.guard.began(context.session, group));
+    group.inspect(|&group| context.guard.began(group));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status.map_err(failed("wait for", launch.name()))?,
@@ -81,6 +94,7 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
                     end(&mut child).await;
                     // What went to a session of its own works in the folder still.
                     end_orphans(context.folder);
+                    end_orphans(context.temporary);
                     group.inspect(|&group| context.guard.ended(group));
                     return Err(StageError::Stopped);
                 }
@@ -91,12 +105,13 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     if let Some(group) = group {
         let _ = kill_process_group(group, Signal::KILL);
         context.guard.ended(group);
+        context.guard.end_left(context.temporary);
     }
     if status.success() {
         return Ok(());
     }
     let tail = tail(context.log, begins);
-    let help = advice(&tail, launch.sandboxed, context.stage.as_str());
+    let help = advice(&tail, launch.sandboxed, context.stage.as_str(), context.log);
     Err(StageError::CommandFailed { how: how_it_ended(status), tail, help })
 }
 
@@ -141,9 +156,9 @@ fn how_it_ended(status: ExitStatus) -> String {
 }
 
 /// What to do about a command that failed, by what it said.
-fn advice(tail: &str, sandboxed: bool, stage: &str) -> String {
+fn advice(tail: &str, sandboxed: bool, stage: &str, log: &Path) -> String {
     let all = format!("all it said: `retune log {stage}`");
-    if tail.contains("No space left on device") {
+    if tail.contains("No space left on device") || (tail.is_empty() && is_full(log)) {
         return format!("free some space and run again; what was finished is kept; {all}");
     }
     let missing =
@@ -152,6 +167,11 @@ fn advice(tail: &str, sandboxed: bool, stage: &str) -> String {
         return format!("a command finds only its declared inputs: add `input` for every file that it needs; {all}");
     }
     all
+}
+
+/// Whether the disk that a file is on has no space left, so that not even what was said could be written.
+fn is_full(file: &Path) -> bool {
+    rustix::fs::statvfs(file).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 64 << 10)
 }
 
 /// The last lines that this attempt wrote to the log, fit to be printed: a line may be endless, and may hold what moves a cursor.

@@ -1,0 +1,23 @@
+use std::path::Path;
+
+use clap::Args;
+
+use crate::engine::{self, JobChange, Workspace};
+
+use super::super::exit::Exit;
+use super::super::problem::Problem;
+use super::super::speak::say;
+use super::super::wait::wait_for;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The job, as `retune jobs` names it
+    job: String,
+}
+
+pub fn cancel(arguments: &Arguments) -> Result<Exit, Problem> {
+    let workspace = Workspace::look(Path::new("retune.kdl"));
+    let job = wait_for(engine::change_job(&workspace, &arguments.job, JobChange::Cancel))?;
+    say!("{} is {}; the next run of its stage makes a new one", job.id, job.word);
+    Ok(Exit::Done)
+}

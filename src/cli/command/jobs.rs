@@ -1,0 +1,54 @@
+use std::path::Path;
+
+use clap::Args;
+
+use crate::engine::{self, JobChange, Workspace};
+
+use super::super::exit::Exit;
+use super::super::print_json;
+use super::super::problem::Problem;
+use super::super::speak::{result, say};
+use super::super::table::Table;
+use super::super::wait::wait_for;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Ask the providers how the jobs stand
+    #[arg(long)]
+    refresh: bool,
+    /// Let a job rest, where the provider can do that
+    #[arg(long, value_name = "JOB", conflicts_with = "refresh")]
+    pause: Option<String>,
+    /// Let a job go on that rests
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["refresh", "pause"])]
+    resume: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn jobs(arguments: &Arguments) -> Result<Exit, Problem> {
+    let workspace = Workspace::look(Path::new("retune.kdl"));
+    let asked = arguments.pause.as_ref().map(|job| (job, JobChange::Pause)).or(arguments.resume.as_ref().map(|job| (job, JobChange::Resume)));
+    if let Some((id, change)) = asked {
+        let job = wait_for(engine::change_job(&workspace, id, change))?;
+        say!("{} is {}", job.id, job.word);
+        return Ok(Exit::Done);
+    }
+    let known = wait_for(engine::jobs(&workspace, arguments.refresh))?;
+    if arguments.json {
+        print_json(&known);
+        return Ok(Exit::Done);
+    }
+    if known.is_empty() {
+        say!("no remote job was begun in this workspace");
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["job", "provider", "base", "stage", "status", "fingerprint"]);
+    for job in known {
+        let short = job.key[..12].to_owned();
+        table.row([job.job.unwrap_or_else(|| "-".into()), job.provider, job.model, job.stage.unwrap_or_else(|| "-".into()), job.status, short]);
+    }
+    result(format_args!("{}", table.render()));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,144 @@
+//! Remote jobs that the ledger knows of: how they stand, and what can be done about them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::fingerprint::ActionKey;
+use crate::ledger::{JobJournal, JobStep, journals};
+use crate::provider::{Api, Declared, Job, JobState, Network, ProviderError, Silent, Wire, wire};
+use crate::stage::StageError;
+
+use super::super::EngineError;
+use super::super::workspace::Workspace;
+
+/// A remote job of this workspace.
+#[derive(Debug, Serialize)]
+pub struct KnownJob {
+    /// Its id at the provider; none while it is only meant to be made.
+    pub job: Option<String>,
+    /// The provider.
+    pub provider: String,
+    /// The model that it starts from.
+    pub model: String,
+    /// The stage.
+    pub stage: Option<String>,
+    /// How it stands, by the ledger or, where it was asked, by the provider.
+    pub status: String,
+    /// The key of its action.
+    pub key: String,
+    #[serde(skip)]
+    declared: Option<Declared>,
+}
+
+/// What can be done about a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobChange {
+    /// Stop it for good.
+    Cancel,
+    /// Let it rest.
+    Pause,
+    /// Let it go on.
+    Resume,
+}
+
+/// All jobs that the ledger knows of, the latest first. With `ask` their providers are asked how they stand.
+///
+/// # Errors
+/// When a provider cannot be asked.
+pub async fn jobs(workspace: &Workspace, ask: bool) -> Result<Vec<KnownJob>, EngineError> {
+    let network = network(workspace);
+    let mut known = Vec::new();
+    for (key, journal) in journals(&folder(workspace)) {
+        let Some(mut job) = of(key, &journal) else {
+            continue;
+        };
+        if let (true, Some(id), Some(wire)) = (ask, &job.job, wire_of(&job, &network)) {
+            job.status = match wire.job(id, &Silent).await {
+                Ok(job) => job.word,
+                Err(ProviderError::Refused { status: 404, .. }) => "gone from the provider".into(),
+                Err(error) => return Err(StageError::from(error).into()),
+            };
+        }
+        known.push(job);
+    }
+    Ok(known)
+}
+
+/// Changes a job, and writes down that it was.
+///
+/// # Errors
+/// When the ledger does not know it, or the provider refuses.
+pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Result<Job, EngineError> {
+    let found = journals(&folder(workspace)).into_iter().find_map(|(key, journal)| {
+        let job = of(key, &journal)?;
+        (job.job.as_deref() == Some(id)).then_some((job, journal))
+    });
+    let unknown = || EngineError::UnknownJob { job: id.to_owned() };
+    let (known, mut journal) = found.ok_or_else(unknown)?;
+    let wire = wire_of(&known, &network(workspace)).ok_or_else(unknown)?;
+    let done = match change {
+        JobChange::Cancel => wire.cancel(id, &Silent).await,
+        JobChange::Pause => wire.pause(id, true, &Silent).await,
+        JobChange::Resume => wire.pause(id, false, &Silent).await,
+    };
+    done.map_err(StageError::from)?;
+    let job = wire.job(id, &Silent).await.map_err(StageError::from)?;
+    if change == JobChange::Cancel && job.state == JobState::Cancelled {
+        journal.note(JobStep::Ended { status: job.word.clone() })?;
+    }
+    Ok(job)
+}
+
+fn folder(workspace: &Workspace) -> std::path::PathBuf {
+    workspace.store.root().join("jobs")
+}
+
+fn network(workspace: &Workspace) -> Arc<Network> {
+    Arc::new(Network::new(&providers(workspace), None))
+}
+
+/// Where is kept what providers tell of themselves.
+pub fn providers(workspace: &Workspace) -> std::path::PathBuf {
+    Path::new(workspace.store.root()).join("providers")
+}
+
+fn wire_of(job: &KnownJob, network: &Arc<Network>) -> Option<Box<dyn Wire>> {
+    let declared = job.declared.as_ref()?;
+    match &declared.api {
+        Api::Hosted(endpoint) => {
+            let mut endpoint = endpoint.clone();
+            endpoint.settle();
+            Some(wire(declared, &endpoint, network))
+        }
+        Api::Local | Api::Command(_) => None,
+    }
+}
+
+fn of(key: ActionKey, journal: &JobJournal) -> Option<KnownJob> {
+    let mut known: Option<KnownJob> = None;
+    for step in journal.steps() {
+        match (step, &mut known) {
+            (JobStep::Intent { provider, model, stage, declared }, known) => {
+                let declared = declared.as_ref().and_then(|declared| serde_json::from_value(declared.clone()).ok());
+                *known = Some(KnownJob {
+                    job: None,
+                    provider: provider.clone(),
+                    model: model.clone(),
+                    stage: stage.clone(),
+                    status: "meant".into(),
+                    key: key.to_string(),
+                    declared,
+                });
+            }
+            (_, None) => {}
+            (JobStep::Uploaded { role, .. }, Some(known)) => known.status = format!("{role} uploaded"),
+            (JobStep::Creating, Some(known)) => known.status = "being made".into(),
+            (JobStep::Exists { job, .. }, Some(known)) => (known.job, known.status) = (Some(job.clone()), "begun".into()),
+            (JobStep::Stopping { step, .. }, Some(known)) => known.status = format!("stopped early, step {step} kept"),
+            (JobStep::Ended { status }, Some(known)) => known.status.clone_from(status),
+        }
+    }
+    known
+}

@@ -1,0 +1,276 @@
+//! Requests and replies: the key, the pace, and another attempt where the protocol allows one.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+use reqwest::multipart::{Form, Part};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::declared::{Declared, Endpoint};
+use super::dialect::Auth;
+use super::error::ProviderError;
+use super::network::{Network, Seen};
+use super::pace::Pace;
+use super::retry::{self, Next, Repeat};
+use super::secret::without;
+use super::tape::Recorded;
+use super::watch::{Exchange, Watch};
+
+/// Speaks HTTP to one provider.
+#[derive(Debug)]
+pub struct Client {
+    declared: Declared,
+    endpoint: Endpoint,
+    network: Arc<Network>,
+    pace: Arc<Pace>,
+    http: reqwest::Client,
+}
+
+/// One request, as often as it is sent.
+#[derive(Debug)]
+pub struct Request {
+    pub method: Method,
+    /// Below the address of the provider.
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub body: Body,
+    pub repeat: Repeat,
+    /// Tokens that it will use, for the pace.
+    pub tokens: u32,
+}
+
+/// What a request carries.
+#[derive(Debug)]
+pub enum Body {
+    Nothing,
+    Json(Value),
+    File(FilePart),
+}
+
+/// A part of a file, sent from where it lies and never whole in memory.
+#[derive(Debug)]
+pub struct FilePart {
+    pub path: PathBuf,
+    /// The name that it is sent under.
+    pub name: String,
+    pub start: u64,
+    pub length: u64,
+    /// The name of the form's field.
+    pub field: &'static str,
+    /// The other fields of the form.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// A reply, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), query: Vec::new(), body: Body::Nothing, repeat: Repeat::Freely, tokens: 0 }
+    }
+
+    pub fn post(path: impl Into<String>, body: Value, repeat: Repeat) -> Self {
+        Self { method: Method::POST, path: path.into(), query: Vec::new(), body: Body::Json(body), repeat, tokens: 0 }
+    }
+
+    /// A file that arrives twice costs nothing, and the next look by name finds either.
+    pub fn upload(path: impl Into<String>, part: FilePart) -> Self {
+        Self { method: Method::POST, path: path.into(), query: Vec::new(), body: Body::File(part), repeat: Repeat::Freely, tokens: 0 }
+    }
+
+    pub fn query(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.query.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// What of it is recorded, and looked for on replay.
+    fn recorded(&self) -> Recorded {
+        let body = match &self.body {
+            Body::Nothing => Value::Null,
+            Body::Json(body) => body.clone(),
+            Body::File(part) => {
+                let fields: serde_json::Map<String, Value> = part.fields.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+                json!({ "file": part.name, "start": part.start, "bytes": part.length, "fields": fields })
+            }
+        };
+        Recorded { method: self.method.to_string(), path: self.path.clone(), query: self.query.clone(), body }
+    }
+}
+
+impl Client {
+    pub fn new(declared: &Declared, endpoint: &Endpoint, network: &Arc<Network>) -> Self {
+        static CRYPTO: Once = Once::new();
+        CRYPTO.call_once(|| {
+            // An error means that one is installed already, which serves as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(20))
+            .read_timeout(declared.limits.patience)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")));
+        let http = http.build().unwrap_or_default();
+        let pace = network.pace(&declared.name, declared.limits);
+        Self { declared: declared.clone(), endpoint: endpoint.clone(), network: Arc::clone(network), pace, http }
+    }
+
+    pub fn provider(&self) -> &str {
+        &self.declared.name
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.endpoint.base_url)
+    }
+
+    /// Sends a request whose reply is JSON.
+    pub async fn json<T: DeserializeOwned>(&self, request: Request, watch: &dyn Watch) -> Result<T, ProviderError> {
+        let reply = self.send(&request, watch).await?;
+        serde_json::from_slice(&reply.body).map_err(|error| ProviderError::Unexpected { url: self.url(&request.path), problem: error.to_string() })
+    }
+
+    /// Sends a request, as often as its kind and the replies allow.
+    pub async fn send(&self, request: &Request, watch: &dyn Watch) -> Result<Reply, ProviderError> {
+        let replayed = self.network.tape().is_some_and(super::tape::Tape::replays);
+        if let Some(tape) = self.network.tape().filter(|_| replayed) {
+            let (status, body) = tape.replay(&request.recorded())?;
+            return if (200..300).contains(&status) {
+                Ok(Reply { status, body })
+            } else {
+                Err(self.refused(request, status, retry::complaint(&body).message, ""))
+            };
+        }
+        let key = self.declared.key.reveal(self.provider())?;
+        let mut attempt = 1;
+        loop {
+            self.pace.request().await;
+            self.pace.tokens(request.tokens).await;
+            let began = Instant::now();
+            let (result, exchange) = self.attempt(request, &key, attempt).await;
+            watch.exchange(&Exchange { seconds: began.elapsed().as_secs_f64(), ..exchange });
+            let (error, next) = match result {
+                Ok(reply) => return Ok(reply),
+                Err(failed) => failed,
+            };
+            let Next::After(wait) = next.at(attempt) else {
+                return Err(error);
+            };
+            watch.retried(&error.to_string(), wait);
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, request: &Request, key: &str, attempt: u32) -> (Result<Reply, (ProviderError, retry::Plan)>, Exchange) {
+        let mut exchange = Exchange {
+            provider: self.provider().to_owned(),
+            method: request.method.to_string(),
+            path: request.path.clone(),
+            attempt,
+            status: None,
+            request_id: None,
+            seconds: 0.0,
+        };
+        let filled = match self.filled(request, key).await {
+            Ok(filled) => filled,
+            Err(error) => return (Err((error, retry::Plan::never())), exchange),
+        };
+        let reply = match filled.send().await {
+            Ok(reply) => reply,
+            Err(error) => {
+                let plan = retry::Plan::unreachable(request.repeat, error.is_connect());
+                return (Err((self.unreachable(&request.path, &error, key), plan)), exchange);
+            }
+        };
+        let status = reply.status().as_u16();
+        exchange.status = Some(status);
+        exchange.request_id = header(&reply, "x-request-id").or_else(|| header(&reply, "apim-request-id"));
+        let told = retry::Told::of(&reply);
+        self.network.see(self.provider(), Seen::of(&reply), &self.pace);
+        let body = match reply.bytes().await {
+            Ok(body) => body.to_vec(),
+            Err(error) => {
+                // What was asked for is done; only the account of it was lost on the way.
+                let plan = retry::Plan::unreachable(request.repeat, false);
+                return (Err((self.unreachable(&request.path, &error, key), plan)), exchange);
+            }
+        };
+        if let Some(tape) = self.network.tape() {
+            tape.record(request.recorded(), status, &body, key);
+        }
+        if (200..300).contains(&status) {
+            return (Ok(Reply { status, body }), exchange);
+        }
+        let complaint = retry::complaint(&body);
+        let plan = retry::Plan::refused(request.repeat, status, &complaint, told);
+        let id = exchange.request_id.as_ref().map_or(String::new(), |id| format!(" (request {id})"));
+        (Err((self.refused(request, status, without(&complaint.message, key), &id), plan)), exchange)
+    }
+
+    fn refused(&self, request: &Request, status: u16, message: String, id: &str) -> ProviderError {
+        ProviderError::Refused { method: request.method.to_string(), url: self.url(&request.path), status, message: format!("{message}{id}") }
+    }
+
+    async fn filled(&self, request: &Request, key: &str) -> Result<RequestBuilder, ProviderError> {
+        let mut filled = self.http.request(request.method.clone(), self.url(&request.path)).query(&request.query).query(&self.endpoint.query);
+        filled = match self.endpoint.auth {
+            Auth::Bearer => filled.bearer_auth(key),
+            Auth::Header(name) => filled.header(name, key),
+        };
+        for (name, value) in &self.endpoint.headers {
+            filled = filled.header(name, value);
+        }
+        Ok(match &request.body {
+            Body::Nothing => filled,
+            Body::Json(body) => filled.json(body),
+            Body::File(part) => filled.multipart(form(part).await?),
+        })
+    }
+
+    fn unreachable(&self, path: &str, error: &reqwest::Error, key: &str) -> ProviderError {
+        let mut reason = String::new();
+        let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+        while let Some(error) = cause {
+            reason = error.to_string();
+            cause = error.source();
+        }
+        if reason.is_empty() {
+            reason = error.to_string();
+        }
+        ProviderError::Unreachable { url: self.url(path), reason: without(&reason, key) }
+    }
+}
+
+async fn form(part: &FilePart) -> Result<Form, ProviderError> {
+    let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: part.path.clone(), reason: error.to_string() };
+    let mut file = tokio::fs::File::open(&part.path).await.map_err(unreadable)?;
+    file.seek(std::io::SeekFrom::Start(part.start)).await.map_err(unreadable)?;
+    let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file.take(part.length), 256 << 10));
+    let sent = Part::stream_with_length(body, part.length).file_name(part.name.clone());
+    let form = part.fields.iter().fold(Form::new(), |form, (name, value)| form.text(*name, value.clone()));
+    Ok(form.part(part.field, sent))
+}
+
+pub fn header(reply: &Response, name: &str) -> Option<String> {
+    reply.headers().get(name)?.to_str().ok().map(str::to_owned)
+}

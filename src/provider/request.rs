@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::ActionKey;
+
+use super::monitor::Care;
+
+/// What a training learns from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Method {
+    /// Examples of what to say.
+    Supervised,
+    /// Pairs of a better and a worse answer. A higher beta keeps closer to the model before.
+    Dpo {
+        /// Where it is not given, the provider chooses.
+        beta: Option<f64>,
+    },
+    /// Answers that a grader gives a score.
+    Reinforcement {
+        /// The grader, as OpenAI's API describes it.
+        grader: serde_json::Value,
+        /// How hard the model thinks (`low`, `medium`, `high`).
+        effort: Option<String>,
+    },
+}
+
+impl Method {
+    /// Its name in the pipeline and in OpenAI's protocol.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Supervised => "supervised",
+            Self::Dpo { .. } => "dpo",
+            Self::Reinforcement { .. } => "reinforcement",
+        }
+    }
+}
+
+/// The sizes of a training, as the pipeline gives them. What is absent the provider chooses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hyperparameters {
+    /// Passes over the training data.
+    pub epochs: Option<usize>,
+    /// Examples in one step.
+    pub batch_size: Option<usize>,
+    /// Peak learning rate.
+    pub learning_rate: Option<f64>,
+    /// The learning rate as a multiple of what the provider would take.
+    pub rate_multiplier: Option<f64>,
+    /// Share of the steps that the rate takes to rise.
+    pub warmup: Option<f64>,
+    /// Decoupled weight decay.
+    pub weight_decay: Option<f64>,
+    /// Rank and alpha of a LoRA adapter; without it all weights are trained.
+    pub lora: Option<(usize, f64)>,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+/// Where a provider reports a training to, besides us: a project at Weights & Biases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The project.
+    pub project: String,
+    /// The team or user.
+    pub entity: Option<String>,
+}
+
+/// One fine-tuning to be done.
+#[derive(Debug)]
+pub struct TuningRequest {
+    /// The action's key, by which a remote job is found again.
+    pub key: ActionKey,
+    /// The stage, for lists of jobs.
+    pub stage: String,
+    /// The model to start from.
+    pub base: String,
+    /// Training examples, as JSON Lines.
+    pub train: PathBuf,
+    /// Validation examples, where there are any.
+    pub validation: Option<PathBuf>,
+    /// What it learns from.
+    pub method: Method,
+    /// How.
+    pub hyperparameters: Hyperparameters,
+    /// A short name to show in the provider's lists.
+    pub suffix: String,
+    /// Where the provider reports to.
+    pub report: Option<Report>,
+    /// What is watched while it goes on.
+    pub care: Care,
+    /// What it is expected to cost, in US dollars.
+    pub estimate: Option<f64>,
+    /// A folder to keep the training's state in, and the steps from one time to the next, where the user wants that.
+    pub checkpoints: Option<(PathBuf, usize)>,
+}
+
+/// What came of a fine-tuning.
+#[derive(Debug)]
+pub struct TuningResult {
+    /// The model, in a form that goes into `model.json`.
+    pub model: ModelCard,
+    /// Files that make up the model (an adapter), by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The losses over the steps, as CSV.
+    pub losses: Vec<u8>,
+    /// Figures: tokens trained, best validation loss, and so on.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// What a tuned model is: enough to ask it later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// The provider that has it.
+    pub provider: String,
+    /// The model that it was made from.
+    pub base: String,
+    /// Its name at the provider, or the kind of local files (`adapter`, `weights`).
+    pub name: String,
+}
+
+/// How answers are generated: the likeliest token each time, up to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// The most tokens in an answer.
+    pub max_tokens: usize,
+}
+
+/// A model that can be asked.
+#[derive(Clone, Debug)]
+pub struct ModelHandle {
+    /// Its card.
+    pub card: ModelCard,
+    /// Its files, by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// The answers of a model, and what they took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// One for each prompt, in order.
+    pub texts: Vec<String>,
+    /// Tokens that went in, where that is told.
+    pub tokens_in: u64,
+    /// Tokens that came out.
+    pub tokens_out: u64,
+}

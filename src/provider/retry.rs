@@ -1,0 +1,210 @@
+//! When a request may be sent again, and after how long.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use reqwest::Response;
+use serde::Deserialize;
+
+use super::http::header;
+
+/// Whether a request may be sent again when nobody knows if it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It changes nothing, or nothing that matters.
+    Freely,
+    /// It makes something that is paid for: the caller looks whether it did.
+    Never,
+}
+
+/// How often a request is sent at most.
+const ATTEMPTS: u32 = 6;
+/// The same for one that came too early: to wait costs nothing.
+const PATIENT_ATTEMPTS: u32 = 20;
+/// The longest that a server may make us wait before the next attempt.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What is to be done about a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    attempts: u32,
+    asked: Option<Duration>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Next {
+    /// The failure is final.
+    GiveUp,
+    /// Another attempt after a wait.
+    After(Duration),
+}
+
+/// What a reply says about another attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Told {
+    /// After how long, by `retry-after-ms` or `retry-after`.
+    pub wait: Option<Duration>,
+    /// Whether at all, by `x-should-retry`.
+    pub again: Option<bool>,
+}
+
+/// What a provider says about a request that it refuses.
+#[derive(Debug, Default)]
+pub struct Complaint {
+    pub message: String,
+    pub code: String,
+}
+
+impl Told {
+    pub fn of(reply: &Response) -> Self {
+        let number = |name: &str| header(reply, name)?.trim().parse::<f64>().ok();
+        let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after")).or_else(|| until(&header(reply, "retry-after")?));
+        let again = header(reply, "x-should-retry").and_then(|again| again.trim().parse().ok());
+        Self { wait: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()), again }
+    }
+}
+
+/// The seconds until a date as HTTP writes it.
+fn until(date: &str) -> Option<f64> {
+    let at = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(at.duration_since(jiff::Timestamp::now()).as_secs_f64().max(0.0))
+}
+
+impl Plan {
+    /// No other attempt.
+    pub const fn never() -> Self {
+        Self { attempts: 1, asked: None }
+    }
+
+    /// Nothing came back. What was certainly not sent may be sent again.
+    pub fn unreachable(repeat: Repeat, unsent: bool) -> Self {
+        if repeat == Repeat::Freely || unsent { Self { attempts: ATTEMPTS, asked: None } } else { Self::never() }
+    }
+
+    /// It was refused.
+    pub fn refused(repeat: Repeat, status: u16, complaint: &Complaint, told: Told) -> Self {
+        // An empty account does not fill up by asking again.
+        const BILLING: &[&str] = &["insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "insufficient_funds"];
+        if status == 402 || BILLING.contains(&complaint.code.as_str()) || told.again == Some(false) {
+            return Self::never();
+        }
+        let passing = matches!(status, 408 | 409 | 429) || (500..600).contains(&status) || told.again == Some(true);
+        // Of these it is certain that nothing was done.
+        let never_begun = status == 429;
+        if !passing || !(repeat == Repeat::Freely || never_begun) {
+            return Self::never();
+        }
+        Self { attempts: if never_begun { PATIENT_ATTEMPTS } else { ATTEMPTS }, asked: told.wait }
+    }
+
+    /// What comes after an attempt (from 1).
+    pub fn at(self, attempt: u32) -> Next {
+        if attempt >= self.attempts {
+            return Next::GiveUp;
+        }
+        let doubled = Duration::from_millis(250).saturating_mul(2_u32.saturating_pow(attempt - 1));
+        // Up to a quarter more, so that many that failed together do not come back together.
+        let wait = self.asked.unwrap_or(doubled).min(LONGEST_WAIT).mul_f64(1.0 + chance() / 4.0);
+        Next::After(wait)
+    }
+}
+
+/// A number from 0 to 1 that differs each time.
+fn chance() -> f64 {
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u8(0);
+    #[expect(clippy::cast_precision_loss, reason = "32 bits are exact")]
+    let part = (hasher.finish() >> 32) as f64;
+    part / f64::from(u32::MAX)
+}
+
+/// Reads what was complained of, in whatever shape.
+pub fn complaint(body: &[u8]) -> Complaint {
+    #[derive(Deserialize)]
+    struct Outer {
+        error: Option<serde_json::Value>,
+        message: Option<String>,
+        detail: Option<serde_json::Value>,
+    }
+    let text = String::from_utf8_lossy(body);
+    let plain = || Complaint { message: text.chars().take(300).collect(), code: String::new() };
+    let Ok(outer) = serde_json::from_slice::<Outer>(body) else {
+        return plain();
+    };
+    let word = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    match outer.error {
+        Some(serde_json::Value::String(message)) => Complaint { message, code: String::new() },
+        Some(error) => {
+            let code = error.get("code").and_then(word).or_else(|| error.get("type").and_then(word)).unwrap_or_default();
+            let message = error.get("message").and_then(word).unwrap_or_else(|| error.to_string());
+            let param = error.get("param").and_then(word).map_or(String::new(), |param| format!(" (in `{param}`)"));
+            Complaint { message: format!("{message}{param}"), code }
+        }
+        None => match (outer.message, outer.detail) {
+            (Some(message), _) => Complaint { message, code: String::new() },
+            (None, Some(detail)) => Complaint { message: word(&detail).unwrap_or_else(|| detail.to_string()), code: String::new() },
+            (None, None) => plain(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(repeat: Repeat, status: u16, code: &str, told: Told, attempt: u32) -> Next {
+        let complaint = Complaint { message: String::new(), code: code.to_owned() };
+        Plan::refused(repeat, status, &complaint, told).at(attempt)
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_what_does_not_is_not() {
+        let plain = Told::default();
+        for status in [408, 409, 429, 500, 502, 503, 504] {
+            assert!(matches!(next(Repeat::Freely, status, "", plain, 1), Next::After(_)), "{status}");
+        }
+        for status in [400, 401, 403, 404, 422] {
+            assert_eq!(next(Repeat::Freely, status, "", plain, 1), Next::GiveUp, "{status}");
+        }
+        assert_eq!(next(Repeat::Freely, 500, "", plain, ATTEMPTS), Next::GiveUp);
+    }
+
+    #[test]
+    fn what_is_paid_for_is_sent_again_only_where_it_was_certainly_not_begun() {
+        let plain = Told::default();
+        assert!(matches!(next(Repeat::Never, 429, "", plain, 1), Next::After(_)));
+        for status in [408, 409, 500, 503] {
+            assert_eq!(next(Repeat::Never, status, "", Told { again: Some(true), wait: None }, 1), Next::GiveUp, "{status}");
+        }
+        assert_eq!(Plan::unreachable(Repeat::Never, false).at(1), Next::GiveUp);
+        assert!(matches!(Plan::unreachable(Repeat::Never, true).at(1), Next::After(_)));
+    }
+
+    #[test]
+    fn no_money_and_a_plain_no_are_final() {
+        assert_eq!(next(Repeat::Freely, 429, "insufficient_quota", Told::default(), 1), Next::GiveUp);
+        assert_eq!(next(Repeat::Freely, 402, "", Told::default(), 1), Next::GiveUp);
+        assert_eq!(next(Repeat::Freely, 500, "", Told { again: Some(false), wait: None }, 1), Next::GiveUp);
+    }
+
+    #[test]
+    fn the_server_says_how_long_to_wait_within_reason() {
+        let told = |seconds| Told { wait: Some(Duration::from_secs(seconds)), again: None };
+        let Next::After(wait) = next(Repeat::Freely, 429, "", told(2), 1) else { panic!("it is tried again") };
+        assert!((2.0..=2.5).contains(&wait.as_secs_f64()), "{wait:?}");
+        let Next::After(wait) = next(Repeat::Freely, 429, "", told(9999), 1) else { panic!("it is tried again") };
+        assert!(wait <= LONGEST_WAIT.mul_f64(1.25));
+    }
+
+    #[test]
+    fn complaints_are_read_in_every_shape() {
+        let message = |body: &str| complaint(body.as_bytes()).message;
+        assert_eq!(message(r#"{"error":{"message":"no","code":"c","param":"model"}}"#), "no (in `model`)");
+        assert_eq!(message(r#"{"error":"no"}"#), "no");
+        assert_eq!(message(r#"{"message":"no"}"#), "no");
+        assert_eq!(message(r#"{"detail":"no"}"#), "no");
+        assert_eq!(message("<html>no</html>"), "<html>no</html>");
+        assert_eq!(complaint(br#"{"error":{"message":"no","type":"insufficient_quota"}}"#).code, "insufficient_quota");
+    }
+}

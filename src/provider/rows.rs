@@ -1,0 +1,110 @@
+//! A look at training files line by line, never whole in memory.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::ProviderError;
+
+/// What a look at the files of a training found.
+#[derive(Debug)]
+pub struct Rows {
+    /// Training examples.
+    pub count: usize,
+    /// Validation examples that stand among those of the training.
+    pub leaked: Option<Leak>,
+}
+
+/// Rows that stand in both files.
+#[derive(Debug)]
+pub struct Leak {
+    pub count: usize,
+    /// The line of the first of them in the validation file.
+    pub line: usize,
+    /// Its beginning.
+    pub sample: String,
+}
+
+/// Counts the training examples, and looks for those of the validation among them.
+pub fn look(train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderError> {
+    let mut known = HashSet::new();
+    let mut count = 0;
+    each_line(train, |_, line| {
+        count += 1;
+        if validation.is_some() {
+            known.insert(blake3::hash(line));
+        }
+    })?;
+    let mut leaked: Option<Leak> = None;
+    if let Some(validation) = validation {
+        each_line(validation, |number, line| {
+            if known.contains(&blake3::hash(line)) {
+                let sample = || String::from_utf8_lossy(line).chars().take(120).collect();
+                leaked.get_or_insert_with(|| Leak { count: 0, line: number, sample: sample() }).count += 1;
+            }
+        })?;
+    }
+    Ok(Rows { count, leaked })
+}
+
+fn each_line(path: &Path, mut visit: impl FnMut(usize, &[u8])) -> Result<(), ProviderError> {
+    let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() };
+    let mut reader = BufReader::with_capacity(256 << 10, File::open(path).map_err(unreadable)?);
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+            return Ok(());
+        }
+        number += 1;
+        let text = line.trim_ascii();
+        if !text.is_empty() {
+            visit(number, text);
+        }
+    }
+}
+
+/// The last losses of a result file, found by its header.
+pub fn last_losses(csv: &[u8]) -> Vec<(String, f64)> {
+    let text = String::from_utf8_lossy(csv);
+    let mut lines = text.lines();
+    let Some(header) = lines.next() else {
+        return Vec::new();
+    };
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    let column = |name: &str| header.split(',').position(|column| column.trim() == name);
+    let last = |name: &str| {
+        let column = column(name)?;
+        rows.iter().rev().find_map(|row| row.get(column)?.trim().parse::<f64>().ok())
+    };
+    let full = last("full_valid_loss").or_else(|| last("valid_loss"));
+    last("train_loss").map(|loss| ("train-loss".to_owned(), loss)).into_iter().chain(full.map(|loss| ("validation-loss".to_owned(), loss))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_and_leaks_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("it can be written");
+            path
+        };
+        let (train, clean, leaky) = (write("t", "a\nb\n\nc"), write("c", "d\n"), write("l", "d\nb\nc\n"));
+        assert_eq!(look(&train, None).expect("it can be read").count, 3);
+        assert!(look(&train, Some(&clean)).expect("it can be read").leaked.is_none());
+        let leak = look(&train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
+        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, "b"));
+    }
+
+    #[test]
+    fn losses_are_found_by_the_header() {
+        let losses = last_losses(b"step,train_loss,valid_loss\n1,2.5,\n2,1.5,1.75\n3,1.25,\n");
+        assert_eq!(losses, [("train-loss".to_owned(), 1.25), ("validation-loss".to_owned(), 1.75)]);
+        assert_eq!(last_losses(b"").len(), 0);
+    }
+}

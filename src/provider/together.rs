@@ -1,0 +1,222 @@
+//! Together's fine-tuning API: `/fine-tunes`, with prices that it tells beforehand. It knows no metadata: our key stands in the
+//! suffix, and so in the name of the model.
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::fingerprint::ActionKey;
+
+use super::hosted::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire};
+use super::http::{Client, FilePart, Request};
+use super::openai::mark;
+use super::retry::Repeat;
+use super::{Method, ProviderError, TuningRequest, Watch};
+
+/// Tunes at Together.
+#[derive(Debug)]
+pub struct Together {
+    client: Client,
+}
+
+#[derive(Debug, Deserialize)]
+struct Data<T> {
+    #[serde(default = "Vec::new")]
+    data: Vec<T>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FileObject {
+    id: String,
+    #[serde(default)]
+    filename: String,
+    #[serde(default)]
+    bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct FineTune {
+    id: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    created_at: String,
+    #[serde(default)]
+    suffix: Option<String>,
+    #[serde(default, alias = "output_name")]
+    model_output_name: Option<String>,
+    #[serde(default)]
+    token_count: Option<u64>,
+    /// In billionths of a dollar.
+    #[serde(default)]
+    total_price: Option<f64>,
+    #[serde(default)]
+    events: Vec<Value>,
+}
+
+impl From<FineTune> for Job {
+    fn from(job: FineTune) -> Self {
+        let state = match job.status.as_str() {
+            "completed" => JobState::Succeeded,
+            "error" | "user_error" => JobState::Failed,
+            "cancelled" => JobState::Cancelled,
+            _ => JobState::Going,
+        };
+        let last = job.events.iter().rev().find_map(|event| event.get("message").and_then(Value::as_str));
+        let problem = last.filter(|_| state == JobState::Failed).map(str::to_owned);
+        Self {
+            id: job.id,
+            state,
+            word: job.status,
+            created: job.created_at.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).unwrap_or_default(),
+            model: job.model_output_name.filter(|model| !model.is_empty()),
+            results: Vec::new(),
+            trained_tokens: job.token_count.filter(|tokens| *tokens > 0),
+            usd: job.total_price.filter(|price| *price > 0.0).map(|price| price / 1e9),
+            problem,
+        }
+    }
+}
+
+impl Together {
+    /// Tunes through this client.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+/// The settings of a method that there is a field for.
+#[must_use]
+pub fn expresses(method: &str, setting: &str) -> bool {
+    matches!(setting, "epochs" | "batch-size" | "learning-rate" | "warmup" | "weight-decay" | "lora") || (method == "dpo" && setting == "beta")
+}
+
+#[async_trait]
+impl Wire for Together {
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { fewest: 1, largest: 25 << 30, ends: None }
+    }
+
+    async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
+        match self.client.json::<FileObject>(Request::get(format!("/files/{id}")), watch).await {
+            Ok(found) => Ok(found.filename == file.name()),
+            Err(ProviderError::Refused { status: 400 | 403 | 404 | 410, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn stored(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
+        let all: Data<FileObject> = self.client.json(Request::get("/files"), watch).await?;
+        Ok(all.data.into_iter().find(|found| found.filename == file.name() && found.bytes == file.bytes).map(|found| found.id))
+    }
+
+    async fn upload(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
+        let fields = vec![("purpose", "fine-tune".to_owned()), ("file_name", file.name()), ("file_type", "jsonl".to_owned())];
+        let part = FilePart { path: file.path.clone(), name: file.name(), start: 0, length: file.bytes, field: "file", fields };
+        let sent: FileObject = self.client.json(Request::upload("/files/upload", part), watch).await?;
+        Ok(sent.id)
+    }
+
+    async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
+        let all: Data<Value> = self.client.json(Request::get("/fine-tunes"), watch).await?;
+        let mark = mark(key);
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| name.contains(&mark));
+        let jobs = all.data.into_iter().filter_map(|job| serde_json::from_value::<FineTune>(job).ok());
+        Ok(jobs.filter(|job| named(&job.suffix) || named(&job.model_output_name)).map(Job::from).collect())
+    }
+
+    async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
+        let job: FineTune = self.client.json(Request::post("/fine-tunes", self.creation(request, train, validation), Repeat::Never), watch).await?;
+        Ok(job.into())
+    }
+
+    async fn job(&self, id: &str, watch: &dyn Watch) -> Result<Job, ProviderError> {
+        Ok(self.client.json::<FineTune>(Request::get(format!("/fine-tunes/{id}")), watch).await?.into())
+    }
+
+    async fn events(&self, id: &str, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
+        let all: Data<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/events")), watch).await?;
+        let happened = |event: Value| {
+            let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let number = |name: &str| event.get(name).and_then(Value::as_f64);
+            let id = match text("hash") {
+                hash if hash.is_empty() => format!("{} {}", text("created_at"), text("message")),
+                hash => hash,
+            };
+            let step = event.get("step").and_then(Value::as_u64).filter(|step| *step > 0);
+            let of = event.get("total_steps").and_then(Value::as_u64).unwrap_or_default();
+            let losses = step.map(|step| Losses { step, of, train: number("train_loss"), validation: number("eval_loss") });
+            Happened { id, message: text("message"), losses: losses.filter(|losses| losses.train.is_some() || losses.validation.is_some()) }
+        };
+        Ok(all.data.into_iter().map(happened).collect())
+    }
+
+    async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
+        let all: Data<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/checkpoints")), watch).await?;
+        let checkpoint = |found: Value| {
+            let step = found.get("step").and_then(Value::as_u64)?;
+            let validation = found.get("eval_loss").and_then(Value::as_f64);
+            Some(RemoteCheckpoint { model: found.get("path").and_then(Value::as_str)?.to_owned(), step, validation })
+        };
+        Ok(all.data.into_iter().filter_map(checkpoint).collect())
+    }
+
+    async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError> {
+        let mut csv = String::from("step,train_loss,valid_loss\n");
+        for Losses { step, train, validation, .. } in self.events(&job.id, watch).await?.into_iter().filter_map(|event| event.losses) {
+            let figure = |loss: Option<f64>| loss.map_or(String::new(), |loss| loss.to_string());
+            csv += &format!("{step},{},{}\n", figure(train), figure(validation));
+        }
+        Ok(csv.into_bytes())
+    }
+
+    async fn cancel(&self, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
+        self.client.send(&Request::post(format!("/fine-tunes/{id}/cancel"), json!({}), Repeat::Freely), watch).await.map(drop)
+    }
+}
+
+impl Together {
+    fn creation(&self, request: &TuningRequest, train: &str, validation: Option<&str>) -> Value {
+        let sizes = &request.hyperparameters;
+        let name: String = request.suffix.chars().take(23).collect();
+        let mut body = json!({
+            "model": request.base,
+            "training_file": train,
+            "suffix": format!("{name}-{}", mark(request.key)),
+            "random_seed": sizes.seed % 2_147_483_648,
+        });
+        let given: [(&str, Option<Value>); 8] = [
+            ("validation_file", validation.map(|file| json!(file))),
+            ("n_evals", validation.map(|_| json!(sizes.epochs.unwrap_or(1)))),
+            ("n_epochs", sizes.epochs.map(|epochs| json!(epochs))),
+            ("batch_size", sizes.batch_size.map(|size| json!(size))),
+            ("learning_rate", sizes.learning_rate.map(|rate| json!(rate))),
+            ("warmup_ratio", sizes.warmup.map(|share| json!(share))),
+            ("weight_decay", sizes.weight_decay.map(|rate| json!(rate))),
+            ("wandb_project_name", request.report.as_ref().map(|report| json!(report.project))),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                body[name] = value;
+            }
+        }
+        body["training_type"] = match sizes.lora {
+            Some((rank, alpha)) => json!({ "type": "Lora", "lora_r": rank, "lora_alpha": alpha }),
+            None => json!({ "type": "Full" }),
+        };
+        body["training_method"] = match &request.method {
+            Method::Dpo { beta: Some(beta) } => json!({ "method": "dpo", "dpo_beta": beta }),
+            Method::Dpo { beta: None } => json!({ "method": "dpo" }),
+            Method::Supervised | Method::Reinforcement { .. } => json!({ "method": "sft" }),
+        };
+        for (name, value) in &self.client.endpoint().fields {
+            body[name.as_str()] = json!(value);
+        }
+        body
+    }
+}

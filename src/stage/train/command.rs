@@ -1,0 +1,155 @@
+//! An outside program that trains and answers: files in, adapter and metrics out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::data::{Message, write_lines};
+use crate::provider::{Answers, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
+
+use super::super::exec::{Launch, Program, launch};
+use super::super::{Context, StageError};
+
+/// What a program finds in its folder, and leaves there.
+const TRAIN: &str = "train.jsonl";
+const VALIDATION: &str = "validation.jsonl";
+const MODEL: &str = "model";
+const METRICS: &str = "metrics.json";
+const LOSSES: &str = "losses.csv";
+const QUESTIONS: &str = "questions.jsonl";
+const ANSWERS: &str = "answers.jsonl";
+
+/// Lets a program train. Its folder holds `train.jsonl`, `validation.jsonl` and the rendered config; it leaves the folder `model`,
+/// and may leave `metrics.json` and `losses.csv`.
+pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, context: &Context<'_>) -> Result<TuningResult, StageError> {
+    let folder = context.folder.join("program");
+    let place = |name: &str| folder.join(name);
+    let io = |doing: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| StageError::Io { doing, path, source }
+    };
+    std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+    std::fs::copy(&request.train, place(TRAIN)).map_err(io("copy", &request.train))?;
+    match &request.validation {
+        Some(validation) => std::fs::copy(validation, place(VALIDATION)).map(drop).map_err(io("copy", validation))?,
+        None => std::fs::write(place(VALIDATION), "").map_err(io("write", &place(VALIDATION)))?,
+    }
+    if let Some(template) = &program.config {
+        let source = context.file(template)?;
+        let text = std::fs::read_to_string(&source).map_err(io("read", &source))?;
+        let name = Path::new(template).file_name().unwrap_or_default();
+        let rendered = render(&text, request).map_err(|problem| StageError::Unreadable { what: "the template of the config file", problem })?;
+        std::fs::write(folder.join(name), rendered).map_err(io("write", &folder.join(name)))?;
+    }
+    let line = Program::Shell(program.train.clone());
+    let environment = variables(program);
+    launch(Launch { program: &line, folder: &folder, environment: &environment, sandboxed: true }, context).await?;
+    let files = files_of(&place(MODEL))?;
+    if files.is_empty() {
+        return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
+    }
+    let metrics = match std::fs::read(place(METRICS)) {
+        Ok(bytes) => serde_json::from_slice::<BTreeMap<String, f64>>(&bytes)
+            .map_err(|error| StageError::Metrics { path: METRICS.into(), problem: format!("it is no flat object of numbers: {error}") })?,
+        Err(_) => BTreeMap::new(),
+    };
+    let losses = std::fs::read(place(LOSSES)).unwrap_or_default();
+    let model = ModelCard { provider: provider.to_owned(), base: request.base.clone(), name: "files".into() };
+    Ok(TuningResult { model, files, losses, metrics })
+}
+
+/// The config file of a program, from its template.
+fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
+    let sizes = &request.hyperparameters;
+    let mut environment = minijinja::Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    let values = json!({
+        "base": request.base,
+        "method": request.method.name(),
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "model": MODEL,
+        "epochs": sizes.epochs,
+        "batch_size": sizes.batch_size,
+        "learning_rate": sizes.learning_rate,
+        "warmup": sizes.warmup,
+        "weight_decay": sizes.weight_decay,
+        "lora_rank": sizes.lora.map(|(rank, _)| rank),
+        "lora_alpha": sizes.lora.map(|(_, alpha)| alpha),
+        "seed": sizes.seed,
+    });
+    let rendered = environment.render_str(template, minijinja::Value::from(minijinja::value::Serde(&values))).map_err(|error| error.to_string())?;
+    // The last line break is the template's own.
+    let ends = template.ends_with('\n') && !rendered.ends_with('\n');
+    Ok(if ends { rendered + "\n" } else { rendered })
+}
+
+fn variables(program: &Declared) -> BTreeMap<String, String> {
+    program.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
+}
+
+fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StageError> {
+    let mut files = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let bytes = std::fs::read(entry.path()).map_err(|source| StageError::Io { doing: "read", path: entry.path().to_owned(), source })?;
+        files.insert(name, bytes);
+    }
+    Ok(files)
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    messages: &'a [Message],
+    max_tokens: usize,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    answer: String,
+}
+
+/// Lets a program answer. Its folder holds `model` and `questions.jsonl`; it leaves `answers.jsonl`, one for each question.
+pub async fn answer(
+    program: &Declared,
+    provider: &str,
+    model: &ModelHandle,
+    prompts: &[Vec<Message>],
+    how: Generation,
+    context: &Context<'_>,
+) -> Result<Answers, StageError> {
+    let Some(command) = &program.answer else {
+        return Err(ProviderError::Cannot { provider: provider.to_owned(), lack: "has no `answer` command to ask its models with".into() }.into());
+    };
+    let folder = context.folder.join("program");
+    let io = |doing: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| StageError::Io { doing, path, source }
+    };
+    for (name, bytes) in &model.files {
+        let path = folder.join(MODEL).join(name);
+        let parent = path.parent().unwrap_or(&folder);
+        std::fs::create_dir_all(parent).map_err(io("create", parent))?;
+        std::fs::write(&path, bytes).map_err(io("write", &path))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+    let questions: Vec<Question<'_>> = prompts.iter().map(|messages| Question { messages, max_tokens: how.max_tokens }).collect();
+    let path = folder.join(QUESTIONS);
+    std::fs::write(&path, write_lines(&questions)).map_err(io("write", &path))?;
+    let mut environment = variables(program);
+    environment.insert("RETUNE_BASE".into(), model.card.base.clone());
+    let line = Program::Shell(command.clone());
+    launch(Launch { program: &line, folder: &folder, environment: &environment, sandboxed: true }, context).await?;
+    let path = folder.join(ANSWERS);
+    let text = std::fs::read_to_string(&path).map_err(|_| StageError::MissingOutput { path: ANSWERS.into() })?;
+    let wrong = |problem: String| StageError::Unreadable { what: ANSWERS, problem };
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).enumerate();
+    let said = lines.map(|(at, line)| serde_json::from_str::<Said>(line).map_err(|error| wrong(format!("line {}: {error}", at + 1))));
+    let texts: Vec<String> = said.map(|said| Ok::<_, StageError>(said?.answer)).collect::<Result<_, _>>()?;
+    if texts.len() != prompts.len() {
+        return Err(wrong(format!("it holds {} answers to {} questions", texts.len(), prompts.len())));
+    }
+    Ok(Answers { texts, ..Answers::default() })
+}

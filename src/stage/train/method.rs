@@ -1,0 +1,171 @@
+//! The settings of how a model is tuned.
+
+use std::path::Path;
+
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
+use crate::provider::{Alarm, Care, Hyperparameters, Method, ProviderError, Report};
+
+use super::super::StageError;
+
+pub static SETTING: Setting = Setting::new("method", "How it is tuned.")
+    .once()
+    .arguments(&[Slot::new(
+        "name",
+        Kind::Choice(&["supervised", "dpo", "reinforcement"]),
+        "`supervised`: the model learns to say what the assistant says; `dpo`: from pairs of a better and a worse answer; `reinforcement`: from the score of a grader.",
+    )])
+    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &WEIGHT_DECAY, &LORA, &BETA, &GRADER, &EFFORT]);
+static EPOCHS: Setting = Setting::new("epochs", "Passes over the examples; `\"auto\"` lets the provider choose (locally 3).").once().arguments(&[Slot::new(
+    "count",
+    Kind::OrAuto(&Kind::Integer(1, 10_000)),
+    "How many.",
+)]);
+static BATCH_SIZE: Setting = Setting::new("batch-size", "Examples in one step; where it is not given, or `\"auto\"`, the provider chooses (locally 16).")
+    .arguments(&[Slot::new("count", Kind::OrAuto(&Kind::Integer(1, 4096)), "How many.")]);
+static LEARNING_RATE: Setting = Setting::new("learning-rate", "The highest learning rate; locally 0.003 where it is not given.").arguments(&[Slot::new(
+    "rate",
+    Kind::Positive(1.0),
+    "The rate.",
+)]);
+static RATE_MULTIPLIER: Setting = Setting::new("rate-multiplier", "The learning rate as a multiple of what the provider would take by itself.")
+    .arguments(&[Slot::new("factor", Kind::OrAuto(&Kind::Positive(1000.0)), "The factor.")]);
+static WARMUP: Setting = Setting::new("warmup", "The share of the steps in which the rate rises; locally 0.05 where it is not given.").arguments(&[Slot::new(
+    "share",
+    Kind::Number(0.0, 1.0),
+    "The share.",
+)]);
+static WEIGHT_DECAY: Setting = Setting::new("weight-decay", "How fast weights shrink by themselves; 0 where it is not given.").arguments(&[Slot::new(
+    "rate",
+    Kind::Number(0.0, 1.0),
+    "The rate.",
+)]);
+static LORA: Setting = Setting::new("lora", "Trains a small adapter in place of all weights.").properties(&[
+    Slot::new("rank", Kind::Integer(1, 256), "The width of the adapter.").or(Fallback::Integer(8)),
+    Slot::new("alpha", Kind::Positive(4096.0), "The adapter's part is multiplied by alpha / rank.").or(Fallback::Number(16.0)),
+]);
+static BETA: Setting = Setting::new("beta", "Of `dpo`: the higher, the closer it stays to the model before.").arguments(&[Slot::new(
+    "beta",
+    Kind::OrAuto(&Kind::Positive(2.0)),
+    "Beta.",
+)]);
+static GRADER: Setting = Setting::new("grader", "Of `reinforcement`: what gives answers their score.").arguments(&[Slot::new(
+    "path",
+    Kind::Input,
+    "A JSON file of the workspace with a grader as OpenAI's API describes it.",
+)]);
+static EFFORT: Setting = Setting::new("effort", "Of `reinforcement`: how hard the model thinks.").arguments(&[Slot::new(
+    "effort",
+    Kind::Choice(&["default", "low", "medium", "high"]),
+    "The effort.",
+)]);
+
+pub static EARLY_STOP: Setting = Setting::new("early-stop", "Stops when the validation loss gets no better, and keeps the best checkpoint.").properties(&[
+    Slot::new("patience", Kind::Integer(1, 10_000), "Measurements without progress.").or(Fallback::Integer(3)),
+    Slot::new("delta", Kind::Number(0.0, 100.0), "What counts as progress.").or(Fallback::Number(0.0)),
+]);
+pub static ALARM: Setting = Setting::new("alarm", "Looks out for losses that go wrong.")
+    .many()
+    .without_effect()
+    .arguments(&[Slot::new(
+        "what",
+        Kind::Choice(&["loss", "gap"]),
+        "`loss`: that of the training explodes; `gap`: that of the validation is so far over it, which is overfitting.",
+    )])
+    .properties(&[
+        Slot::new("over", Kind::Positive(1e6), "The bound."),
+        Slot::new("then", Kind::Choice(&["warn", "stop"]), "`stop`: the stage fails, and a remote job is cancelled.").or(Fallback::Text("warn")),
+    ]);
+pub static REPORT: Setting = Setting::new("report", "Where the provider reports the training to, besides us.")
+    .without_effect()
+    .arguments(&[Slot::new("service", Kind::Choice(&["wandb"]), "Weights & Biases.")])
+    .properties(&[Slot::new("project", Kind::Text, "The project there."), Slot::new("entity", Kind::Text, "The team or user.").or(Fallback::Absent)]);
+
+/// The settings that only one method reads.
+const OF_METHODS: &[(&str, &str)] = &[("beta", "dpo"), ("grader", "reinforcement"), ("effort", "reinforcement")];
+
+/// The name of the method of a train stage.
+pub fn name(stage: &Block) -> &str {
+    stage.child("method").map_or("supervised", |method| method.text("name"))
+}
+
+/// Makes sure that the settings of the method are those that it reads.
+pub fn check(stage: &Block) -> Result<(), ConfigError> {
+    let Some(method) = stage.child("method") else {
+        return Ok(());
+    };
+    let name = method.text("name");
+    let stray = |child: &&Block| OF_METHODS.iter().any(|(setting, of)| child.setting.name == *setting && *of != name);
+    if let Some(child) = method.children.iter().find(stray) {
+        return Err(ConfigError::Contradiction {
+            problem: format!("`{}` is no setting of `{name}`", child.setting.name),
+            label: "nothing reads it".into(),
+            at: child.name_span.into(),
+            help: "take it out, or name another method".into(),
+        });
+    }
+    if name == "reinforcement" && method.child("grader").is_none() {
+        return Err(ConfigError::MissingNode {
+            node: "method".into(),
+            child: "grader".into(),
+            at: method.name_span.into(),
+            help: "a JSON file with what gives answers their score".into(),
+        });
+    }
+    Ok(())
+}
+
+/// The file with the grader, where the method has one.
+pub fn grader(stage: &Block) -> Option<&str> {
+    stage.child("method")?.child_text("grader")
+}
+
+/// What it learns from; the grader is read from its file.
+pub fn method(stage: &Block, grader: Option<&Path>) -> Result<Method, StageError> {
+    let inside = stage.child("method");
+    let child = |name: &str| inside.and_then(|method| method.child(name));
+    Ok(match name(stage) {
+        "dpo" => Method::Dpo { beta: child("beta").and_then(|beta| beta.find_number("beta")) },
+        "reinforcement" => {
+            let path = grader.unwrap_or(Path::new(""));
+            let wrong = |reason: String| ProviderError::UnreadableFile { path: path.to_owned(), reason };
+            let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+            let grader = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
+            Method::Reinforcement { grader, effort: child("effort").map(|effort| effort.text("effort").to_owned()) }
+        }
+        _ => Method::Supervised,
+    })
+}
+
+/// The sizes of a training.
+pub fn hyperparameters(stage: &Block) -> Hyperparameters {
+    let method = stage.child("method");
+    let setting = |name: &str| method.and_then(|method| method.child(name));
+    let count = |name: &str| setting(name).and_then(|setting| setting.find_integer("count")).and_then(|count| usize::try_from(count).ok());
+    let number = |name: &str, slot: &str| setting(name).and_then(|setting| setting.find_number(slot));
+    Hyperparameters {
+        epochs: count("epochs"),
+        batch_size: count("batch-size"),
+        learning_rate: number("learning-rate", "rate"),
+        rate_multiplier: number("rate-multiplier", "factor"),
+        warmup: number("warmup", "share"),
+        weight_decay: number("weight-decay", "rate"),
+        lora: setting("lora").map(|lora| (lora.count("rank"), lora.number("alpha"))),
+        seed: stage.child("seed").map_or(0, |seed| seed.integer("seed").unsigned_abs()),
+    }
+}
+
+/// What is watched while it goes on.
+pub fn care(stage: &Block) -> Care {
+    let alarm = |what: &str| {
+        let found = stage.all(ALARM.name).find(|alarm| alarm.text("what") == what)?;
+        Some(Alarm { over: found.number("over"), stop: found.text("then") == "stop" })
+    };
+    let patience = stage.child(EARLY_STOP.name).map(|stop| (stop.count("patience"), stop.number("delta")));
+    Care { patience, loss: alarm("loss"), gap: alarm("gap") }
+}
+
+/// Where the provider reports to.
+pub fn report(stage: &Block) -> Option<Report> {
+    let report = stage.child(REPORT.name)?;
+    Some(Report { project: report.text("project").to_owned(), entity: report.find_text("entity").map(str::to_owned) })
+}

@@ -1,0 +1,218 @@
+mod card;
+mod command;
+mod method;
+mod tokens;
+mod work;
+
+use std::collections::BTreeMap;
+
+use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
+use crate::fingerprint::{Tree, settings_of};
+use crate::model::builtin_digest;
+use crate::provider::{Api, Declared};
+use crate::store::Reading;
+
+use super::{Action, Compiler, Input, StageKind, checkpoints, providers, scheduling};
+pub use card::{card, described, load, untuned};
+pub use command::answer;
+pub use method::name as method_name;
+pub use tokens::chat_tokens;
+use work::{Examples, Train};
+
+static SETTING: Setting = Setting::new("train", "Tunes a model on examples.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
+    .children(|| {
+        scheduling::with(&[
+            &DATA,
+            &EXAMPLES,
+            &VALIDATION,
+            &PROVIDER,
+            &MODEL,
+            &method::SETTING,
+            &SEED,
+            &SUFFIX,
+            &method::EARLY_STOP,
+            &method::ALARM,
+            &method::REPORT,
+            &checkpoints::EVERY,
+        ])
+    });
+static DATA: Setting = Setting::new("data", "The examples.").arguments(&[Slot::new(
+    "stage",
+    Kind::Stage(&["prepare"]),
+    "A prepare stage; its train and validation splits are used.",
+)]);
+static EXAMPLES: Setting = Setting::new("examples", "The examples, where they are there already in the form that the method wants, as JSON Lines.")
+    .arguments(&[Slot::new("path", Kind::Input, "A file of the workspace.")]);
+static VALIDATION: Setting =
+    Setting::new("validation", "Those of the validation, beside `examples`.").arguments(&[Slot::new("path", Kind::Input, "A file of the workspace.")]);
+static PROVIDER: Setting = Setting::new("provider", "Where the model is tuned; `local` is this machine.").arguments(&[Slot::new(
+    "name",
+    Kind::Provider,
+    "A built-in or declared provider.",
+)]);
+static MODEL: Setting =
+    Setting::new("model", "The model to start from.")
+        .once()
+        .arguments(&[Slot::new("name", Kind::Text, "Its name at the provider; locally `builtin:tiny`.").without_effect()]);
+static SEED: Setting =
+    Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);
+static SUFFIX: Setting = Setting::new("suffix", "What is put into the name of a hosted model; the stage's name where it is not given.")
+    .without_effect()
+    .arguments(&[Slot::new("text", Kind::Text, "Letters, digits and dashes, at most 64.")]);
+
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+
+const VERSION: u32 = 2;
+/// What later stages call the model.
+pub const MODEL_OUTPUT: &str = "model";
+const LOCAL: &str = "local";
+
+/// The name of the provider that a train stage uses.
+pub fn provider_name(block: &Block) -> &str {
+    block.child_text("provider").unwrap_or(LOCAL)
+}
+
+fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
+    let block = &stage.block;
+    let at = block.child("provider").map_or(stage.name_span, |child| child.span_of("name"));
+    let declared = providers::find(provider_name(block), &compiler.pipeline.providers, at)?;
+    let base = block.child_text("model").unwrap_or_default().to_owned();
+    check_model(block, &declared, &base)?;
+    method::check(block)?;
+    check_method(block, &declared)?;
+    let kept = block.child(checkpoints::EVERY.name).map(|kept| (kept.text("folder").to_owned(), kept.count("every")));
+    let kept = kept.filter(|_| declared.api == Api::Local);
+    let unsent = unsent(block, &declared, compiler);
+    let (examples, mut inputs) = examples(stage, compiler)?;
+    let mut settings = settings_of(block, &compiler.pipeline.file, |name| name != "model" && name != "provider");
+    for name in &unsent {
+        forget(&mut settings, name);
+    }
+    for path in method::grader(block).into_iter().chain(template(&declared)) {
+        inputs.extend(compiler.files(path, Reading::Bytes, None));
+    }
+    let action = Action {
+        name: "train",
+        version: VERSION,
+        settings,
+        context: BTreeMap::from([("provider".to_owned(), providers::provider_tree(&declared)), ("model".to_owned(), providers::model_tree(&declared, &base))]),
+        inputs,
+        outputs: vec![MODEL_OUTPUT.to_owned(), "losses".to_owned()],
+        appears: false,
+        builds_on_last: false,
+        effect: false,
+        work: Box::new(Train { block: block.clone(), declared, base, examples, suffix: suffix(stage), checkpoints: kept }),
+    };
+    Ok(vec![action])
+}
+
+/// The template of a program's config file.
+fn template(declared: &Declared) -> Option<&str> {
+    match &declared.api {
+        Api::Command(program) => program.config.as_deref(),
+        Api::Local | Api::Hosted(_) => None,
+    }
+}
+
+/// Where the examples come from, and the inputs that they are.
+fn examples(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<(Examples, Vec<Input>), ConfigError> {
+    let block = &stage.block;
+    let wrong = |at: &Block, problem: String, label: &str, help: &str| ConfigError::Contradiction {
+        problem,
+        label: label.into(),
+        at: at.name_span.into(),
+        help: help.into(),
+    };
+    let (path, validation) = (block.child_text("examples"), block.child_text("validation"));
+    match (block.child("data"), path) {
+        (Some(_), Some(_)) => Err(wrong(
+            block.child("examples").unwrap_or(block),
+            format!("`{}` has examples from two places", stage.name),
+            "`data` is given too",
+            "keep one of the two",
+        )),
+        (None, None) => Err(ConfigError::MissingNode {
+            node: "train".into(),
+            child: "data".into(),
+            at: block.name_span.into(),
+            help: "name a prepare stage, or a file of ready rows by `examples`".into(),
+        }),
+        (Some(data), None) => {
+            if let Some(validation) = block.child("validation") {
+                return Err(wrong(validation, "`validation` goes with `examples`".into(), "`data` has a validation split of its own", "take it out"));
+            }
+            if method::name(block) != "supervised" {
+                let at = block.child("method").unwrap_or(block);
+                let problem = format!("a prepare stage makes examples for `supervised`, and this is `{}`", method::name(block));
+                return Err(wrong(at, problem, "needs rows of another form", "name a file of ready rows: `examples \"pairs.jsonl\"`"));
+            }
+            let inputs = compiler.pipeline.stage(data.text("stage"));
+            let inputs = inputs.into_iter().flat_map(|data| ["train", "validation"].map(|split| Input::output(split, &data.name, split)));
+            Ok((Examples::Prepared, inputs.collect()))
+        }
+        (None, Some(path)) => {
+            let inputs = [Some(path), validation].into_iter().flatten().flat_map(|path| compiler.files(path, Reading::Bytes, None));
+            Ok((Examples::Files { train: path.to_owned(), validation: validation.map(str::to_owned) }, inputs.collect()))
+        }
+    }
+}
+
+fn check_model(block: &Block, declared: &Declared, base: &str) -> Result<(), ConfigError> {
+    let unknown = declared.api == Api::Local && builtin_digest(base).is_err();
+    if !unknown {
+        return Ok(());
+    }
+    Err(ConfigError::UnknownChoice {
+        name: "model".into(),
+        found: format!("{base:?}"),
+        at: block.child("model").map_or(block.name_span, |model| model.span_of("name")).into(),
+        help: "the local engine has `builtin:tiny`; for a hosted model name its `provider`".into(),
+    })
+}
+
+fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
+    let (name, known) = (method::name(block), providers::methods(declared));
+    if known.contains(&name) {
+        return Ok(());
+    }
+    Err(ConfigError::UnknownChoice {
+        name: "method".into(),
+        found: format!("{name:?} at `{}`", declared.name),
+        at: block.child("method").map_or(block.name_span, |method| method.span_of("name")).into(),
+        help: format!("it has: {}", known.join(", ")),
+    })
+}
+
+/// Settings that the provider cannot be told, so that they are no part of the result; each that is written gets a warning.
+fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Vec<&'static str> {
+    let method = method::name(block);
+    let of_method = block.child("method").into_iter().flat_map(|method| &method.children);
+    let of_stage = block.children.iter().filter(|child| child.setting.name == method::EARLY_STOP.name || child.setting.name == method::REPORT.name);
+    let kept = block.children.iter().filter(|child| child.setting.name == checkpoints::EVERY.name);
+    let lost: Vec<&Block> = of_method.chain(of_stage).chain(kept).filter(|setting| !providers::expresses(declared, method, setting.setting.name)).collect();
+    compiler.warnings.extend(lost.iter().map(|setting| ConfigError::Inexpressible {
+        provider: declared.name.clone(),
+        setting: setting.setting.name.to_owned(),
+        at: setting.name_span.into(),
+        help: "nothing there reads it, and it is no part of the fingerprint; it holds again where another provider knows it".into(),
+    }));
+    lost.iter().map(|setting| setting.setting.name).collect()
+}
+
+fn forget(settings: &mut Tree, name: &str) {
+    if let Tree::Map(parts) = settings {
+        parts.remove(name);
+        if let Some(Tree::Map(method)) = parts.get_mut("method") {
+            method.remove(name);
+        }
+    }
+}
+
+/// A suffix as providers take it: letters, digits and dashes, at most 64.
+fn suffix(stage: &StageDecl) -> String {
+    let wanted = stage.block.child_text("suffix").unwrap_or(stage.name.as_str());
+    let kept: String = wanted.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
+    if kept.is_empty() { "retune".into() } else { kept }
+}

@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use crate::config::Block;
+use crate::ledger::JobJournal;
+use crate::provider::{Api, Declared, Price, TuningRequest, price};
+use crate::store::{RecordOutcome, Store};
+
+use super::super::action::given;
+use super::super::checkpoints::Checkpoints;
+use super::super::{Context, Estimate, Given, StageError, Work, providers};
+use super::card::{CARD, described, keep};
+use super::{MODEL_OUTPUT, command, method, tokens};
+
+/// Where the examples come from.
+#[derive(Clone, Debug)]
+pub enum Examples {
+    /// The splits of a prepare stage.
+    Prepared,
+    /// Files of ready rows, by the names of the inputs.
+    Files { train: String, validation: Option<String> },
+}
+
+/// A training to be done, wherever.
+#[derive(Debug)]
+pub struct Train {
+    pub block: Block,
+    pub declared: Declared,
+    pub base: String,
+    pub examples: Examples,
+    pub suffix: String,
+    /// The folder for checkpoints, and the steps from one to the next.
+    pub checkpoints: Option<(String, usize)>,
+}
+
+#[async_trait]
+impl Work for Train {
+    async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        let (train, validation) = match &self.examples {
+            Examples::Prepared => (context.file("train")?, Some(context.file("validation")?)),
+            Examples::Files { train, validation } => (context.file(train)?, validation.as_ref().map(|name| context.file(name)).transpose()?),
+        };
+        // An empty split is none.
+        let validation = validation.filter(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0));
+        let grader = method::grader(&self.block).map(|name| context.file(name)).transpose()?;
+        let kept = self.checkpoints.as_ref().map(|(folder, every)| Ok::<_, StageError>((Checkpoints::take(context, folder)?, *every))).transpose()?;
+        let hyperparameters = method::hyperparameters(&self.block);
+        let expected = self.expected(context.workspace, Some(&train), hyperparameters.epochs);
+        let request = TuningRequest {
+            key: context.key,
+            stage: context.stage.as_str().to_owned(),
+            base: self.base.clone(),
+            train,
+            validation,
+            method: method::method(&self.block, grader.as_deref())?,
+            hyperparameters,
+            suffix: self.suffix.clone(),
+            report: method::report(&self.block),
+            care: method::care(&self.block),
+            estimate: expected.usd,
+            checkpoints: kept.as_ref().map(|(kept, every)| (kept.place().to_owned(), *every)),
+        };
+        let tuned = match &self.declared.api {
+            Api::Command(program) => command::train(program, &self.declared.name, &request, context).await?,
+            Api::Local | Api::Hosted(_) => {
+                let mut journal = JobJournal::open(&context.store.root().join("jobs"), context.key)?;
+                let tuner = providers::tuner(&self.declared, context.network);
+                tuner.tune(request, &mut journal, context.watch).await?
+            }
+        };
+        let mut metrics = tuned.metrics;
+        let price = self.price(context.workspace).and_then(|price| price.training);
+        let paid = metrics.get("trained-tokens").zip(price).map(|(tokens, price)| tokens * price / 1e6);
+        if let Some(paid) = paid {
+            metrics.entry("usd".to_owned()).or_insert(paid);
+        }
+        if matches!(self.declared.api, Api::Hosted(_)) {
+            metrics.extend(expected.tokens.map(|tokens| ("estimated-tokens".to_owned(), tokens)));
+            metrics.extend(expected.usd.map(|usd| ("estimated-usd".to_owned(), usd)));
+        }
+        let mut files = tuned.files;
+        let card = serde_json::to_string_pretty(&tuned.model).unwrap_or_default();
+        files.insert(CARD.to_owned(), format!("{card}\n").into_bytes());
+        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), keep(context.store, files)?), ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?)]);
+        Ok(RecordOutcome {
+            outputs,
+            metrics,
+            model: Some(described(&tuned.model)),
+            resumed: kept.as_ref().and_then(|(kept, _)| kept.resumed()),
+            ..RecordOutcome::default()
+        })
+    }
+
+    fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
+        let epochs = method::hyperparameters(&self.block).epochs;
+        let mut estimate = self.expected(workspace, self.examples_at(workspace, store, inputs).as_deref(), epochs);
+        if let Api::Hosted(endpoint) = &self.declared.api {
+            estimate.notes = providers::outlook(&self.declared, endpoint, &self.base, &store.root().join("providers"));
+            if let Some(hour) = self.price(workspace).and_then(|price| price.hour) {
+                estimate.notes.push(format!("once deployed, `{}` bills about ${hour:.2} for every hour that the model is held ready", self.declared.name));
+            }
+        }
+        estimate
+    }
+}
+
+impl Train {
+    fn price(&self, workspace: &Path) -> Option<Price> {
+        match &self.declared.api {
+            Api::Hosted(endpoint) => price(workspace, &self.declared.name, endpoint.api(), &self.base),
+            Api::Local | Api::Command(_) => None,
+        }
+    }
+
+    /// Tokens and money that it will take.
+    fn expected(&self, workspace: &Path, train: Option<&Path>, epochs: Option<usize>) -> Estimate {
+        let once = train.and_then(|train| tokens::file_tokens(&self.declared, &self.base, train));
+        #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+        let tokens = once.map(|tokens| (tokens * epochs.unwrap_or(AUTO_EPOCHS)) as f64);
+        let price = self.price(workspace).and_then(|price| price.training);
+        Estimate { tokens, usd: tokens.zip(price).map(|(tokens, price)| tokens * price / 1e6), notes: Vec::new() }
+    }
+
+    fn examples_at(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Option<PathBuf> {
+        match &self.examples {
+            Examples::Prepared => store.place(given(inputs, "train").ok()?),
+            Examples::Files { train, .. } => match inputs.get(train)? {
+                Given::Artifact { artifact, .. } => store.place(*artifact),
+                Given::Files(files) => Some(workspace.join(&files.first()?.0)),
+            },
+        }
+    }
+}
+
+/// What providers mostly choose where epochs are `auto`.
+const AUTO_EPOCHS: usize = 3;

@@ -1,0 +1,402 @@
+//! A provider on loopback that speaks OpenAI's protocol, keeps state, misbehaves on demand and counts what would be billed. Every
+//! request it gets and every reply it gives is held to its schema.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::common::{Done, Workspace};
+use crate::schema;
+
+/// What goes wrong with one request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// It is done, and the reply is lost.
+    LoseReply,
+    /// It is not done, and answered with this status.
+    Status(u16),
+    /// The same, with a code in the complaint.
+    Coded(u16, &'static str),
+    /// 429, and to be tried again after so many milliseconds.
+    TooMany(u64),
+    /// It is done, and the reply breaks off in the middle.
+    Truncate,
+    /// It is done, and the reply takes its time.
+    Slow(Duration),
+    /// The reply never comes.
+    Stall,
+    /// The reply is no JSON.
+    Nonsense,
+}
+
+#[derive(Default)]
+pub struct World {
+    pub files: Vec<(Value, Vec<u8>)>,
+    pub uploads: BTreeMap<String, (Value, BTreeMap<String, Vec<u8>>)>,
+    pub jobs: Vec<Job>,
+    pub questions: usize,
+    /// Requests so far, by method and path without ids.
+    pub log: Vec<String>,
+    /// What goes wrong next, with the beginning of the method and path that it waits for.
+    pub faults: Vec<(&'static str, Fault)>,
+    /// Statuses of a job, one a look; the last one stays. Empty: it succeeds at the first look.
+    pub life: Vec<&'static str>,
+    /// Losses (training, validation) that a job reports, one a look.
+    pub losses: Vec<(f64, f64)>,
+    pub models: Vec<(&'static str, Option<&'static str>)>,
+    /// The last bodies of new jobs.
+    pub created: Vec<Value>,
+    /// Bytes of the largest single request.
+    pub largest: usize,
+    /// Whether a list ignores its filter, as some servers do.
+    pub ignores_filter: bool,
+    /// What each answer takes.
+    pub latency: Duration,
+}
+
+pub struct Job {
+    pub body: Value,
+    looks: usize,
+    pub cancelled: bool,
+    paused: bool,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+fn refusal(status: u16, message: &str, code: Option<&str>) -> Response {
+    let body = json!({ "error": { "message": message, "code": code, "param": null, "type": "invalid_request_error" } });
+    (StatusCode::from_u16(status).expect("a status"), axum::Json(body)).into_response()
+}
+
+/// Takes a request, holds it to its schema, lets it go wrong where that is wanted.
+async fn take(State(world): State<Shared>, request: Request) -> Response {
+    let (method, path) = (request.method().to_string(), request.uri().path().trim_start_matches("/v1").to_owned());
+    let query: BTreeMap<String, String> = axum::extract::Query::try_from_uri(request.uri()).map(|query| query.0).unwrap_or_default();
+    let plain: Vec<&str> = path.split('/').map(|part| if part.contains('-') { "id" } else { part }).collect();
+    let what = format!("{method} {}", plain.join("/"));
+    let fault = {
+        let mut world = world.lock().expect("no test panics with it");
+        world.log.push(what.clone());
+        let place = world.faults.iter().position(|(waits, _)| what.starts_with(waits));
+        place.map(|place| world.faults.remove(place).1)
+    };
+    match fault {
+        Some(Fault::Status(status)) => return refusal(status, "try again", None),
+        Some(Fault::Coded(status, code)) => return refusal(status, "no", Some(code)),
+        Some(Fault::TooMany(ms)) => {
+            let mut reply = refusal(429, "too many", Some("rate_limit_exceeded"));
+            reply.headers_mut().insert("retry-after-ms", ms.to_string().parse().expect("a number"));
+            return reply;
+        }
+        Some(Fault::Stall) => std::future::pending::<()>().await,
+        Some(Fault::Nonsense) => return "<html>who are you?</html>".into_response(),
+        _ => {}
+    }
+    let reply = answer(&world, &method, &path, &query, request).await;
+    let status = reply.status().as_u16();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-request-id", format!("req-{}", world.lock().expect("no test panics with it").log.len()).parse().expect("a name"));
+    headers.insert("x-ratelimit-limit-requests", "5000".parse().expect("a number"));
+    headers.insert("x-ratelimit-limit-tokens", "200000".parse().expect("a number"));
+    let body = to_bytes(reply.into_body(), usize::MAX).await.unwrap_or_default();
+    if let Ok(value) = serde_json::from_slice::<Value>(&body) {
+        schema::reply(&method, &path, status, &value);
+    }
+    match fault {
+        Some(Fault::LoseReply) => return Body::from_stream(broken(Vec::new())).into_response(),
+        Some(Fault::Truncate) => return (headers, Body::from_stream(broken(body[..body.len() / 2].to_vec()))).into_response(),
+        Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
+        _ => {}
+    }
+    (StatusCode::from_u16(status).expect("a status"), headers, body).into_response()
+}
+
+/// A body that ends in an error.
+fn broken(begins: Vec<u8>) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> {
+    let parts = [Ok(Bytes::from(begins)), Err(std::io::Error::other("the way back is gone"))];
+    futures_util::stream::iter(parts)
+}
+
+async fn answer(world: &Shared, method: &str, path: &str, query: &BTreeMap<String, String>, request: Request) -> Response {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    if request.headers().get("authorization").is_none() {
+        return refusal(401, "who are you?", Some("invalid_api_key"));
+    }
+    match (method, parts.as_slice()) {
+        ("POST", ["files"]) => keep_file(world, request).await,
+        ("POST", ["uploads", id, "parts"]) => keep_part(world, id, request).await,
+        _ => {
+            let bytes = to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
+            let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            schema::request(method, path, &body);
+            let latency = world.lock().expect("no test panics with it").latency;
+            if parts == ["chat", "completions"] && !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+            plain(&mut world.lock().expect("no test panics with it"), method, &parts, query, body)
+        }
+    }
+}
+
+async fn fields(request: Request) -> BTreeMap<String, (String, Bytes)> {
+    let mut found = BTreeMap::new();
+    let Ok(mut form) = Multipart::from_request(request, &()).await else {
+        return found;
+    };
+    while let Ok(Some(field)) = form.next_field().await {
+        let (name, file) = (field.name().unwrap_or_default().to_owned(), field.file_name().unwrap_or_default().to_owned());
+        found.insert(name, (file, field.bytes().await.unwrap_or_default()));
+    }
+    found
+}
+
+async fn keep_file(world: &Shared, request: Request) -> Response {
+    let form = fields(request).await;
+    let (Some((name, content)), Some((_, purpose))) = (form.get("file"), form.get("purpose")) else {
+        return refusal(400, "a file and its purpose are needed", None);
+    };
+    let mut world = world.lock().expect("no test panics with it");
+    world.largest = world.largest.max(content.len());
+    let purpose = String::from_utf8_lossy(purpose).into_owned();
+    axum::Json(world.keep(name, content.to_vec(), &purpose)).into_response()
+}
+
+async fn keep_part(world: &Shared, id: &str, request: Request) -> Response {
+    let form = fields(request).await;
+    let mut world = world.lock().expect("no test panics with it");
+    let content = form.get("data").map(|(_, content)| content.to_vec()).unwrap_or_default();
+    world.largest = world.largest.max(content.len());
+    let Some((_, parts)) = world.uploads.get_mut(id) else {
+        return refusal(404, "no such upload", None);
+    };
+    let part = format!("part-{}", parts.len() + 1);
+    parts.insert(part.clone(), content);
+    axum::Json(json!({ "id": part, "object": "upload.part", "created_at": 1, "upload_id": id })).into_response()
+}
+
+fn list(data: Vec<Value>, more: bool) -> Response {
+    let id = |value: Option<&Value>| value.map_or(Value::Null, |value| value["id"].clone());
+    axum::Json(json!({ "object": "list", "first_id": id(data.first()), "last_id": id(data.last()), "data": data, "has_more": more })).into_response()
+}
+
+fn plain(world: &mut World, method: &str, parts: &[&str], query: &BTreeMap<String, String>, body: Value) -> Response {
+    match (method, parts) {
+        ("GET", ["files"]) => list(world.files.iter().map(|(file, _)| file.clone()).collect(), false),
+        ("GET", ["files", id]) => world.file(id).map_or_else(|| refusal(404, "no such file", None), |(file, _)| axum::Json(file.clone()).into_response()),
+        ("GET", ["files", "file-result", "content"]) => "step,train_loss,valid_loss\n1,2.0,2.1\n2,1.0,1.5\n".into_response(),
+        ("POST", ["uploads"]) => {
+            let id = format!("upload-{}", world.uploads.len() + 1);
+            let mut upload = body;
+            upload["id"] = json!(id);
+            upload["object"] = json!("upload");
+            upload["created_at"] = json!(1);
+            upload["expires_at"] = json!(4_000_000_000_u32);
+            upload["status"] = json!("pending");
+            world.uploads.insert(id, (upload.clone(), BTreeMap::new()));
+            axum::Json(upload).into_response()
+        }
+        ("POST", ["uploads", id, "complete"]) => {
+            let Some((mut upload, parts)) = world.uploads.get(*id).cloned() else {
+                return refusal(404, "no such upload", None);
+            };
+            let ids = body["part_ids"].as_array().cloned().unwrap_or_default();
+            let content: Vec<u8> = ids.iter().flat_map(|id| parts.get(id.as_str().unwrap_or_default()).cloned().unwrap_or_default()).collect();
+            if content.len() as u64 != upload["bytes"].as_u64().unwrap_or_default() {
+                return refusal(400, "some of it is missing", None);
+            }
+            let name = upload["filename"].as_str().unwrap_or_default().to_owned();
+            upload["file"] = world.keep(&name, content, "fine-tune");
+            upload["status"] = json!("completed");
+            axum::Json(upload).into_response()
+        }
+        ("POST", ["fine_tuning", "jobs"]) => world.create(&body),
+        ("GET", ["fine_tuning", "jobs"]) => world.jobs_page(query),
+        ("GET", ["fine_tuning", "jobs", id]) => world.look(id),
+        ("GET", ["fine_tuning", "jobs", id, "events"]) => world.events(id),
+        ("GET", ["fine_tuning", "jobs", id, "checkpoints"]) => world.checkpoints(id),
+        ("POST", ["fine_tuning", "jobs", id, change]) => world.change(id, change),
+        ("GET", ["models"]) => {
+            let model = |(id, date): &(&str, Option<&str>)| json!({ "id": id, "object": "model", "created": 1, "owned_by": "openai", "shutdown_date": date });
+            axum::Json(json!({ "object": "list", "data": world.models.iter().map(model).collect::<Vec<_>>() })).into_response()
+        }
+        ("POST", ["chat", "completions"]) => world.chat(&body),
+        _ => refusal(404, "no such thing", None),
+    }
+}
+
+impl World {
+    fn keep(&mut self, name: &str, content: Vec<u8>, purpose: &str) -> Value {
+        let id = format!("file-{}", self.files.len() + 1);
+        let file = json!({ "id": id, "object": "file", "bytes": content.len(), "created_at": 1, "filename": name, "purpose": purpose, "status": "processed", "shiny": 1 });
+        self.files.push((file.clone(), content));
+        file
+    }
+
+    fn file(&self, id: &str) -> Option<&(Value, Vec<u8>)> {
+        self.files.iter().find(|(file, _)| file["id"] == id)
+    }
+
+    fn create(&mut self, body: &Value) -> Response {
+        for field in ["training_file", "validation_file"] {
+            if !body[field].is_null() && self.file(body[field].as_str().unwrap_or_default()).is_none() {
+                return refusal(400, &format!("{field} is no file"), None);
+            }
+        }
+        self.created.push(body.clone());
+        let number = self.jobs.len() + 1;
+        let job = json!({
+            "id": format!("ftjob-{number}"), "object": "fine_tuning.job", "created_at": number, "error": null, "finished_at": null,
+            "fine_tuned_model": null, "hyperparameters": {}, "model": body["model"], "organization_id": "org", "result_files": [],
+            "status": "validating_files", "trained_tokens": null, "training_file": body["training_file"], "validation_file": body["validation_file"],
+            "seed": body["seed"].as_u64().unwrap_or_default(), "metadata": body["metadata"], "method": body["method"], "novelty": { "deep": [1] },
+        });
+        self.jobs.push(Job { body: job.clone(), looks: 0, cancelled: false, paused: false });
+        axum::Json(job).into_response()
+    }
+
+    fn jobs_page(&self, query: &BTreeMap<String, String>) -> Response {
+        let wanted = query.get("metadata[retune_key]").filter(|_| !self.ignores_filter);
+        let all: Vec<Value> =
+            self.jobs.iter().rev().map(|job| job.body.clone()).filter(|job| wanted.is_none_or(|key| job["metadata"]["retune_key"] == key.as_str())).collect();
+        // Pages of two: whoever reads only the first misses what is old.
+        let start = query.get("after").and_then(|after| all.iter().position(|job| job["id"] == after.as_str())).map_or(0, |place| place + 1);
+        let page: Vec<Value> = all.iter().skip(start).take(2).cloned().collect();
+        list(page, all.len() > start + 2)
+    }
+
+    fn job(&mut self, id: &str) -> Option<&mut Job> {
+        self.jobs.iter_mut().find(|job| job.body["id"] == id)
+    }
+
+    fn look(&mut self, id: &str) -> Response {
+        let life = self.life.clone();
+        let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
+        let status = life.get(job.looks.min(life.len().saturating_sub(1))).copied().unwrap_or("succeeded");
+        if !job.cancelled && !job.paused {
+            job.looks += 1;
+            job.body["status"] = json!(status);
+            if status == "succeeded" {
+                job.body["fine_tuned_model"] = json!(format!("ft:{}:org::{id}", job.body["model"].as_str().unwrap_or_default()));
+                job.body["result_files"] = json!(["file-result"]);
+                job.body["trained_tokens"] = json!(1234);
+            }
+            if status == "failed" {
+                job.body["error"] = json!({ "code": "invalid_training_file", "message": "line 3 is no example", "param": "training_file" });
+            }
+        }
+        axum::Json(job.body.clone()).into_response()
+    }
+
+    fn events(&mut self, id: &str) -> Response {
+        let losses = self.losses.clone();
+        let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
+        let event = |number: usize, (train, validation): &(f64, f64)| {
+            json!({
+                "object": "fine_tuning.job.event", "id": format!("ev-{number}"), "created_at": number, "level": "info", "message": format!("step {number}"),
+                "type": "metrics", "data": { "step": number, "total_steps": losses.len(), "train_loss": train, "full_valid_loss": validation },
+            })
+        };
+        let seen: Vec<Value> = losses.iter().take(job.looks).enumerate().map(|(at, losses)| event(at + 1, losses)).rev().collect();
+        list(seen, false)
+    }
+
+    fn checkpoints(&mut self, id: &str) -> Response {
+        let losses = self.losses.clone();
+        let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
+        let checkpoint = |number: usize, (train, validation): &(f64, f64)| {
+            json!({
+                "object": "fine_tuning.job.checkpoint", "id": format!("ftckpt-{number}"), "created_at": number, "fine_tuning_job_id": id, "step_number": number,
+                "fine_tuned_model_checkpoint": format!("ft:checkpoint:{number}"), "metrics": { "step": number, "train_loss": train, "full_valid_loss": validation },
+            })
+        };
+        list(losses.iter().take(job.looks).enumerate().map(|(at, losses)| checkpoint(at + 1, losses)).collect(), false)
+    }
+
+    fn change(&mut self, id: &str, change: &str) -> Response {
+        let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
+        match change {
+            "cancel" => {
+                job.cancelled = true;
+                job.body["status"] = json!("cancelled");
+            }
+            "pause" => {
+                job.paused = true;
+                job.body["status"] = json!("paused");
+            }
+            "resume" => job.paused = false,
+            _ => return refusal(404, "no such thing", None),
+        }
+        axum::Json(job.body.clone()).into_response()
+    }
+
+    fn chat(&mut self, body: &Value) -> Response {
+        self.questions += 1;
+        let tuned = body["model"].as_str().unwrap_or_default().starts_with("ft:");
+        let asked = body["messages"].as_array().and_then(|messages| messages.last()).and_then(|message| message["content"].as_str()).unwrap_or_default();
+        let answer = if tuned { asked.rsplit(' ').next().unwrap_or_default() } else { "no idea" };
+        let choice = json!({ "index": 0, "finish_reason": "stop", "logprobs": null, "message": { "role": "assistant", "content": answer, "refusal": null } });
+        let usage = json!({ "prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12 });
+        axum::Json(json!({ "id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage }))
+            .into_response()
+    }
+}
+
+pub struct Server {
+    world: Shared,
+    pub address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// A key that must never be seen again.
+pub const KEY: &str = "sk-very-secret";
+
+impl Server {
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let world = Shared::default();
+        let routes = Router::new().fallback(take).layer(axum::extract::DefaultBodyLimit::disable()).with_state(Arc::clone(&world));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port on loopback");
+        let address = listener.local_addr().expect("an address");
+        runtime.spawn(async move { axum::serve(listener, routes).await });
+        Self { world, address, _runtime: runtime }
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("no test panics with it")
+    }
+
+    /// The program with the way to this server in its environment.
+    pub fn command(&self, workspace: &Workspace, arguments: &[&str]) -> std::process::Command {
+        let mut command = workspace.command(arguments);
+        command.env("OPENAI_BASE_URL", format!("http://{}/v1", self.address)).env("OPENAI_API_KEY", KEY);
+        command
+    }
+
+    pub fn retune(&self, workspace: &Workspace, arguments: &[&str]) -> Done {
+        Done::from(self.command(workspace, arguments).output().expect("the program starts"))
+    }
+
+    pub fn run(&self, workspace: &Workspace) -> Done {
+        self.retune(workspace, RUN)
+    }
+
+    pub fn billed(&self) -> usize {
+        self.world().jobs.len()
+    }
+}
+
+/// The whole pipeline at the hosted provider.
+pub const RUN: &[&str] = &["run", "p.kdl", "--profile", "openai", "--json"];
+
+/// A job that somebody else made.
+pub fn other(body: Value) -> Job {
+    Job { body, looks: 0, cancelled: false, paused: false }
+}

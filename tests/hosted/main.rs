@@ -1,0 +1,204 @@
+//! Training at hosted providers, against servers on loopback that keep state, misbehave on demand and count what would be billed.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod dialects;
+mod fake;
+mod money;
+mod schema;
+mod tape;
+mod trouble;
+
+use common::{Done, colours_workspace};
+use fake::{KEY, RUN, Server, World};
+
+#[test]
+fn a_pipeline_runs_on_a_hosted_provider_and_pays_once() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let first = server.run(&workspace);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert_eq!(server.billed(), 1);
+    let questions = server.world().questions;
+    assert!(questions > 20);
+    let again = server.run(&workspace);
+    assert_eq!(again.code, 0);
+    assert_eq!((server.billed(), server.world().questions), (1, questions), "nothing is asked or paid again");
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 1, "a workspace that lost its state finds the job by its key");
+    assert_eq!(server.world().files.len(), 2, "and the files by their content");
+    let disk = std::process::Command::new("grep").args(["-r", KEY, "."]).current_dir(workspace.path()).output().expect("grep starts");
+    assert!(disk.stdout.is_empty(), "the key must not be on disk");
+    schema::all_right();
+}
+
+#[test]
+fn a_job_is_found_on_the_second_page_and_where_filters_are_ignored() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    {
+        // Others' jobs came since, and the server does not filter.
+        let mut world = server.world();
+        world.ignores_filter = true;
+        for number in 0..5 {
+            let mut body = world.jobs[0].body.clone();
+            body["id"] = serde_json::json!(format!("ftjob-other-{number}"));
+            body["metadata"] = serde_json::json!({ "retune_key": "another" });
+            let other = fake::other(body);
+            world.jobs.push(other);
+        }
+    }
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.world().created.len(), 1);
+}
+
+/// Kills a run after each of its requests, or with RETUNE_JOB_KILLS at so many random moments.
+#[test]
+fn killed_at_each_request_it_still_pays_once() {
+    // The address is part of the fingerprint, so that all of it happens at one.
+    let server = Server::start();
+    let life = vec!["validating_files", "queued", "running", "somewhere_new", "succeeded"];
+    let (requests, lock, seconds) = {
+        let workspace = colours_workspace();
+        server.world().life.clone_from(&life);
+        let began = std::time::Instant::now();
+        assert_eq!(server.run(&workspace).code, 0);
+        let requests = server.world().log.iter().take_while(|what| !what.contains("chat")).count();
+        (requests, workspace.read("p.openai.lock.kdl"), began.elapsed().as_secs_f64())
+    };
+    let many: Option<usize> = std::env::var("RETUNE_JOB_KILLS").ok().map(|many| many.parse().expect("a number"));
+    let moments: Vec<(usize, f64)> = match many {
+        None => (1..=requests).map(|after| (after, 0.0)).collect(),
+        Some(many) => (0..many).map(|n| (0, seconds * (n as f64 * 0.618_033_988_75).fract())).collect(),
+    };
+    for (after, time) in moments {
+        let workspace = colours_workspace();
+        *server.world() = World { life: life.clone(), ..World::default() };
+        let mut child = server.command(&workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+        let began = std::time::Instant::now();
+        while (server.world().log.len() < after || began.elapsed().as_secs_f64() < time) && child.try_wait().expect("it can be looked at").is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        let done = server.run(&workspace);
+        assert_eq!(done.code, 0, "killed after request {after}, {time:.3} s: {}", done.stderr);
+        assert_eq!(server.billed(), 1, "killed after request {after}, {time:.3} s");
+        assert_eq!(workspace.read("p.openai.lock.kdl"), lock, "killed after request {after}, {time:.3} s");
+    }
+    schema::all_right();
+}
+
+#[test]
+fn ctrl_c_lets_go_and_jobs_and_cancel_pick_up() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running"];
+    let mut child = server.command(&workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    while !server.world().log.iter().any(|what| what.ends_with("/events")) {
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_raw(child.id().cast_signed()).expect("a process"), Signal::INT).expect("it is ours");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let jobs = |arguments: &[&str]| server.retune(&workspace, arguments);
+    let listed = jobs(&["jobs"]).stdout;
+    assert!(listed.contains("ftjob-1") && listed.contains("begun") && listed.contains("model"), "{listed}");
+    assert!(jobs(&["jobs", "--refresh"]).stdout.contains("running"));
+    assert!(jobs(&["jobs", "--pause", "ftjob-1"]).stdout.contains("is paused"));
+    assert_eq!(jobs(&["jobs", "--resume", "ftjob-1"]).code, 0);
+    assert!(!server.world().jobs[0].cancelled, "only `cancel` cancels");
+    let cancelled = jobs(&["cancel", "ftjob-1"]);
+    assert!(cancelled.stdout.contains("ftjob-1 is cancelled"), "{}", cancelled.stdout);
+    assert_eq!(jobs(&["cancel", "ftjob-9"]).code, 2);
+    server.world().life.clear();
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 2, "what was cancelled is made anew");
+    assert!(jobs(&["jobs", "--json"]).stdout.contains("\"status\": \"succeeded\""));
+    schema::all_right();
+}
+
+#[test]
+fn losses_come_in_as_they_are_made_and_early_stop_keeps_the_best() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let text = workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    early-stop patience=2\n    alarm \"gap\" over=0.5 then=\"warn\"\n");
+    workspace.write("p.kdl", text);
+    {
+        let mut world = server.world();
+        world.life = vec!["running"];
+        world.losses = vec![(3.0, 3.1), (2.0, 2.2), (1.0, 2.4), (0.5, 2.6), (0.2, 2.9)];
+    }
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("the checkpoint of step 2 is kept"), "{}", done.stderr);
+    assert!(done.stderr.contains("over the training loss"), "{}", done.stderr);
+    assert!(server.world().jobs[0].cancelled, "the rest is not paid for");
+    let shown = server.retune(&workspace, &["show", "model", "p.kdl", "--profile", "openai"]).stdout;
+    assert!(shown.contains("ft:checkpoint:2"), "{shown}");
+    let events = walkdir::WalkDir::new(workspace.path().join(".retune/runs")).into_iter().flatten().find(|entry| entry.file_name() == "events.jsonl");
+    let events = std::fs::read_to_string(events.expect("there is a run").path()).expect("a text");
+    assert!(events.contains("{\"metrics\":{\"stage\":\"model\",\"step\":2"), "losses are in the ledger");
+    assert!(events.contains("\"request_id\":\"req-"), "so is each request");
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 1);
+    schema::all_right();
+}
+
+#[test]
+fn an_alarm_that_stops_cancels_the_job_and_fails() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    alarm \"loss\" over=5 then=\"stop\"\n"));
+    {
+        let mut world = server.world();
+        world.life = vec!["running"];
+        world.losses = vec![(3.0, 3.1), (90.0, 50.0)];
+    }
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("provider::alarm"), "{}", done.stderr);
+    assert!(server.world().jobs[0].cancelled);
+}
+
+#[test]
+fn a_job_that_failed_says_why_and_is_never_followed_again() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running", "failed"];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("line 3 is no example"), "{}", done.stderr);
+    server.world().life.clear();
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 2);
+}
+
+#[test]
+fn uploads_are_used_again_as_long_as_they_are_there() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    let uploads = || server.world().log.iter().filter(|what| *what == "POST /files").count();
+    assert_eq!(uploads(), 2);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("batch-size 8", "batch-size 4"));
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!((uploads(), server.billed()), (2, 2), "the same content is not sent again");
+    // One of them expires, and the other is deleted.
+    server.world().files[0].0["expires_at"] = serde_json::json!(1000);
+    server.world().files.remove(1);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("batch-size 4", "batch-size 2"));
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(uploads(), 4);
+}
+
+#[test]
+fn nothing_is_sent_where_no_stage_names_the_provider() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    assert_eq!(server.retune(&workspace, &["run", "p.kdl", "--json"]).code, 0);
+    assert!(server.world().log.is_empty());
+}
+
+#[test]
+fn without_a_key_the_message_says_so() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let done = Done::from(server.command(&workspace, RUN).env_remove("OPENAI_API_KEY").output().expect("it starts"));
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("OPENAI_API_KEY"), "{}", done.stderr);
+}

@@ -1,0 +1,104 @@
+//! What is said, and refused, before anything is spent.
+
+use serde_json::Value;
+
+use crate::common::{Workspace, colours, colours_workspace};
+use crate::fake::Server;
+use crate::schema;
+
+fn plan(server: &Server, workspace: &Workspace) -> Value {
+    let done = server.retune(workspace, &["plan", "p.kdl", "--profile", "openai", "--json"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    serde_json::from_str(&done.stdout).expect("it prints JSON")
+}
+
+fn stage<'a>(plan: &'a Value, name: &str) -> &'a Value {
+    plan["stages"].as_array().expect("stages").iter().find(|stage| stage["name"] == name).expect("it is there")
+}
+
+#[test]
+fn a_plan_tells_tokens_money_and_what_retires() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().models = vec![("gpt-4.1-nano-2025-04-14", Some("2031-02-03"))];
+    assert_eq!(server.run(&workspace).code, 0);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("epochs 2\n", "epochs 4\n"));
+    let plan = plan(&server, &workspace);
+    let model = stage(&plan, "model");
+    let (tokens, usd) = (model["tokens"].as_f64().expect("tokens"), model["usd"].as_f64().expect("money"));
+    assert!((usd - tokens * 1.5 / 1e6).abs() < 1e-9);
+    // Each row: three messages, three tokens each and one for its role, their content, and three at the end.
+    assert!((112.0 * 4.0 * 20.0..112.0 * 4.0 * 45.0).contains(&tokens), "{tokens}");
+    let notes = model["notes"].to_string();
+    assert!(notes.contains("is shut down on 2031-02-03"), "{notes}");
+    assert!(notes.contains("5000 requests a minute and 200000 tokens a minute"), "{notes}");
+    assert_eq!(server.run(&workspace).code, 0);
+    let shown = server.retune(&workspace, &["show", "model", "p.kdl", "--profile", "openai", "--json"]).stdout;
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown["metrics"]["trained-tokens"], 1234.0);
+    assert_eq!(shown["metrics"]["estimated-tokens"], tokens, "the estimate is kept beside what it was");
+    assert!(shown["metrics"]["usd"].as_f64().is_some_and(|usd| usd > 0.0));
+    schema::all_right();
+}
+
+#[test]
+fn a_budget_stops_before_it_is_spent() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let text = workspace.read("p.kdl");
+    workspace.write("p.kdl", format!("budget usd=0.000001\n{text}"));
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 5, "{}", done.stderr);
+    assert!(done.stderr.contains("provider::over_budget"), "{}", done.stderr);
+    assert_eq!(server.billed(), 0);
+    assert!(!server.world().log.iter().any(|what| what.starts_with("POST")), "nothing is uploaded either");
+    workspace.write("p.kdl", format!("budget usd=20\n{text}"));
+    assert_eq!(server.run(&workspace).code, 0);
+    // What nobody knows the price of is over any budget, until somebody tells it.
+    workspace.write("p.kdl", format!("budget usd=20\n{}", text.replace("gpt-4.1-nano-2025-04-14", "house-model")));
+    assert_eq!(server.run(&workspace).code, 5);
+    workspace.write("prices.kdl", "price \"openai\" \"house-model\" training=1 input=0.1 output=0.1\n");
+    assert_eq!(server.run(&workspace).code, 0);
+}
+
+#[test]
+fn what_cannot_go_well_is_refused_before_it_is_uploaded() {
+    let refused = |workspace: &Workspace, server: &Server, wanted: &str| {
+        let done = server.run(workspace);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(done.stderr.contains(wanted), "{wanted}: {}", done.stderr);
+        assert!(server.world().files.is_empty());
+    };
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().models = vec![("gpt-4.1-nano-2025-04-14", Some("2020-01-01"))];
+    refused(&workspace, &server, "shut `gpt-4.1-nano-2025-04-14` down on 2020-01-01");
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("data/rows.csv", colours(12));
+    refused(&workspace, &server, "at least 10 training examples");
+    // Rows that stand in both files.
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let row = |n: usize| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"q{n}\"}},{{\"role\":\"assistant\",\"content\":\"a{n}\"}}]}}\n");
+    workspace.write("train.jsonl", (0..20).map(row).collect::<String>());
+    workspace.write("valid.jsonl", row(3) + &row(77));
+    workspace.write(
+        "p.kdl",
+        workspace.read("p.kdl").replacen("    data \"chat\"\n    provider", "    examples \"train.jsonl\"\n    validation \"valid.jsonl\"\n    provider", 1),
+    );
+    refused(&workspace, &server, "provider::leaked");
+    workspace.write("valid.jsonl", row(77));
+    assert_eq!(server.run(&workspace).code, 0);
+}
+
+#[test]
+fn doctor_tells_what_retires_and_who_could_take_it() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let other = format!("provider \"house\" {{\n    api \"openai-compatible\"\n    base-url \"http://{}/v1\"\n}}\n", server.address);
+    workspace.write("p.kdl", other + &workspace.read("p.kdl"));
+    assert_eq!(server.run(&workspace).code, 0);
+    server.world().models = vec![("gpt-4.1-nano-2025-04-14", Some("2031-02-03")), ("ft:gpt-4.1-nano-2025-04-14:org::ftjob-1", None)];
+    let done = server.retune(&workspace, &["doctor", "p.kdl", "--profile", "openai", "--lifecycle"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stdout.contains("2031-02-03 (its base)"), "{}", done.stdout);
+    assert!(done.stdout.contains("house"), "{}", done.stdout);
+    let done = server.retune(&workspace, &["doctor", "p.kdl", "--profile", "openai"]);
+    assert!(done.stdout.contains("its key is set"), "{}", done.stdout);
+    assert!(!done.stdout.contains(crate::fake::KEY));
+}
