@@ -456,6 +456,13 @@ impl Hosted {
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         metrics.extend(job.trained_tokens.map(|tokens| ("trained-tokens".to_owned(), tokens as f64)));
         metrics.extend(job.usd.map(|usd| ("usd".to_owned(), usd)));
+        if let (Some(told), Some(expected)) = (job.trained_tokens, request.expected_tokens) {
+            #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+            let share = told as f64 / expected;
+            if !(0.8..=1.25).contains(&share) {
+                watch.note(&format!("{told} tokens were billed, and {expected:.0} were expected"));
+            }
+        }
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
         metrics.extend(kept.map(|kept| ("stopped-at-step".to_owned(), kept.step as f64)));
         let model = ModelCard { provider: self.provider(), base: request.base.clone(), name };

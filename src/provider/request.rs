@@ -91,6 +91,8 @@ pub struct TuningRequest {
     pub report: Option<Report>,
     /// What is watched while it goes on.
     pub care: Care,
+    /// The tokens that it is expected to be billed for.
+    pub expected_tokens: Option<f64>,
     /// What it is expected to cost, in US dollars.
     pub estimate: Option<f64>,
     /// A folder to keep the training's state in, and the steps from one time to the next, where the user wants that.

@@ -15,6 +15,8 @@ pub struct Session {
     next: AtomicU32,
     /// Empty folders of attempts that are over.
     spare: Spare,
+    /// The same of their temporary folders.
+    spare_temporary: Spare,
     // Locked as long as the process lives, by which others know that the folder is in use.
     _alive: File,
 }
@@ -43,7 +45,7 @@ impl Session {
         alive.lock().map_err(StoreError::io("lock", &path))?;
         // Under its own name it is locked from the first moment, so that nobody takes it for one that is dead.
         fs::rename(&making, &folder).map_err(StoreError::io("create", &folder))?;
-        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), spare: Spare::default(), _alive: alive })
+        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), spare: Spare::default(), spare_temporary: Spare::default(), _alive: alive })
     }
 
     /// A new empty folder for one attempt at one action. No other attempt, of this process or another, ever uses it.
@@ -57,9 +59,23 @@ impl Session {
         if spare.is_none_or(|spare| fs::rename(spare, &folder).is_err()) {
             fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         }
-        let temporary = self.folder.join(TEMPORARY).join(number.to_string());
-        fs::create_dir(&temporary).map_err(StoreError::io("create", &temporary))?;
-        Ok(Attempt { folder, temporary, token: format!("{}-{number}", self.token), spare: Arc::clone(&self.spare), whole: false })
+        let spare = self.spare_temporary.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let temporary = match spare {
+            Some(spare) => spare,
+            None => {
+                let temporary = self.folder.join(TEMPORARY).join(number.to_string());
+                fs::create_dir(&temporary).map_err(StoreError::io("create", &temporary))?;
+                temporary
+            }
+        };
+        Ok(Attempt {
+            folder,
+            temporary,
+            token: format!("{}-{number}", self.token),
+            spare: Arc::clone(&self.spare),
+            spare_temporary: Arc::clone(&self.spare_temporary),
+            whole: false,
+        })
     }
 
     /// The folder of all attempts.
@@ -82,6 +98,7 @@ pub struct Attempt {
     temporary: PathBuf,
     token: String,
     spare: Spare,
+    spare_temporary: Spare,
     whole: bool,
 }
 
@@ -112,8 +129,13 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // Mostly there is nothing in it.
-        let _ = fs::remove_dir(&self.temporary).or_else(|_| fs::remove_dir_all(&self.temporary));
+        // Mostly there is nothing in it. What the attempt left running has ended, so that the name may be used again.
+        let empty_still = fs::read_dir(&self.temporary).is_ok_and(|mut entries| entries.next().is_none());
+        if self.whole && empty_still {
+            self.spare_temporary.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.temporary));
+        } else {
+            let _ = fs::remove_dir_all(&self.temporary);
+        }
         if self.whole && empty(&self.folder).is_ok() {
             self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.folder));
         } else {

@@ -38,11 +38,10 @@ pub fn end_adopted(temporary: &Path, known: impl Fn(i32) -> bool) {
     }
 }
 
-/// The children of this process, by the system's own list.
+/// The children of the first thread of this process, by the system's own list: it is the one that orphans come to.
 fn children() -> Vec<i32> {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<i32>>()).collect()
+    let list = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).unwrap_or_default();
+    list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// Whether a process works in a folder, or has its temporary folder there.

@@ -183,7 +183,7 @@ async fn keep_part(world: &Shared, id: &str, request: Request) -> Response {
 }
 
 fn list(data: Vec<Value>, more: bool) -> Response {
-    let id = |value: Option<&Value>| value.map_or(Value::Null, |value| value["id"].clone());
+    let id = |value: Option<&Value>| value.map_or(json!(""), |value| value["id"].clone());
     axum::Json(json!({ "object": "list", "first_id": id(data.first()), "last_id": id(data.last()), "data": data, "has_more": more })).into_response()
 }
 

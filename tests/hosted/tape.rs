@@ -35,7 +35,7 @@ fn a_recorded_run_replays_without_network_or_key() {
 #[test]
 fn what_was_never_recorded_is_shown_beside_the_nearest() {
     let (server, workspace) = recorded();
-    workspace.write("p.kdl", workspace.read("p.kdl").replace("generate", "generate").replace("Name the colour.", "Name that colour."));
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("Name the colour.", "Name that colour."));
     let done = server.retune(&workspace, &[RUN, &["--replay", "tape"]].concat());
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("provider::not_recorded") && done.stderr.contains("recorded"), "{}", done.stderr);

@@ -132,6 +132,7 @@ mod tests {
             suffix: "router".into(),
             report: Some(Report { project: "p".into(), entity: None }),
             care: Care::default(),
+            expected_tokens: None,
             estimate: None,
             checkpoints: None,
         }

@@ -84,7 +84,7 @@ impl Drop for Guard {
 /// orderly end of the run.
 fn start(program: &Path, attempts: &Path) -> Option<(Child, ChildStdin)> {
     let mut command = Command::new(program);
-    command.arg(COMMAND).arg(attempts).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.arg(COMMAND).arg(attempts).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).env_clear();
     let mut child = command.spawn().ok()?;
     let pipe = child.stdin.take()?;
     Some((child, pipe))

@@ -59,6 +59,7 @@ impl Work for Train {
             suffix: self.suffix.clone(),
             report: method::report(&self.block),
             care: method::care(&self.block),
+            expected_tokens: expected.tokens.filter(|tokens| *tokens > 0.0),
             estimate: expected.usd,
             checkpoints: kept.as_ref().map(|(kept, every)| (kept.place().to_owned(), *every)),
         };
