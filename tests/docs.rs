@@ -41,7 +41,26 @@ fn the_sample_pipeline_is_right_with_each_provider() {
 #[test]
 fn every_command_of_the_readme_exists() {
     let help = Workspace::new().retune(&["--help"]).stdout;
-    for command in ["check", "plan", "run", "status", "why", "accept", "show", "get", "log", "graph", "runs", "diff", "cache", "deployments", "rollback"] {
+    for command in [
+        "check",
+        "plan",
+        "run",
+        "status",
+        "why",
+        "accept",
+        "show",
+        "get",
+        "log",
+        "graph",
+        "runs",
+        "diff",
+        "cache",
+        "deployments",
+        "rollback",
+        "jobs",
+        "cancel",
+        "doctor",
+    ] {
         assert!(text("README.md").contains(&format!("`{command}")), "{command} is not in the README");
         assert!(help.contains(&format!("  {command} ")), "{command} is not in the help");
     }

@@ -38,6 +38,14 @@ pub enum ProviderError {
     )]
     Leaked { count: usize, line: usize, sample: String },
 
+    /// Rows that the provider's moderation flags.
+    #[error("the provider's moderation flags {count} of the training examples, the first in line {line}")]
+    #[diagnostic(
+        code(provider::flagged),
+        help("nothing was uploaded; look at these rows (`retune get` writes them as a file), and take them out, or take `moderate` out")
+    )]
+    Flagged { count: usize, line: usize },
+
     /// A training that went wrong by its losses.
     #[error("the fine-tuning job {job} was stopped: {why}")]
     #[diagnostic(code(provider::alarm), help("an `alarm` of the stage asked for it; change the learning rate or the data, or the alarm"))]

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::Method as Verb;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
 use super::hosted::{Happened, Job, JobState, Rules, TrainingFile, Wire};
-use super::http::{Body, Client, FilePart, Request};
+use super::http::{Client, FilePart, Request};
 use super::retry::Repeat;
 use super::{ProviderError, TuningRequest, Watch};
 
@@ -176,8 +175,7 @@ impl Wire for Fireworks {
         // A job that failed keeps its id, and ours is the only one that can be found again: it makes room.
         if let Some(old) = self.find(request.key, watch).await?.first().filter(|old| matches!(old.state, JobState::Failed | JobState::Cancelled)) {
             let place = self.place(&format!("supervisedFineTuningJobs/{}", old.id));
-            let delete = Request { method: Verb::DELETE, path: place, query: Vec::new(), body: Body::Nothing, repeat: Repeat::Freely, tokens: 0 };
-            absent(self.client.send(&delete, watch).await)?;
+            absent(self.client.send(&Request::delete(place), watch).await)?;
         }
         let sizes = &request.hyperparameters;
         let dataset = |id: &str| json!(format!("accounts/{}/datasets/{id}", self.account));

@@ -105,6 +105,15 @@ pub struct RemoteCheckpoint {
     pub validation: Option<f64>,
 }
 
+/// Something of ours at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote<'a> {
+    /// A tuned model, by name.
+    Model(&'a str),
+    /// An uploaded file, by id.
+    File(&'a str),
+}
+
 /// What a provider takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -160,6 +169,16 @@ pub trait Wire: Send + Sync {
     /// Lets a job rest, or go on.
     async fn pause(&self, _id: &str, _pause: bool, _watch: &dyn Watch) -> Result<(), ProviderError> {
         Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no way to pause a job".into() })
+    }
+
+    /// Which of some texts the provider's moderation flags.
+    async fn moderate(&self, _texts: &[String], _watch: &dyn Watch) -> Result<Vec<bool>, ProviderError> {
+        Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no moderation".into() })
+    }
+
+    /// Deletes a tuned model, or a file.
+    async fn delete(&self, _what: Remote<'_>, _watch: &dyn Watch) -> Result<(), ProviderError> {
+        Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no way to delete that".into() })
     }
 
     /// The models that are there, with the day on which each is shut down.
@@ -281,6 +300,9 @@ impl Hosted {
         if let Some(leak) = leaked {
             return Err(ProviderError::Leaked { count: leak.count, line: leak.line, sample: leak.sample });
         }
+        if request.moderate {
+            self.moderated(&train.path, watch).await?;
+        }
         let today = super::network::today();
         if let Some(last) = rules.ends.and_then(|last| last.parse::<Date>().ok()).filter(|last| today > *last) {
             return refuse(format!("takes no new fine-tuning jobs since {last}"));
@@ -298,6 +320,23 @@ impl Hosted {
             }
         }
         Ok(())
+    }
+
+    /// Shows every row of a file to the provider's moderation.
+    async fn moderated(&self, path: &Path, watch: &dyn Watch) -> Result<(), ProviderError> {
+        /// Rows in one request.
+        const AT_ONCE: usize = 32;
+        let texts = rows::texts(path)?;
+        let mut flagged = Vec::new();
+        for (chunk, some) in texts.chunks(AT_ONCE).enumerate() {
+            let verdicts = self.wire.moderate(some, watch).await?;
+            flagged.extend(verdicts.iter().enumerate().filter(|(_, flagged)| **flagged).map(|(place, _)| chunk * AT_ONCE + place + 1));
+            watch.progress(((chunk + 1) * AT_ONCE).min(texts.len()) as u64, texts.len() as u64, "rows moderated", "");
+        }
+        match flagged.first() {
+            None => Ok(()),
+            Some(line) => Err(ProviderError::Flagged { count: flagged.len(), line: *line }),
+        }
     }
 
     async fn upload(&self, role: &str, file: &TrainingFile, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
@@ -377,7 +416,7 @@ impl Hosted {
     async fn wait(&self, pause: Duration, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
         let mut waited = Duration::ZERO;
         // What is replayed happened long ago.
-        let pause = if self.wire.client().network().tape().is_some_and(super::tape::Tape::replays) { Duration::ZERO } else { pause };
+        let pause = if self.wire.client().network().replays() { Duration::ZERO } else { pause };
         while waited < pause {
             if watch.let_go() {
                 return Err(ProviderError::Detached { job: Some(id.to_owned()) });

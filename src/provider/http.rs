@@ -82,6 +82,10 @@ impl Request {
         Self { method: Method::POST, path: path.into(), query: Vec::new(), body: Body::Json(body), repeat, tokens: 0 }
     }
 
+    pub fn delete(path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, path: path.into(), query: Vec::new(), body: Body::Nothing, repeat: Repeat::Freely, tokens: 0 }
+    }
+
     /// A file that arrives twice costs nothing, and the next look by name finds either.
     pub fn upload(path: impl Into<String>, part: FilePart) -> Self {
         Self { method: Method::POST, path: path.into(), query: Vec::new(), body: Body::File(part), repeat: Repeat::Freely, tokens: 0 }

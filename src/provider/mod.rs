@@ -28,12 +28,12 @@ use crate::ledger::JobJournal;
 
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
 pub use error::ProviderError;
-pub use hosted::{Hosted, Job, JobState, Wire};
+pub use hosted::{Hosted, Job, JobState, Remote, Wire};
 pub use monitor::{Alarm, Care, Monitor, Verdict};
 pub use network::{Network, Profile, today};
 pub use pace::{Limits, Pace};
 pub use prices::{AS_OF, Price, price};
-pub use request::{Answers, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, TuningRequest, TuningResult};
+pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, TuningRequest, TuningResult};
 pub use secret::Secret;
 pub use tape::Tape;
 pub use watch::{Exchange, Silent, Watch};

@@ -108,6 +108,12 @@ impl Network {
         self.tape.as_ref()
     }
 
+    /// Whether replies come from a tape.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.tape.as_ref().is_some_and(Tape::replays)
+    }
+
     /// The pace of the provider of this name: all that ask for it share it.
     pub fn pace(&self, provider: &str, limits: Limits) -> Arc<Pace> {
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);

@@ -87,6 +87,8 @@ pub struct TuningRequest {
     pub hyperparameters: Hyperparameters,
     /// A short name to show in the provider's lists.
     pub suffix: String,
+    /// Whether all that is learnt from is shown to the provider's moderation first.
+    pub moderate: bool,
     /// Where the provider reports to.
     pub report: Option<Report>,
     /// What is watched while it goes on.
@@ -124,10 +126,21 @@ pub struct ModelCard {
 }
 
 /// How answers are generated: the likeliest token each time, up to a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
     /// The most tokens in an answer.
     pub max_tokens: usize,
+    /// Where all questions go to the provider in one batch: answered within a day, at a lower price.
+    pub batch: Option<Batch>,
+}
+
+/// What a batch needs besides its questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The key of the action, by which it is found again.
+    pub key: String,
+    /// A folder for the file that is sent.
+    pub folder: PathBuf,
 }
 
 /// A model that can be asked.

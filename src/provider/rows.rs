@@ -48,6 +48,34 @@ pub fn look(train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderErr
     Ok(Rows { count, leaked })
 }
 
+/// All that is said in each row of a file, whatever its form.
+pub fn texts(path: &Path) -> Result<Vec<String>, ProviderError> {
+    let mut texts = Vec::new();
+    each_line(path, |_, line| {
+        let mut said = Vec::new();
+        if let Ok(value) = serde_json::from_slice(line) {
+            contents(&value, &mut said);
+        }
+        texts.push(said.join("\n"));
+    })?;
+    Ok(texts)
+}
+
+fn contents(value: &serde_json::Value, said: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(parts) => {
+            for (name, part) in parts {
+                match part.as_str() {
+                    Some(text) if name == "content" => said.push(text.to_owned()),
+                    _ => contents(part, said),
+                }
+            }
+        }
+        serde_json::Value::Array(parts) => parts.iter().for_each(|part| contents(part, said)),
+        _ => {}
+    }
+}
+
 fn each_line(path: &Path, mut visit: impl FnMut(usize, &[u8])) -> Result<(), ProviderError> {
     let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() };
     let mut reader = BufReader::with_capacity(256 << 10, File::open(path).map_err(unreadable)?);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::{Block, ConfigError, Span, StageDecl};
 use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
-use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Tune, declared, rules, today, wire};
+use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, today, wire};
 
 use super::train;
 
@@ -49,12 +49,13 @@ pub fn methods(declared: &Declared) -> &'static [&'static str] {
 /// Whether it has a way to honour a setting of a train stage.
 pub fn expresses(declared: &Declared, method: &str, setting: &str) -> bool {
     match (&declared.api, setting) {
-        (Api::Local, "rate-multiplier" | "report") => false,
+        (Api::Local, "rate-multiplier" | "report" | "moderate") => false,
         (Api::Local, _) => true,
         (Api::Hosted(endpoint), "early-stop") => endpoint.api() != "fireworks",
         (Api::Hosted(_), "report") => true,
+        (Api::Hosted(endpoint), "moderate") => matches!(endpoint.protocol(), Protocol::OpenAi(_)),
         (Api::Hosted(endpoint), setting) => provider::expresses(endpoint, method, setting),
-        (Api::Command(_), "checkpoints" | "early-stop" | "report" | "rate-multiplier") => false,
+        (Api::Command(_), "checkpoints" | "early-stop" | "report" | "rate-multiplier" | "moderate") => false,
         (Api::Command(_), _) => true,
     }
 }

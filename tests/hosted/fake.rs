@@ -52,6 +52,9 @@ pub struct World {
     /// Losses (training, validation) that a job reports, one a look.
     pub losses: Vec<(f64, f64)>,
     pub models: Vec<(&'static str, Option<&'static str>)>,
+    pub batches: Vec<(Value, usize)>,
+    /// Models that were deleted.
+    pub deleted: Vec<String>,
     /// The last bodies of new jobs.
     pub created: Vec<Value>,
     /// Bytes of the largest single request.
@@ -227,6 +230,23 @@ fn plain(world: &mut World, method: &str, parts: &[&str], query: &BTreeMap<Strin
             let model = |(id, date): &(&str, Option<&str>)| json!({ "id": id, "object": "model", "created": 1, "owned_by": "openai", "shutdown_date": date });
             axum::Json(json!({ "object": "list", "data": world.models.iter().map(model).collect::<Vec<_>>() })).into_response()
         }
+        ("DELETE", ["files", id]) => {
+            world.files.retain(|(file, _)| file["id"] != *id);
+            axum::Json(json!({ "id": id, "object": "file", "deleted": true })).into_response()
+        }
+        ("DELETE", ["models", name]) => {
+            world.deleted.push((*name).to_owned());
+            axum::Json(json!({ "id": name, "object": "model", "deleted": true })).into_response()
+        }
+        ("POST", ["moderations"]) => {
+            let texts = body["input"].as_array().cloned().unwrap_or_default();
+            let verdict = |text: &Value| json!({ "flagged": text.as_str().is_some_and(|text| text.contains("number 33 ")), "categories": {}, "category_scores": {}, "category_applied_input_types": {} });
+            axum::Json(json!({ "id": "modr-1", "model": "omni-moderation-latest", "results": texts.iter().map(verdict).collect::<Vec<_>>() })).into_response()
+        }
+        ("POST", ["batches"]) => world.batch(&body),
+        ("GET", ["batches"]) => list(world.batches.iter().map(|(batch, _)| batch.clone()).collect(), false),
+        ("GET", ["batches", id]) => world.look_at_batch(id),
+        ("GET", ["files", id, "content"]) => world.file(id).map_or_else(|| refusal(404, "no such file", None), |(_, content)| content.clone().into_response()),
         ("POST", ["chat", "completions"]) => world.chat(&body),
         _ => refusal(404, "no such thing", None),
     }
@@ -337,15 +357,52 @@ impl World {
         axum::Json(job.body.clone()).into_response()
     }
 
+    fn batch(&mut self, body: &Value) -> Response {
+        if self.file(body["input_file_id"].as_str().unwrap_or_default()).is_none() {
+            return refusal(400, "no such file", None);
+        }
+        let id = format!("batch-{}", self.batches.len() + 1);
+        let batch = json!({
+            "id": id, "object": "batch", "endpoint": body["endpoint"], "input_file_id": body["input_file_id"], "completion_window": "24h", "status": "validating",
+            "created_at": 1, "metadata": body["metadata"], "request_counts": { "total": 0, "completed": 0, "failed": 0 },
+        });
+        self.batches.push((batch.clone(), 0));
+        axum::Json(batch).into_response()
+    }
+
+    fn look_at_batch(&mut self, id: &str) -> Response {
+        let Some(place) = self.batches.iter().position(|(batch, _)| batch["id"] == id) else { return refusal(404, "no such batch", None) };
+        self.batches[place].1 += 1;
+        if self.batches[place].1 == 2 {
+            let input = self.batches[place].0["input_file_id"].as_str().unwrap_or_default().to_owned();
+            let questions = String::from_utf8(self.file(&input).map(|(_, content)| content.clone()).unwrap_or_default()).expect("a text");
+            // The answers come in any order.
+            let mut lines: Vec<String> = Vec::new();
+            for line in questions.lines() {
+                let question: Value = serde_json::from_str(line).expect("a question");
+                let answer = self.answered(&question["body"]);
+                lines.insert(0, json!({ "id": "r", "custom_id": question["custom_id"], "response": { "status_code": 200, "request_id": "r", "body": answer }, "error": null }).to_string());
+            }
+            let output = self.keep("output.jsonl", lines.join("\n").into_bytes(), "batch_output")["id"].clone();
+            let batch = &mut self.batches[place].0;
+            batch["status"] = json!("completed");
+            batch["output_file_id"] = output;
+        }
+        axum::Json(self.batches[place].0.clone()).into_response()
+    }
+
     fn chat(&mut self, body: &Value) -> Response {
+        axum::Json(self.answered(body)).into_response()
+    }
+
+    fn answered(&mut self, body: &Value) -> Value {
         self.questions += 1;
         let tuned = body["model"].as_str().unwrap_or_default().starts_with("ft:");
         let asked = body["messages"].as_array().and_then(|messages| messages.last()).and_then(|message| message["content"].as_str()).unwrap_or_default();
         let answer = if tuned { asked.rsplit(' ').next().unwrap_or_default() } else { "no idea" };
         let choice = json!({ "index": 0, "finish_reason": "stop", "logprobs": null, "message": { "role": "assistant", "content": answer, "refusal": null } });
         let usage = json!({ "prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12 });
-        axum::Json(json!({ "id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage }))
-            .into_response()
+        json!({ "id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage })
     }
 }
 

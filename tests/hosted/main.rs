@@ -189,6 +189,39 @@ fn uploads_are_used_again_as_long_as_they_are_there() {
 }
 
 #[test]
+fn a_batch_answers_all_questions_at_once_and_is_found_again() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    let scores = |workspace: &common::Workspace| workspace.retune(&["show", "quality", "p.kdl", "--profile", "openai", "--json"]).stdout;
+    let accuracy = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON")["metrics"]["accuracy"].clone();
+    let before = accuracy(&scores(&workspace));
+    let fresh = colours_workspace();
+    fresh.write("p.kdl", fresh.read("p.kdl").replace("    grader \"exact-match\"", "    generate batch=#true\n    grader \"exact-match\""));
+    let chats = || server.world().log.iter().filter(|what| what.contains("chat")).count();
+    let asked = chats();
+    server.world().faults = vec![("POST /batches", fake::Fault::LoseReply)];
+    assert_eq!(server.run(&fresh).code, 0);
+    assert_eq!(chats(), asked, "nothing is asked one by one");
+    assert_eq!(server.world().batches.len(), 2, "one for the model, one for the baseline, although a reply was lost");
+    assert_eq!(accuracy(&scores(&fresh)), before);
+    assert_eq!(fresh.read("p.openai.lock.kdl"), workspace.read("p.openai.lock.kdl"), "it is the same result");
+    std::fs::remove_dir_all(fresh.path().join(".retune")).expect("it is there");
+    assert_eq!(server.run(&fresh).code, 0);
+    assert_eq!(server.world().batches.len(), 2, "a batch is found by its key");
+    schema::all_right();
+}
+
+#[test]
+fn what_a_job_left_can_be_deleted() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.retune(&workspace, &["jobs", "--delete", "ftjob-1"]).code, 0);
+    assert!(server.world().files.is_empty());
+    assert_eq!(server.world().deleted.len(), 1);
+    assert_eq!(server.retune(&workspace, &["jobs", "--delete", "ftjob-1"]).code, 0, "what is gone already need not be deleted");
+}
+
+#[test]
 fn nothing_is_sent_where_no_stage_names_the_provider() {
     let (server, workspace) = (Server::start(), colours_workspace());
     assert_eq!(server.retune(&workspace, &["run", "p.kdl", "--json"]).code, 0);

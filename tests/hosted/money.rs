@@ -73,6 +73,9 @@ fn what_cannot_go_well_is_refused_before_it_is_uploaded() {
     let (server, workspace) = (Server::start(), colours_workspace());
     workspace.write("data/rows.csv", colours(12));
     refused(&workspace, &server, "at least 10 training examples");
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    moderate\n"));
+    refused(&workspace, &server, "provider::flagged");
     // Rows that stand in both files.
     let (server, workspace) = (Server::start(), colours_workspace());
     let row = |n: usize| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"q{n}\"}},{{\"role\":\"assistant\",\"content\":\"a{n}\"}}]}}\n");

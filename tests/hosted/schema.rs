@@ -26,6 +26,9 @@ const ROUTES: &[(&str, &str, Option<&str>, &str)] = &[
     ("POST", "/fine_tuning/jobs/{id}/resume", None, "job"),
     ("GET", "/models", None, "models"),
     ("POST", "/chat/completions", Some("chat.create"), "chat"),
+    ("POST", "/batches", Some("batch.create"), "batch"),
+    ("GET", "/batches/{id}", None, "batch"),
+    ("POST", "/moderations", Some("moderation.create"), "moderation"),
 ];
 
 static OURS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {

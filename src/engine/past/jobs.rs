@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::fingerprint::ActionKey;
 use crate::ledger::{JobJournal, JobStep, journals};
-use crate::provider::{Api, Declared, Job, JobState, Network, ProviderError, Silent, Wire, wire};
+use crate::provider::{Api, Declared, Job, JobState, Network, ProviderError, Remote, Silent, Wire, wire};
 use crate::stage::StageError;
 
 use super::super::EngineError;
@@ -41,6 +41,8 @@ pub enum JobChange {
     Pause,
     /// Let it go on.
     Resume,
+    /// Delete the model that came of it, and the files that it learnt from.
+    Delete,
 }
 
 /// All jobs that the ledger knows of, the latest first. With `ask` their providers are asked how they stand.
@@ -82,6 +84,7 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
         JobChange::Cancel => wire.cancel(id, &Silent).await,
         JobChange::Pause => wire.pause(id, true, &Silent).await,
         JobChange::Resume => wire.pause(id, false, &Silent).await,
+        JobChange::Delete => delete(wire.as_ref(), id, &journal).await,
     };
     done.map_err(StageError::from)?;
     let job = wire.job(id, &Silent).await.map_err(StageError::from)?;
@@ -89,6 +92,21 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
         journal.note(JobStep::Ended { status: job.word.clone() })?;
     }
     Ok(job)
+}
+
+/// Deletes all that a job left at its provider.
+async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal) -> Result<(), ProviderError> {
+    let job = wire.job(id, &Silent).await?;
+    let kept = journal.kept().map(|(model, _)| model.to_owned());
+    for model in job.model.into_iter().chain(kept) {
+        wire.delete(Remote::Model(&model), &Silent).await?;
+    }
+    for role in ["train", "validation"] {
+        if let Some(file) = journal.file(role) {
+            wire.delete(Remote::File(file), &Silent).await?;
+        }
+    }
+    Ok(())
 }
 
 fn folder(workspace: &Workspace) -> std::path::PathBuf {

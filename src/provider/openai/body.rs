@@ -130,6 +130,7 @@ mod tests {
                 ..Hyperparameters::default()
             },
             suffix: "router".into(),
+            moderate: false,
             report: Some(Report { project: "p".into(), entity: None }),
             care: Care::default(),
             expected_tokens: None,

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
-use super::super::hosted::{Happened, Job, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire};
+use super::super::hosted::{Happened, Job, Losses, Remote, RemoteCheckpoint, Rules, TrainingFile, Wire};
 use super::super::http::{Client, Request};
 use super::super::retry::Repeat;
 use super::super::{ProviderError, TuningRequest, Watch};
 use super::OpenAi;
 use super::body::{creation, mark};
-use super::shapes::{CheckpointObject, EventObject, JobObject, ModelObject, Page};
+use super::shapes::{CheckpointObject, EventObject, JobObject, ModelObject, Moderated, Page};
 
 #[async_trait]
 impl Wire for OpenAi {
@@ -111,6 +111,28 @@ impl Wire for OpenAi {
 
     async fn pause(&self, id: &str, pause: bool, watch: &dyn Watch) -> Result<(), ProviderError> {
         self.change(id, if pause { "pause" } else { "resume" }, watch).await
+    }
+
+    async fn moderate(&self, texts: &[String], watch: &dyn Watch) -> Result<Vec<bool>, ProviderError> {
+        let body = json!({ "model": "omni-moderation-latest", "input": texts });
+        let reply: Moderated = self.client.json(Request::post("/moderations", body, Repeat::Freely), watch).await?;
+        if reply.results.len() != texts.len() {
+            let problem = format!("{} verdicts on {} texts", reply.results.len(), texts.len());
+            return Err(ProviderError::Unexpected { url: self.client.url("/moderations"), problem });
+        }
+        Ok(reply.results.into_iter().map(|result| result.flagged).collect())
+    }
+
+    async fn delete(&self, what: Remote<'_>, watch: &dyn Watch) -> Result<(), ProviderError> {
+        let path = match what {
+            Remote::Model(name) => format!("/models/{name}"),
+            Remote::File(id) => format!("/files/{id}"),
+        };
+        match self.client.send(&Request::delete(path), watch).await {
+            // What is gone already need not be deleted.
+            Ok(_) | Err(ProviderError::Refused { status: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn models(&self, watch: &dyn Watch) -> Result<BTreeMap<String, Option<Date>>, ProviderError> {

@@ -1,5 +1,6 @@
 //! OpenAI's protocol, which many others speak in dialects: files, fine-tuning jobs, models, chat completions.
 
+mod batch;
 mod body;
 mod chat;
 mod files;

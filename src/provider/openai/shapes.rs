@@ -136,6 +136,18 @@ pub struct ModelObject {
 }
 
 #[derive(Debug, Deserialize)]
+pub struct Moderated {
+    #[serde(default)]
+    pub results: Vec<ModerationResult>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct ModerationResult {
+    #[serde(default)]
+    pub flagged: bool,
+}
+
+#[derive(Debug, Deserialize)]
 pub struct Completion {
     pub choices: Vec<Choice>,
     #[serde(default)]

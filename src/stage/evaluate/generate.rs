@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
 use crate::data::{DataError, Message, parse_examples, write_lines};
-use crate::provider::{Answers, Api, Declared, Generation, ModelCard, Price, ProviderError, declared, price};
+use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, Price, ProviderError, declared, price};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work, providers, train};
@@ -33,7 +33,9 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Generate {
     pub asked: Asked,
-    pub how: Generation,
+    pub max_tokens: usize,
+    /// Whether a hosted model is asked in one batch.
+    pub batch: bool,
     /// What the answers are called.
     pub output: &'static str,
 }
@@ -53,13 +55,15 @@ impl Work for Generate {
             Asked::Named { declared, name } => (Declared::clone(declared), train::untuned(declared, name)?),
         };
         let prompts: Vec<_> = examples.iter().map(|example| example.prompt().to_vec()).collect();
-        let price = price_of(&declared, &model.card, context.workspace);
+        let price = price_of(&declared, &model.card, context.workspace).map(|price| self.discounted(price));
         if matches!(declared.api, Api::Hosted(_)) {
             context.watch.spend(&declared.name, price.and_then(|price| self.expected(&declared, &model.card, &prompts, price)))?;
         }
+        let batch = self.batch.then(|| Batch { key: context.key.to_string(), folder: context.folder.to_owned() });
+        let how = Generation { max_tokens: self.max_tokens, batch };
         let answers = match &declared.api {
-            Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, self.how, context).await?,
-            Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, self.how, context.watch).await?,
+            Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, how, context).await?,
+            Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, how, context.watch).await?,
         };
         let metrics = figures(&answers, price);
         let answers: Vec<Answer> = answers.texts.into_iter().map(|answer| Answer { answer }).collect();
@@ -69,11 +73,17 @@ impl Work for Generate {
 }
 
 impl Generate {
+    /// A batch costs half.
+    fn discounted(&self, price: Price) -> Price {
+        let factor = if self.batch { 0.5 } else { 1.0 };
+        Price { input: price.input.map(|usd| usd * factor), output: price.output.map(|usd| usd * factor), ..price }
+    }
+
     /// What the answers will cost at most, in US dollars.
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
     fn expected(&self, declared: &Declared, card: &ModelCard, prompts: &[Vec<Message>], price: Price) -> Option<f64> {
         let asked: usize = prompts.iter().map(|messages| train::chat_tokens(declared, &card.base, messages)).sum();
-        let answered = prompts.len() * self.how.max_tokens;
+        let answered = prompts.len() * self.max_tokens;
         Some((asked as f64).mul_add(price.input?, answered as f64 * price.output?) / 1e6)
     }
 }

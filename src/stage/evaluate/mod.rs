@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::grade::grader::{self, GRADERS};
-use crate::provider::{Api, Declared, Generation};
+use crate::provider::{Api, Declared};
 
 use super::{Action, Compiler, Input, StageKind, providers, scheduling, train};
 use generate::{Asked, Generate};
@@ -30,12 +30,10 @@ static DATA: Setting = Setting::new("data", "The questions.")
     .properties(&[Slot::new("split", Kind::Choice(&["train", "validation", "test"]), "Which part of it.").or(Fallback::Text("test")).without_effect()]);
 static PROVIDER: Setting = Setting::new("provider", "Who answers for a model that no stage makes; that of the judged train stage where it is not given.")
     .arguments(&[Slot::new("name", Kind::Provider, "A built-in or declared provider.")]);
-static GENERATE: Setting = Setting::new("generate", "How answers are generated: the likeliest token each time.").properties(&[Slot::new(
-    "max-tokens",
-    Kind::Integer(1, 16_384),
-    "The most tokens in an answer.",
-)
-.or(Fallback::Integer(MAX_TOKENS))]);
+static GENERATE: Setting = Setting::new("generate", "How answers are generated: the likeliest token each time.").properties(&[
+    Slot::new("max-tokens", Kind::Integer(1, 16_384), "The most tokens in an answer.").or(Fallback::Integer(MAX_TOKENS)),
+    Slot::new("batch", Kind::Flag, "Whether a hosted model is asked in one batch: within a day, at a lower price.").or(Fallback::Flag(false)).without_effect(),
+]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -73,7 +71,8 @@ fn questions(block: &Block, compiler: &Compiler<'_>) -> Option<Input> {
 fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler<'_>) -> Result<Action, ConfigError> {
     let block = &stage.block;
     let limit = block.child("generate").map_or(MAX_TOKENS, |generate| generate.integer("max-tokens"));
-    let how = Generation { max_tokens: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let max_tokens = usize::try_from(limit).unwrap_or(usize::MAX);
+    let batch = block.child("generate").is_some_and(|generate| generate.flag("batch"));
     let output = if role == "baseline" { generate::BASELINE_ANSWERS } else { generate::ANSWERS };
     let mut inputs: Vec<Input> = questions(block, compiler).into_iter().collect();
     let written = block.child_text(role).unwrap_or_default();
@@ -103,7 +102,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         appears: false,
         builds_on_last: false,
         effect: false,
-        work: Box::new(Generate { asked, how, output }),
+        work: Box::new(Generate { asked, max_tokens, batch, output }),
     })
 }
 

@@ -75,6 +75,8 @@ pub static ALARM: Setting = Setting::new("alarm", "Looks out for losses that go 
         Slot::new("over", Kind::Positive(1e6), "The bound."),
         Slot::new("then", Kind::Choice(&["warn", "stop"]), "`stop`: the stage fails, and a remote job is cancelled.").or(Fallback::Text("warn")),
     ]);
+pub static MODERATE: Setting =
+    Setting::new("moderate", "Shows all examples to the provider's moderation before they are uploaded, and refuses what it flags.").without_effect();
 pub static REPORT: Setting = Setting::new("report", "Where the provider reports the training to, besides us.")
     .without_effect()
     .arguments(&[Slot::new("service", Kind::Choice(&["wandb"]), "Weights & Biases.")])

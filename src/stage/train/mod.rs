@@ -34,6 +34,7 @@ static SETTING: Setting = Setting::new("train", "Tunes a model on examples.")
             &SUFFIX,
             &method::EARLY_STOP,
             &method::ALARM,
+            &method::MODERATE,
             &method::REPORT,
             &checkpoints::EVERY,
         ])
@@ -189,7 +190,9 @@ fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
 fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Vec<&'static str> {
     let method = method::name(block);
     let of_method = block.child("method").into_iter().flat_map(|method| &method.children);
-    let of_stage = block.children.iter().filter(|child| child.setting.name == method::EARLY_STOP.name || child.setting.name == method::REPORT.name);
+    let of_stage = block.children.iter().filter(|child| {
+        child.setting.name == method::EARLY_STOP.name || child.setting.name == method::REPORT.name || child.setting.name == method::MODERATE.name
+    });
     let kept = block.children.iter().filter(|child| child.setting.name == checkpoints::EVERY.name);
     let lost: Vec<&Block> = of_method.chain(of_stage).chain(kept).filter(|setting| !providers::expresses(declared, method, setting.setting.name)).collect();
     compiler.warnings.extend(lost.iter().map(|setting| ConfigError::Inexpressible {

@@ -57,6 +57,7 @@ impl Work for Train {
             method: method::method(&self.block, grader.as_deref())?,
             hyperparameters,
             suffix: self.suffix.clone(),
+            moderate: self.block.child(method::MODERATE.name).is_some(),
             report: method::report(&self.block),
             care: method::care(&self.block),
             expected_tokens: expected.tokens.filter(|tokens| *tokens > 0.0),
