@@ -1,6 +1,8 @@
 //! What hosted training costs here: the memory of an upload, and how near many answers come to the time that the server's own
 //! latency allows. `cargo bench --bench hosted`; the figures are ratios.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
