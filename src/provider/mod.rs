@@ -4,22 +4,13 @@
 mod declared;
 mod dialect;
 mod error;
-mod fireworks;
-mod hosted;
-mod http;
-mod monitor;
-mod network;
-mod openai;
-mod pace;
 mod prices;
+mod protocol;
 mod request;
-mod retry;
-mod rows;
 mod secret;
-mod tape;
-mod together;
+mod transport;
+mod tuning;
 mod watch;
-mod wires;
 
 use async_trait::async_trait;
 
@@ -28,16 +19,13 @@ use crate::ledger::JobJournal;
 
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
 pub use error::ProviderError;
-pub use hosted::{Hosted, Job, JobState, Remote, Wire};
-pub use monitor::{Alarm, Care, Monitor, Verdict};
-pub use network::{Network, Profile, today};
-pub use pace::{Limits, Pace};
 pub use prices::{AS_OF, Price, price};
+pub use protocol::{Asks, expresses, methods, rules, wire};
 pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, TuningRequest, TuningResult};
 pub use secret::Secret;
-pub use tape::Tape;
+pub use transport::{Limits, Network, Pace, Profile, Tape, today};
+pub use tuning::{Alarm, Care, Hosted, Job, JobState, Monitor, Remote, Verdict, Wire};
 pub use watch::{Exchange, Silent, Watch};
-pub use wires::{Asks, expresses, methods, rules, wire};
 
 /// Tunes models.
 #[async_trait]

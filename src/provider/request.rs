@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::ActionKey;
 
-use super::monitor::Care;
+use super::tuning::Care;
 
 /// What a training learns from.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,7 +18,6 @@ use crate::config::{ConfigError, Language, Setting, StageDecl};
 pub use action::{Action, Compiler, Context, Effect, Estimate, FileSource, Given, Input, Source, Work};
 pub use error::StageError;
 pub use exec::{Guard, guard};
-pub use providers::takes;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
 
 /// A kind of stage.
@@ -46,7 +45,7 @@ static SETTINGS: [&Setting; KINDS.len()] = {
 /// The language of pipeline files, with all stage kinds and built-in providers.
 pub static LANGUAGE: Language = Language { stages: &SETTINGS, providers: crate::provider::BUILT_IN, provider: &crate::provider::SETTING };
 
-pub use train::card as model_card;
+pub use train::{card as model_card, takes};
 
 /// Compiles a declared stage to its actions.
 ///

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Block, ConfigError, Span, StageDecl};
+use crate::config::{Block, ConfigError, Span};
 use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
 use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, today, wire};
-
-use super::train;
 
 /// The provider of this name; `at` is where it is named.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
@@ -58,14 +56,6 @@ pub fn expresses(declared: &Declared, method: &str, setting: &str) -> bool {
         (Api::Command(_), "checkpoints" | "early-stop" | "report" | "rate-multiplier" | "moderate") => false,
         (Api::Command(_), _) => true,
     }
-}
-
-/// Whether a provider has a field for everything that a train stage says.
-#[must_use]
-pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
-    let method = train::method_name(&stage.block);
-    let settings = stage.block.child("method").into_iter().flat_map(|method| &method.children);
-    methods(declared).contains(&method) && settings.map(|setting| setting.setting.name).all(|setting| expresses(declared, method, setting))
 }
 
 /// What a result made there depends on: the provider itself.

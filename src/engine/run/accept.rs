@@ -14,7 +14,7 @@ use super::super::workspace::{LIVE, Workspace};
 use super::memory::{Now, remember};
 use super::running::nonce;
 use super::scheduler::Progress;
-use super::worker::Done;
+use super::shared::Done;
 
 /// An action whose result was kept.
 #[derive(Clone, Debug)]

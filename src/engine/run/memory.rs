@@ -13,7 +13,7 @@ use super::super::plan::settle::History;
 use super::super::recipe::Recipe;
 use super::super::workspace::Workspace;
 use super::scheduler::Progress;
-use super::worker::Done;
+use super::shared::Done;
 
 /// The run that remembers.
 #[derive(Clone, Copy, Debug)]

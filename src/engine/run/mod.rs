@@ -8,6 +8,8 @@ pub mod pool;
 mod purse;
 pub mod running;
 pub mod scheduler;
+mod shared;
+mod stage_watch;
 pub mod worker;
 
 pub use accept::{AcceptedAction, accept};

@@ -24,7 +24,7 @@ use super::memory::{Now, remember};
 use super::pool::{Machine, Pool};
 use super::purse::Purse;
 use super::scheduler::{Progress, ranks, schedule};
-use super::worker::{Done, Failure, Shared};
+use super::shared::{Done, Failure, Shared};
 
 /// What the command line asks of a run.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use crate::stage::StageError;
 use super::super::plan::settle::made;
 use super::super::recipe::Recipe;
 use super::pool::Rank;
-use super::worker::{Done, Failure, Shared};
+use super::shared::{Done, Failure, Shared};
 
 /// What became of each action that was wanted.
 #[derive(Debug, Default)]

@@ -1,8 +1,7 @@
 //! One action from its inputs to its record.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,145 +9,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fingerprint::{ActionKey, Preimage};
 use crate::graph::NodeId;
-use crate::ledger::{Event, RunId, RunLog};
-use crate::provider::{Exchange, Network, ProviderError, Watch};
-use crate::stage::{Context, Guard, StageError};
-use crate::store::{Artifact, Lock, Maker, Record, RecordOutcome, Session, StoreError, displaced, move_to};
+use crate::ledger::Event;
+use crate::provider::Watch;
+use crate::stage::{Context, StageError};
+use crate::store::{Artifact, Lock, Record, RecordOutcome, Session, StoreError, displaced, move_to};
 
-use super::super::notice::{Notice, Observer};
+use super::super::notice::Notice;
 use super::super::plan::explain::{ALWAYS, Reasons, reasons};
 use super::super::plan::resolve::{Ready, Seen, ready};
-use super::super::plan::settle::{Found, History, effect};
-use super::super::recipe::{NodeInput, Recipe};
-use super::super::workspace::Workspace;
-use super::interrupt::Interrupt;
+use super::super::plan::settle::{Found, effect};
+use super::super::recipe::NodeInput;
 use super::origin;
-use super::pool::{Grant, Pool, Rank};
-use super::purse::Purse;
-
-/// What all actions of a run share.
-pub struct Shared {
-    pub recipe: Arc<Recipe>,
-    pub workspace: Arc<Workspace>,
-    pub history: History,
-    pub observer: Arc<dyn Observer>,
-    pub log: RunLog,
-    pub run: RunId,
-    pub interrupt: Interrupt,
-    pub pool: Arc<Pool>,
-    /// By action: how urgent it is.
-    pub ranks: Vec<Rank>,
-    pub forced: Vec<usize>,
-    pub maker: OnceLock<Maker>,
-    pub session: Mutex<Option<Arc<Session>>>,
-    pub guard: Guard,
-    pub network: Arc<Network>,
-    pub purse: Purse,
-    /// Held so that nobody clears the store meanwhile.
-    pub _live: Lock,
-}
-
-/// What came of an action.
-#[derive(Debug)]
-pub struct Done {
-    pub key: ActionKey,
-    pub outcome: Arc<RecordOutcome>,
-    pub seconds: f64,
-    /// How long it took when it was made, in seconds.
-    pub took: f32,
-    /// Whether it was done just now, and not found.
-    pub ran: bool,
-    pub reasons: Vec<String>,
-    pub notes: Vec<String>,
-}
-
-/// Why an action was not done.
-#[derive(Debug)]
-pub struct Failure {
-    pub error: StageError,
-    /// After how many attempts; none where it did not come to the first.
-    pub attempts: u32,
-    /// How long the attempts took together.
-    pub seconds: f64,
-}
-
-impl<E: Into<StageError>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), attempts: 0, seconds: 0.0 }
-    }
-}
-
-impl From<Found> for Done {
-    fn from(found: Found) -> Self {
-        let notes = found.note.into_iter().collect();
-        Self { key: found.key, outcome: found.outcome, seconds: 0.0, took: found.took, ran: false, reasons: Vec::new(), notes }
-    }
-}
-
-/// How the work of an action speaks to the run.
-struct StageWatch<'a> {
-    shared: &'a Shared,
-    stage: String,
-    notes: Mutex<Vec<String>>,
-    /// When the attempt under way has to be over.
-    deadline: Mutex<Option<Instant>>,
-    /// Cancelled when nothing new is to begin, since something failed.
-    halt: CancellationToken,
-}
-
-impl StageWatch<'_> {
-    fn is_late(&self) -> bool {
-        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    fn allow(&self, time: Option<Duration>) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = time.map(|time| Instant::now() + time);
-    }
-}
-
-impl Watch for StageWatch<'_> {
-    fn progress(&self, done: u64, total: u64, unit: &str, detail: &str) {
-        let (unit, detail) = (unit.to_owned(), detail.to_owned());
-        let event = || Event::Progress { stage: self.stage.clone(), done, total, unit: unit.clone(), detail: detail.clone() };
-        self.shared.log.tell(event);
-        self.shared.observer.notice(Notice::Progress { stage: self.stage.clone(), done, total, unit, detail });
-    }
-
-    fn note(&self, message: &str) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
-        let event = Event::Note { stage: self.stage.clone(), message: message.to_owned() };
-        // The note is shown in any case; a log that cannot be written fails the run elsewhere.
-        let _ = self.shared.log.append(&event);
-        self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message: message.to_owned() });
-    }
-
-    fn metrics(&self, step: u64, figures: &BTreeMap<String, f64>) {
-        let _ = self.shared.log.append(&Event::Metrics { stage: self.stage.clone(), step, figures: figures.clone() });
-    }
-
-    fn exchange(&self, exchange: &Exchange) {
-        let Exchange { provider, method, path, attempt, status, request_id, seconds } = exchange.clone();
-        let _ = self.shared.log.append(&Event::Request { stage: self.stage.clone(), provider, method, path, attempt, status, request_id, seconds });
-    }
-
-    fn retried(&self, problem: &str, wait: Duration) {
-        let shown = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let message = format!("{}; again in {shown:?}", problem.lines().next().unwrap_or_default());
-        self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message });
-    }
-
-    fn spend(&self, provider: &str, usd: Option<f64>) -> Result<(), ProviderError> {
-        self.shared.purse.spend(provider, usd)
-    }
-
-    fn stopped(&self) -> bool {
-        self.shared.interrupt.killed() || self.is_late()
-    }
-
-    fn let_go(&self) -> bool {
-        self.shared.interrupt.stopped() || self.is_late()
-    }
-}
+use super::pool::Grant;
+use super::shared::{Done, Failure, Shared};
+use super::stage_watch::StageWatch;
 
 impl Shared {
     /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make.

@@ -15,7 +15,6 @@ use crate::store::Reading;
 use super::{Action, Compiler, Input, StageKind, checkpoints, providers, scheduling};
 pub use card::{card, described, load, untuned};
 pub use command::answer;
-pub use method::name as method_name;
 pub use tokens::chat_tokens;
 use work::{Examples, Train};
 
@@ -73,6 +72,15 @@ const LOCAL: &str = "local";
 /// The name of the provider that a train stage uses.
 pub fn provider_name(block: &Block) -> &str {
     block.child_text("provider").unwrap_or(LOCAL)
+}
+
+/// Whether a provider has a field for everything that a train stage says.
+#[must_use]
+pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
+    let method = method::name(&stage.block);
+    let settings = stage.block.child("method").into_iter().flat_map(|method| &method.children);
+    providers::methods(declared).contains(&method)
+        && settings.map(|setting| setting.setting.name).all(|setting| providers::expresses(declared, method, setting))
 }
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {

@@ -3,10 +3,10 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::super::hosted::TrainingFile;
-use super::super::http::{FilePart, Request};
-use super::super::retry::Repeat;
-use super::super::{ProviderError, Watch};
+use super::super::super::transport::Repeat;
+use super::super::super::transport::{FilePart, Request};
+use super::super::super::tuning::TrainingFile;
+use super::super::super::{ProviderError, Watch};
 use super::OpenAi;
 use super::shapes::{FileObject, Page, PartObject, UploadObject};
 

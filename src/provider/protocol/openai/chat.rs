@@ -1,15 +1,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
 
 use crate::data::Message;
 
-use super::super::http::{Client, Request};
-use super::super::retry::Repeat;
-use super::super::watch::until_stopped;
-use super::super::{Answers, Generation, ModelHandle, ProviderError, Watch};
+use super::super::super::transport::Repeat;
+use super::super::super::transport::{Client, Request};
+use super::super::super::watch::until_stopped;
+use super::super::super::{Answers, Generation, ModelHandle, ProviderError, Watch};
 use super::batch;
+use super::question::{answered, question};
 use super::shapes::Completion;
 
 /// Asks a model by chat completions. `limit` is what the provider calls the limit of an answer.
@@ -42,25 +42,6 @@ pub async fn answer(
     let mut all = until_stopped(watch, || watch.stopped(), all).await.unwrap_or(Err(ProviderError::Stopped))?;
     all.sort_unstable_by_key(|(place, _)| *place);
     Ok(answered(all.into_iter().map(|(_, completion)| completion)))
-}
-
-/// The answers with what they took, in order.
-pub fn answered(completions: impl Iterator<Item = Completion>) -> Answers {
-    let mut answers = Answers::default();
-    for completion in completions {
-        let usage = completion.usage.unwrap_or_default();
-        answers.tokens_in += usage.prompt_tokens;
-        answers.tokens_out += usage.completion_tokens;
-        let said = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
-        // A refusal has no content; it is an answer all the same, and a wrong one.
-        answers.texts.push(said.unwrap_or_default());
-    }
-    answers
-}
-
-/// The body of one question.
-pub fn question(limit: &str, model: &str, messages: &[Message], max_tokens: usize) -> Value {
-    json!({ "model": model, "messages": messages, limit: max_tokens, "temperature": 0 })
 }
 
 async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], max_tokens: usize, watch: &dyn Watch) -> Result<Completion, ProviderError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Response;
 use serde::Deserialize;
 
-use super::http::header;
+use super::header::header;
 
 /// Whether a request may be sent again when nobody knows if it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::hosted::{Job, JobState};
+use super::super::super::tuning::{Job, JobState};
 
 #[derive(Debug, Deserialize)]
 pub struct Page<T> {

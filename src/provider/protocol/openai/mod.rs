@@ -5,14 +5,14 @@ mod body;
 mod chat;
 mod files;
 mod jobs;
+mod question;
 mod shapes;
 
 use std::sync::Arc;
 
-use super::declared::{Declared, Endpoint};
-use super::dialect::Dialect;
-use super::http::Client;
-use super::network::Network;
+use super::super::declared::{Declared, Endpoint};
+use super::super::dialect::Dialect;
+use super::super::transport::{Client, Network};
 
 /// A provider that speaks OpenAI's protocol.
 #[derive(Debug)]

@@ -1,5 +1,9 @@
 //! Which code stands behind each protocol. A protocol is one line in each function.
 
+mod fireworks;
+mod openai;
+mod together;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,13 +11,12 @@ use async_trait::async_trait;
 use crate::data::Message;
 
 use super::declared::{Declared, Endpoint, Protocol};
-use super::fireworks::{self, Fireworks};
-use super::hosted::{Rules, Wire};
-use super::http::Client;
-use super::network::Network;
-use super::openai::{self, OpenAi};
-use super::together::{self, Together};
+use super::transport::{Client, Network};
+use super::tuning::{Rules, Wire};
 use super::{Answers, Generation, Infer, ModelHandle, ProviderError, Watch};
+use fireworks::Fireworks;
+use openai::OpenAi;
+use together::Together;
 
 /// What makes and follows jobs there.
 #[must_use]

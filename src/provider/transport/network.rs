@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 
-use super::http::header;
+use super::header::header;
 use super::pace::{Limits, Pace};
 use super::tape::Tape;
 
@@ -147,7 +147,7 @@ impl Network {
     }
 
     /// Notes the models that a provider lists.
-    pub(super) fn list(&self, provider: &str, models: BTreeMap<String, Option<Date>>) {
+    pub(in crate::provider) fn list(&self, provider: &str, models: BTreeMap<String, Option<Date>>) {
         self.learn(provider, |profile| {
             profile.models = models;
             profile.listed = Some(Timestamp::now());

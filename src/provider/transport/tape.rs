@@ -10,8 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ProviderError;
-use super::secret::without;
+use super::super::ProviderError;
+use super::super::secret::without;
 
 /// What of a request counts: its address below that of the provider, and what it carries. Of a file only name and size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

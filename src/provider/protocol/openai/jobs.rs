@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
-use super::super::hosted::{Happened, Job, Losses, Remote, RemoteCheckpoint, Rules, TrainingFile, Wire};
-use super::super::http::{Client, Request};
-use super::super::retry::Repeat;
-use super::super::{ProviderError, TuningRequest, Watch};
+use super::super::super::transport::Repeat;
+use super::super::super::transport::{Client, Request};
+use super::super::super::tuning::{Happened, Job, Losses, Remote, RemoteCheckpoint, Rules, TrainingFile, Wire};
+use super::super::super::{ProviderError, TuningRequest, Watch};
 use super::OpenAi;
 use super::body::{creation, mark};
 use super::shapes::{CheckpointObject, EventObject, JobObject, ModelObject, Moderated, Page};

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
-use super::hosted::{Happened, Job, JobState, Rules, TrainingFile, Wire};
-use super::http::{Client, FilePart, Request};
-use super::retry::Repeat;
-use super::{ProviderError, TuningRequest, Watch};
+use super::super::transport::{Client, FilePart, Repeat, Request};
+use super::super::tuning::{Happened, Job, JobState, Rules, TrainingFile, Wire};
+use super::super::{ProviderError, TuningRequest, Watch};
 
 /// Tunes at Fireworks.
 #[derive(Debug)]

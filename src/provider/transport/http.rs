@@ -5,21 +5,22 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use reqwest::multipart::{Form, Part};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::declared::{Declared, Endpoint};
-use super::dialect::Auth;
-use super::error::ProviderError;
+use super::super::declared::{Declared, Endpoint};
+use super::super::dialect::Auth;
+use super::super::error::ProviderError;
+use super::super::secret::without;
+use super::super::watch::{Exchange, Watch};
+use super::header::header;
 use super::network::{Network, Seen};
 use super::pace::Pace;
 use super::retry::{self, Next, Repeat};
-use super::secret::without;
 use super::tape::Recorded;
-use super::watch::{Exchange, Watch};
 
 /// Speaks HTTP to one provider.
 #[derive(Debug)]
@@ -273,8 +274,4 @@ async fn form(part: &FilePart) -> Result<Form, ProviderError> {
     let sent = Part::stream_with_length(body, part.length).file_name(part.name.clone());
     let form = part.fields.iter().fold(Form::new(), |form, (name, value)| form.text(*name, value.clone()));
     Ok(form.part(part.field, sent))
-}
-
-pub fn header(reply: &Response, name: &str) -> Option<String> {
-    reply.headers().get(name)?.to_str().ok().map(str::to_owned)
 }

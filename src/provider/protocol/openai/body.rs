@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
-use super::super::dialect::{Dialect, Sizes};
-use super::super::{Method, TuningRequest};
+use super::super::super::dialect::{Dialect, Sizes};
+use super::super::super::{Method, TuningRequest};
 
 /// The settings of a method that a dialect has a field for.
 #[must_use]

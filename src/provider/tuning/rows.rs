@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::ProviderError;
+use super::super::ProviderError;
 
 /// What a look at the files of a training found.
 #[derive(Debug)]

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::data::Message;
 
-use super::super::http::{Client, FilePart, Request};
-use super::super::request::Batch;
-use super::super::retry::Repeat;
-use super::super::watch::until_stopped;
-use super::super::{Answers, ProviderError, Watch};
-use super::chat::{answered, question};
+use super::super::super::request::Batch;
+use super::super::super::transport::Repeat;
+use super::super::super::transport::{Client, FilePart, Request};
+use super::super::super::watch::until_stopped;
+use super::super::super::{Answers, ProviderError, Watch};
+use super::question::{answered, question};
 use super::shapes::{Completion, FileObject, Page};
 
 #[derive(Debug, Deserialize)]

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
-use super::hosted::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire};
-use super::http::{Client, FilePart, Request};
+use super::super::transport::{Client, FilePart, Repeat, Request};
+use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire};
+use super::super::{Method, ProviderError, TuningRequest, Watch};
 use super::openai::mark;
-use super::retry::Repeat;
-use super::{Method, ProviderError, TuningRequest, Watch};
 
 /// Tunes at Together.
 #[derive(Debug)]

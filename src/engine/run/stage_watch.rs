@@ -1,0 +1,76 @@
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::Event;
+use crate::provider::{Exchange, ProviderError, Watch};
+
+use super::super::notice::Notice;
+use super::shared::Shared;
+
+/// How the work of an action speaks to the run.
+pub struct StageWatch<'a> {
+    pub shared: &'a Shared,
+    pub stage: String,
+    pub notes: Mutex<Vec<String>>,
+    /// When the attempt under way has to be over.
+    pub deadline: Mutex<Option<Instant>>,
+    /// Cancelled when nothing new is to begin, since something failed.
+    pub halt: CancellationToken,
+}
+
+impl StageWatch<'_> {
+    pub fn is_late(&self) -> bool {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    pub fn allow(&self, time: Option<Duration>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = time.map(|time| Instant::now() + time);
+    }
+}
+
+impl Watch for StageWatch<'_> {
+    fn progress(&self, done: u64, total: u64, unit: &str, detail: &str) {
+        let (unit, detail) = (unit.to_owned(), detail.to_owned());
+        let event = || Event::Progress { stage: self.stage.clone(), done, total, unit: unit.clone(), detail: detail.clone() };
+        self.shared.log.tell(event);
+        self.shared.observer.notice(Notice::Progress { stage: self.stage.clone(), done, total, unit, detail });
+    }
+
+    fn note(&self, message: &str) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+        let event = Event::Note { stage: self.stage.clone(), message: message.to_owned() };
+        // The note is shown in any case; a log that cannot be written fails the run elsewhere.
+        let _ = self.shared.log.append(&event);
+        self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message: message.to_owned() });
+    }
+
+    fn metrics(&self, step: u64, figures: &BTreeMap<String, f64>) {
+        let _ = self.shared.log.append(&Event::Metrics { stage: self.stage.clone(), step, figures: figures.clone() });
+    }
+
+    fn exchange(&self, exchange: &Exchange) {
+        let Exchange { provider, method, path, attempt, status, request_id, seconds } = exchange.clone();
+        let _ = self.shared.log.append(&Event::Request { stage: self.stage.clone(), provider, method, path, attempt, status, request_id, seconds });
+    }
+
+    fn retried(&self, problem: &str, wait: Duration) {
+        let shown = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let message = format!("{}; again in {shown:?}", problem.lines().next().unwrap_or_default());
+        self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message });
+    }
+
+    fn spend(&self, provider: &str, usd: Option<f64>) -> Result<(), ProviderError> {
+        self.shared.purse.spend(provider, usd)
+    }
+
+    fn stopped(&self) -> bool {
+        self.shared.interrupt.killed() || self.is_late()
+    }
+
+    fn let_go(&self) -> bool {
+        self.shared.interrupt.stopped() || self.is_late()
+    }
+}

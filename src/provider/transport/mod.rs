@@ -1,0 +1,14 @@
+//! Requests and replies: the key, the pace, another attempt where the protocol allows one, and the tape.
+
+mod header;
+pub mod http;
+mod network;
+mod pace;
+pub mod retry;
+mod tape;
+
+pub use http::{Client, FilePart, Request};
+pub use network::{Network, Profile, today};
+pub use pace::{Limits, Pace};
+pub use retry::Repeat;
+pub use tape::Tape;

@@ -1,0 +1,10 @@
+//! The life of a remote job, the same for every protocol, and what is watched while a model is trained.
+
+mod hosted;
+mod monitor;
+mod rows;
+mod wire;
+
+pub use hosted::Hosted;
+pub use monitor::{Alarm, Care, Monitor, Verdict};
+pub use wire::{Happened, Job, JobState, Losses, Remote, RemoteCheckpoint, Rules, TrainingFile, Wire};

@@ -1,0 +1,182 @@
+//! What a protocol of remote jobs must be able to do, and what it speaks of.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+
+use crate::fingerprint::{ActionKey, Digest};
+
+use super::super::transport::Client;
+use super::super::watch::Watch;
+use super::super::{ProviderError, TuningRequest};
+
+/// A file to be uploaded, by its content.
+#[derive(Clone, Debug)]
+pub struct TrainingFile {
+    pub path: PathBuf,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl TrainingFile {
+    pub fn of(path: &Path) -> Result<Self, ProviderError> {
+        let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() };
+        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap_rayon(path).map_err(unreadable)?;
+        Ok(Self { path: path.to_owned(), digest: hasher.finalize().into(), bytes })
+    }
+
+    /// The name that it has at the provider: the same content has the same name.
+    pub fn name(&self) -> String {
+        format!("retune-{}.jsonl", self.digest)
+    }
+}
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It is under way, or about to be.
+    Going,
+    /// It waits for somebody to let it go on.
+    Paused,
+    /// It is over, and left a model.
+    Succeeded,
+    /// It is over, and left none.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+}
+
+/// A job as its provider tells of it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// How it stands.
+    pub state: JobState,
+    /// The provider's own word for that.
+    pub word: String,
+    /// When it was made, in seconds; only to tell which is later.
+    pub created: i64,
+    /// The model that came of it.
+    pub model: Option<String>,
+    /// Files with its losses.
+    pub results: Vec<String>,
+    /// Tokens that it was billed for.
+    pub trained_tokens: Option<u64>,
+    /// What it cost, in US dollars, where the provider says so.
+    pub usd: Option<f64>,
+    /// Why it failed.
+    pub problem: Option<String>,
+}
+
+/// The losses of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Losses {
+    pub step: u64,
+    /// The steps of the whole training; 0 where that is not told.
+    pub of: u64,
+    pub train: Option<f64>,
+    pub validation: Option<f64>,
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    pub id: String,
+    pub message: String,
+    pub losses: Option<Losses>,
+}
+
+/// A model that a job left on its way.
+#[derive(Clone, Debug)]
+pub struct RemoteCheckpoint {
+    pub model: String,
+    pub step: u64,
+    pub validation: Option<f64>,
+}
+
+/// Something of ours at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote<'a> {
+    /// A tuned model, by name.
+    Model(&'a str),
+    /// An uploaded file, by id.
+    File(&'a str),
+}
+
+/// What a provider takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Examples at least.
+    pub fewest: usize,
+    /// Bytes of a file at most.
+    pub largest: u64,
+    /// The last day for new jobs.
+    pub ends: Option<&'static str>,
+}
+
+/// A protocol, one request at a time.
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// The client that it speaks through.
+    fn client(&self) -> &Client;
+
+    /// What the provider takes.
+    fn rules(&self) -> Rules;
+
+    /// Whether a file is still there under this id.
+    async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError>;
+
+    /// The id of a file that is there already under its name.
+    async fn stored(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError>;
+
+    /// Uploads a file.
+    async fn upload(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError>;
+
+    /// The jobs that carry our key.
+    async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError>;
+
+    /// Makes a job. Sent once: what came of a request that was lost is found by [`Wire::find`].
+    async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError>;
+
+    /// A job.
+    async fn job(&self, id: &str, watch: &dyn Watch) -> Result<Job, ProviderError>;
+
+    /// What happened to a job, the latest page of it, the earliest first.
+    async fn events(&self, id: &str, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError>;
+
+    /// What a job left on its way.
+    async fn checkpoints(&self, _id: &str, _watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
+        Ok(Vec::new())
+    }
+
+    /// The losses of a job that is over, as CSV.
+    async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError>;
+
+    /// Stops a job for good.
+    async fn cancel(&self, id: &str, watch: &dyn Watch) -> Result<(), ProviderError>;
+
+    /// Lets a job rest, or go on.
+    async fn pause(&self, _id: &str, _pause: bool, _watch: &dyn Watch) -> Result<(), ProviderError> {
+        Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no way to pause a job".into() })
+    }
+
+    /// Which of some texts the provider's moderation flags.
+    async fn moderate(&self, _texts: &[String], _watch: &dyn Watch) -> Result<Vec<bool>, ProviderError> {
+        Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no moderation".into() })
+    }
+
+    /// Deletes a tuned model, or a file.
+    async fn delete(&self, _what: Remote<'_>, _watch: &dyn Watch) -> Result<(), ProviderError> {
+        Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no way to delete that".into() })
+    }
+
+    /// The models that are there, with the day on which each is shut down.
+    async fn models(&self, _watch: &dyn Watch) -> Result<BTreeMap<String, Option<Date>>, ProviderError> {
+        Ok(BTreeMap::new())
+    }
+}
