@@ -68,7 +68,11 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
         "train" => {
             let losses = [("train-loss", "loss"), ("validation-loss", "best validation loss")];
             let losses = losses.into_iter().filter_map(|(name, label)| figure(name).map(|loss| format!("{label} {loss:.3}")));
-            losses.chain(counted("trained-tokens", "tokens trained")).collect()
+            let usd = figure("usd").map(|usd| match figure("estimated-usd") {
+                Some(expected) => format!("${usd:.2} (${expected:.2} expected)"),
+                None => format!("${usd:.2}"),
+            });
+            losses.chain(counted("trained-tokens", "tokens trained")).chain(usd).collect()
         }
         "evaluate" => {
             let shares = [("accuracy", "accuracy"), ("baseline.accuracy", "baseline"), ("accuracy.gain", "gain")];

@@ -71,6 +71,8 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Keys stand in the environment of this process, where commands that it runs could look them up. That it cannot be is no error.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Check(arguments) => check::check(&arguments),

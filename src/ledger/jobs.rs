@@ -104,6 +104,7 @@ impl Uploads {
 pub struct JobJournal {
     path: PathBuf,
     steps: Vec<JobStep>,
+    written: bool,
 }
 
 impl JobJournal {
@@ -120,7 +121,13 @@ impl JobJournal {
         };
         let steps = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let steps = steps.filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Ok(Self { path, steps })
+        Ok(Self { path, steps, written: true })
+    }
+
+    /// A journal that nothing is written to: for what happened long ago and is only replayed.
+    #[must_use]
+    pub fn unwritten(folder: &Path, key: ActionKey) -> Self {
+        Self { path: folder.join(format!("{key}.jsonl")), steps: Vec::new(), written: false }
     }
 
     /// The steps taken so far.
@@ -141,6 +148,13 @@ impl JobJournal {
             }
         }
         job
+    }
+
+    /// Whether a job was asked for, and nothing is known of what came of that.
+    #[must_use]
+    pub fn is_unsure(&self) -> bool {
+        let told = |step: &&JobStep| matches!(step, JobStep::Creating | JobStep::Exists { .. } | JobStep::Ended { .. });
+        self.steps.iter().rev().find(told) == Some(&JobStep::Creating)
     }
 
     /// The checkpoint that is kept of a job that was stopped early: its name, and its step.
@@ -175,6 +189,10 @@ impl JobJournal {
     /// # Errors
     /// When it cannot be written; the step must not be taken then.
     pub fn note(&mut self, step: JobStep) -> Result<(), LedgerError> {
+        if !self.written {
+            self.steps.push(step);
+            return Ok(());
+        }
         let fresh = !self.path.exists();
         let mut line = serde_json::to_vec(&step).map_err(|error| LedgerError::io("write", &self.path)(error.into()))?;
         line.push(b'\n');

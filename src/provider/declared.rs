@@ -115,6 +115,8 @@ static LIMITS: Setting = Setting::new("limits", "How fast it may be asked, by al
     Slot::new("tokens-per-minute", Kind::Integer(1, 1_000_000_000), "Tokens, of questions and answers.").or(Fallback::Absent),
     Slot::new("concurrency", Kind::Integer(1, 4096), "Requests under way at once.").or(Fallback::Integer(16)),
     Slot::new("patience", Kind::Duration, "How long a reply may say nothing.").or(Fallback::Integer(300_000)),
+    Slot::new("visible", Kind::Duration, "How long a new job may take to show in the list of jobs: a job whose making was lost is looked for so long.")
+        .or(Fallback::Integer(20_000)),
 ]);
 static HEADER: Setting = Setting::new("header", "A header of every request.").many().arguments(PAIR);
 static QUERY: Setting = Setting::new("query", "A parameter of every address, such as Azure's `api-version`.").many().arguments(PAIR);
@@ -135,6 +137,28 @@ static ENV: Setting =
     Setting::new("env", "A variable that the program sees.").many().without_effect().arguments(&[Slot::new("name", Kind::Variable, "Its name.")]);
 
 const PAIR: &[Slot] = &[Slot::new("name", Kind::Text, "Its name."), Slot::new("value", Kind::Text, "Its value.")];
+
+/// Fields of a new job that are not for the user to set.
+const OURS: &[&str] = &[
+    "model",
+    "training_file",
+    "validation_file",
+    "suffix",
+    "metadata",
+    "method",
+    "hyperparameters",
+    "seed",
+    "integrations",
+    "baseModel",
+    "dataset",
+    "outputModel",
+    "n_epochs",
+];
+
+/// Whether an address has a name and a password in it.
+fn has_login(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
+}
 
 /// Which settings are for a program, and which for a server.
 const PROGRAM: &[&str] = &["train", "answer", "version", "config", "env"];
@@ -212,6 +236,14 @@ pub fn declared(name: &str, declarations: &[Block]) -> Result<Option<Declared>, 
     };
     // The variable that OpenAI's own clients honour.
     let elsewhere = std::env::var("OPENAI_BASE_URL").ok().filter(|url| name == "openai" && !url.is_empty());
+    if elsewhere.as_deref().is_some_and(has_login) {
+        return Err(ConfigError::BadSet {
+            given: "OPENAI_BASE_URL".into(),
+            problem: "the address holds a name and a password, which would be stored".into(),
+            at: None,
+            help: "give the key by OPENAI_API_KEY".into(),
+        });
+    }
     let endpoint = Endpoint::of(name, elsewhere.unwrap_or_else(|| base_url.to_owned()));
     Ok(BUILT_IN.contains(&name).then(|| Declared {
         name: name.to_owned(),
@@ -242,6 +274,18 @@ fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
     let mut endpoint = Endpoint::of(api, base_url.ok_or_else(|| missing(block, "base-url", "the address up to and with the version"))?);
     let pairs = |node: &'static str| block.all(node).map(|pair| (pair.text("name").to_owned(), pair.text("value").to_owned())).collect();
     (endpoint.headers, endpoint.query, endpoint.fields) = (pairs("header"), pairs("query"), pairs("field"));
+    if let Some(field) = block.all("field").find(|field| OURS.contains(&field.text("name"))) {
+        return Err(wrong(
+            field,
+            format!("`{}` is a field that retune fills itself", field.text("name")),
+            "ours",
+            "take it out: the job could not be found again",
+        ));
+    }
+    if has_login(&endpoint.base_url) {
+        let at = block.child("base-url").unwrap_or(block);
+        return Err(wrong(at, "the address holds a name and a password".into(), "would be stored", "give the key with `key`, or another header"));
+    }
     endpoint.deployments = block.all("deployment").map(|pair| (pair.text("model").to_owned(), pair.text("name").to_owned())).collect();
     endpoint.account = text("account");
     if endpoint.protocol() == Protocol::Fireworks && endpoint.account.is_none() {
@@ -264,7 +308,13 @@ fn limits(block: &Block) -> Limits {
     };
     let limit = |name: &str| written.find_integer(name).and_then(|limit| u32::try_from(limit).ok());
     let patience: Duration = written.duration("patience");
-    Limits { requests: limit("requests-per-minute"), tokens: limit("tokens-per-minute"), at_once: written.count("concurrency"), patience }
+    Limits {
+        requests: limit("requests-per-minute"),
+        tokens: limit("tokens-per-minute"),
+        at_once: written.count("concurrency"),
+        patience,
+        visible: written.duration("visible"),
+    }
 }
 
 fn wrong(at: &Block, problem: String, label: &str, help: &str) -> ConfigError {

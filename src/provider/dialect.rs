@@ -33,8 +33,10 @@ pub struct Dialect {
     pub sizes: Sizes,
     /// The methods that it trains by.
     pub methods: &'static [&'static str],
-    /// Whether jobs can carry metadata. Where they cannot, our key stands in the suffix.
+    /// Whether jobs can carry metadata.
     pub metadata: bool,
+    /// Whether our key stands in the suffix too: where there is no metadata, or nobody can be sure that it is kept.
+    pub marked: bool,
     /// Fields of a new job that it refuses.
     pub refuses: &'static [&'static str],
     /// The longest suffix, in characters.
@@ -59,6 +61,7 @@ const OPENAI: Dialect = Dialect {
     sizes: Sizes::Method,
     methods: &["supervised", "dpo", "reinforcement"],
     metadata: true,
+    marked: false,
     refuses: &[],
     suffix: 64,
     fewest: 10,
@@ -78,6 +81,7 @@ pub static DIALECTS: &[Dialect] = &[
         variable: "AZURE_OPENAI_API_KEY",
         auth: Auth::Header("api-key"),
         metadata: false,
+        marked: true,
         refuses: &["metadata", "integrations"],
         suffix: 40,
         methods: &["supervised", "dpo", "reinforcement"],
@@ -91,6 +95,7 @@ pub static DIALECTS: &[Dialect] = &[
         sizes: Sizes::Open,
         methods: &["supervised"],
         metadata: false,
+        marked: true,
         refuses: &["metadata", "method"],
         parts: false,
         largest_file: 5 << 30,
@@ -103,13 +108,14 @@ pub static DIALECTS: &[Dialect] = &[
         base_url: None,
         variable: "AWS_BEARER_TOKEN_BEDROCK",
         methods: &["supervised", "reinforcement"],
+        marked: true,
         refuses: &["integrations"],
         parts: false,
         ends: None,
         ..OPENAI
     },
-    Dialect { name: "litellm", base_url: None, variable: "LITELLM_API_KEY", parts: false, ends: None, ..OPENAI },
-    Dialect { name: "openai-compatible", base_url: None, variable: "OPENAI_API_KEY", parts: false, ends: None, ..OPENAI },
+    Dialect { name: "litellm", base_url: None, variable: "LITELLM_API_KEY", marked: true, parts: false, ends: None, ..OPENAI },
+    Dialect { name: "openai-compatible", base_url: None, variable: "OPENAI_API_KEY", marked: true, parts: false, ends: None, ..OPENAI },
 ];
 
 /// The dialect of this name.

@@ -38,6 +38,32 @@ pub enum ProviderError {
     )]
     Leaked { count: usize, line: usize, sample: String },
 
+    /// A base model that is shut down soon.
+    #[error("`{model}` is shut down on {day} at `{provider}`")]
+    #[diagnostic(code(provider::retires), help("what is tuned from it goes with it, most likely; name another model, or say `allow-retiring` in the stage"))]
+    Retires { provider: String, model: String, day: String },
+
+    /// A job that the provider does not know any more.
+    #[error("the fine-tuning job {job} is gone from the provider")]
+    #[diagnostic(code(provider::job_gone), help("if its model is gone too, `retune jobs --forget {job}` lets the next run make a new one, which is paid for"))]
+    JobGone { job: String },
+
+    /// Rows that are no examples.
+    #[error("line {line} of the {what} examples is no example: {problem}")]
+    #[diagnostic(
+        code(provider::malformed_row),
+        help("nothing was uploaded; mend the row: supervised rows have `messages`, pairs `input`, `preferred_output` and `non_preferred_output`")
+    )]
+    MalformedRow { what: &'static str, line: usize, problem: String },
+
+    /// A file of prices that cannot be read.
+    #[error("prices.kdl: {problem}")]
+    #[diagnostic(
+        code(provider::prices),
+        help("each line is `price \"PROVIDER\" \"MODEL\" training=... input=... output=... hour=...`, in US dollars for a million tokens")
+    )]
+    Prices { problem: String },
+
     /// Rows that the provider's moderation flags.
     #[error("the provider's moderation flags {count} of the training examples, the first in line {line}")]
     #[diagnostic(
@@ -92,7 +118,7 @@ pub enum ProviderError {
     Cannot { provider: String, lack: String },
 
     /// The user let go of the job.
-    #[error("let go of the job{}; it goes on at the provider", job.as_ref().map_or(String::new(), |job| format!(" {job}")))]
+    #[error("{}", job.as_ref().map_or_else(|| "stopped; if a job was begun, it goes on at the provider".to_owned(), |job| format!("let go of the job {job}; it goes on at the provider")))]
     #[diagnostic(code(provider::detached), help("run again to follow it; nothing is paid twice"))]
     Detached { job: Option<String> },
 
@@ -121,7 +147,7 @@ const fn refusal_help(status: u16) -> &'static str {
     match status {
         402 => "there is no credit left, or no way to bill; look at the account",
         401 | 403 => "the key is wrong, or may not do this",
-        404 => "there is no such model or address; check `model` and `base-url`",
+        404 => "there is no such model, deployment or address; check `model`, `base-url`, and on Azure `deployment \"MODEL\" \"NAME\"`",
         429 => "too much at once, or no credit left; wait, or look at the account",
         500..=599 => "the provider has trouble; run again later, nothing is paid twice",
         _ => "mend what the message names and run again",

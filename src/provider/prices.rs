@@ -4,6 +4,8 @@ use std::path::Path;
 
 use kdl::{KdlDocument, KdlNode};
 
+use super::ProviderError;
+
 /// US dollars for a million tokens, and for an hour in which a tuned model is held ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Price {
@@ -44,28 +46,57 @@ pub const AS_OF: &str = "mid 2025";
 const FILE: &str = "prices.kdl";
 
 /// What a model costs at a provider, where that is known. `name` is the provider's in the pipeline, `api` what it speaks.
-#[must_use]
-pub fn price(workspace: &Path, name: &str, api: &str, model: &str) -> Option<Price> {
-    let own = std::fs::read_to_string(workspace.join(FILE)).ok().and_then(|text| KdlDocument::parse_v2(&text).ok());
-    let own: Vec<(String, String, Price)> = own.iter().flat_map(KdlDocument::nodes).filter_map(read).collect();
+///
+/// # Errors
+/// When the workspace has prices of its own that cannot be read.
+pub fn price(workspace: &Path, name: &str, api: &str, model: &str) -> Result<Option<Price>, ProviderError> {
+    let own = own(workspace)?;
     let own: Vec<(&str, &str, Price)> = own.iter().map(|(provider, model, price)| (provider.as_str(), model.as_str(), *price)).collect();
     let best = |prices: &[(&str, &str, Price)], of: &str| {
         let fitting = prices.iter().filter(|(provider, name, _)| *provider == of && model.trim_start_matches("ft:").starts_with(*name));
         fitting.max_by_key(|(_, name, _)| name.len()).map(|(_, _, price)| *price)
     };
-    best(&own, name).or_else(|| best(TABLE, api))
+    Ok(best(&own, name).or_else(|| best(TABLE, api)))
 }
 
-fn read(node: &KdlNode) -> Option<(String, String, Price)> {
-    let word = |place: usize| node.get(place)?.as_string().map(str::to_owned);
-    #[expect(clippy::cast_precision_loss, reason = "prices are small")]
-    let figure = |name: &str| {
-        let value = node.get(name)?;
-        value.as_float().or_else(|| value.as_integer().map(|price| price as f64)).filter(|price| *price >= 0.0)
+/// The prices that a workspace keeps. A mistake in them is said: it could cost more than it seems.
+fn own(workspace: &Path) -> Result<Vec<(String, String, Price)>, ProviderError> {
+    let wrong = |problem: String| ProviderError::Prices { problem };
+    let text = match std::fs::read_to_string(workspace.join(FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(wrong(error.to_string())),
     };
-    let price = Price { training: figure("training"), input: figure("input"), output: figure("output"), hour: figure("hour") };
-    (node.name().value() == "price").then_some(())?;
-    Some((word(0)?, word(1)?, price))
+    let document = KdlDocument::parse_v2(&text).map_err(|error| wrong(format!("it is not KDL: {error}")))?;
+    document.nodes().iter().map(|node| read(node).map_err(wrong)).collect()
+}
+
+fn read(node: &KdlNode) -> Result<(String, String, Price), String> {
+    if node.name().value() != "price" {
+        return Err(format!("unknown node `{}`", node.name().value()));
+    }
+    let mut words = Vec::new();
+    let mut price = Price::default();
+    for entry in node.entries() {
+        let Some(name) = entry.name().map(|name| name.value()) else {
+            words.push(entry.value().as_string().ok_or("a provider and a model are names in quotes")?.to_owned());
+            continue;
+        };
+        #[expect(clippy::cast_precision_loss, reason = "prices are small")]
+        let figure = entry.value().as_float().or_else(|| entry.value().as_integer().map(|price| price as f64));
+        let figure = figure.filter(|figure| *figure >= 0.0).ok_or_else(|| format!("`{name}` must be a number of at least 0"))?;
+        *match name {
+            "training" => &mut price.training,
+            "input" => &mut price.input,
+            "output" => &mut price.output,
+            "hour" => &mut price.hour,
+            _ => return Err(format!("unknown property `{name}`")),
+        } = Some(figure);
+    }
+    match <[String; 2]>::try_from(words) {
+        Ok([provider, model]) => Ok((provider, model, price)),
+        Err(_) => Err("a price is of one provider and one model".into()),
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +106,7 @@ mod tests {
     #[test]
     fn the_longest_name_counts_and_the_workspace_goes_first() {
         let folder = tempfile::tempdir().expect("a folder");
-        let training = |name: &str, api: &str, model: &str| price(folder.path(), name, api, model).and_then(|price| price.training);
+        let training = |name: &str, api: &str, model: &str| price(folder.path(), name, api, model).expect("it can be read").and_then(|price| price.training);
         assert_eq!(training("openai", "openai", "gpt-4.1-nano-2025-04-14"), Some(1.5));
         assert_eq!(training("openai", "openai", "gpt-4.1-2025-04-14"), Some(25.0));
         assert_eq!(training("openai", "openai", "ft:gpt-4o-mini:org::1"), Some(3.0));
@@ -84,5 +115,9 @@ mod tests {
             .expect("written");
         assert_eq!(training("house", "openai-compatible", "gpt-4.1"), Some(2.0));
         assert_eq!(training("openai", "openai", "gpt-4.1-nano-x"), Some(0.5));
+        for wrong in ["prices \"a\" \"b\" training=1", "price \"a\" \"b\" trainig=1", "price \"a\" training=1", "price \"a\" \"b\" training=-1", "price {"] {
+            std::fs::write(folder.path().join(FILE), wrong).expect("written");
+            assert!(price(folder.path(), "a", "a", "b").is_err(), "{wrong}");
+        }
     }
 }

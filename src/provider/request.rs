@@ -87,6 +87,8 @@ pub struct TuningRequest {
     pub hyperparameters: Hyperparameters,
     /// A short name to show in the provider's lists.
     pub suffix: String,
+    /// Whether it is trained although its base is shut down soon.
+    pub may_retire: bool,
     /// Whether all that is learnt from is shown to the provider's moderation first.
     pub moderate: bool,
     /// Where the provider reports to.
@@ -130,6 +132,8 @@ pub struct ModelCard {
 pub struct Generation {
     /// The most tokens in an answer.
     pub max_tokens: usize,
+    /// A file in which answers are kept as they come, so that a killed run asks no question twice.
+    pub kept: Option<PathBuf>,
     /// Where all questions go to the provider in one batch: answered within a day, at a lower price.
     pub batch: Option<Batch>,
 }

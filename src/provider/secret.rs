@@ -96,5 +96,42 @@ impl fmt::Debug for Secret {
 /// A text without the secrets that slipped into it: servers like to repeat what they were sent.
 #[must_use]
 pub(super) fn without(text: &str, secret: &str) -> String {
-    if secret.len() < 4 { text.to_owned() } else { text.replace(secret, "[secret]") }
+    if secret.len() < 4 {
+        return text.to_owned();
+    }
+    let text = text.replace(secret, MASK);
+    // As JSON writes it, where that is something else.
+    let escaped = serde_json::to_string(secret).unwrap_or_default();
+    text.replace(escaped.trim_matches('"'), MASK)
+}
+
+const MASK: &str = "[secret]";
+
+/// The same for a body of any kind.
+#[must_use]
+pub(super) fn clean(body: Vec<u8>, secret: &str) -> Vec<u8> {
+    match String::from_utf8(body) {
+        Ok(text) => without(&text, secret).into_bytes(),
+        Err(error) => {
+            let (body, secret) = (error.into_bytes(), secret.as_bytes());
+            let Some(at) = (secret.len() >= 4).then(|| body.windows(secret.len()).position(|part| part == secret)).flatten() else {
+                return body;
+            };
+            let rest = body[at + secret.len()..].to_vec();
+            [&body[..at], MASK.as_bytes(), &clean(rest, &String::from_utf8_lossy(secret))].concat()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        assert_eq!(without("Bearer sk-1234, again sk-1234", "sk-1234"), "Bearer [secret], again [secret]");
+        assert_eq!(without(r#"{"key":"a\"b\\c"}"#, "a\"b\\c"), r#"{"key":"[secret]"}"#);
+        assert_eq!(clean([&[0xff][..], b"sk-1234", &[0xfe], b"sk-1234"].concat(), "sk-1234"), [&[0xff][..], b"[secret]", &[0xfe], b"[secret]"].concat());
+        assert_eq!(clean(b"nothing".to_vec(), "sk-1234"), b"nothing");
+    }
 }

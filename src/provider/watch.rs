@@ -48,6 +48,9 @@ pub trait Watch: Send + Sync {
         Ok(())
     }
 
+    /// It did cost so much in US dollars, and was expected to cost so much.
+    fn billed(&self, _usd: f64, _expected: f64) {}
+
     /// Whether it must stop now.
     fn stopped(&self) -> bool;
 

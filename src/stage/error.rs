@@ -62,7 +62,9 @@ pub enum StageError {
     #[error("it took longer than {}", humanly(*limit))]
     #[diagnostic(
         code(stage::timed_out),
-        help("all that it started was ended; raise `timeout`, or find out what it waits for: `retune log` with the stage's name")
+        help(
+            "all that it started here was ended; a remote job goes on (`retune jobs`). Raise `timeout`, or find out what it waits for: `retune log` with the stage's name"
+        )
     )]
     TimedOut { limit: std::time::Duration },
 
@@ -148,10 +150,8 @@ impl StageError {
             // What is not there will not come by itself.
             Self::Io { source, .. } => source.kind() != std::io::ErrorKind::NotFound,
             Self::CommandFailed { .. } | Self::TimedOut { .. } => true,
-            Self::Provider(error) => matches!(
-                error,
-                ProviderError::Unreachable { .. } | ProviderError::Refused { .. } | ProviderError::JobFailed { .. } | ProviderError::Unexpected { .. }
-            ),
+            // What a provider refuses it refuses again, and a job that failed would be paid for again.
+            Self::Provider(error) => matches!(error, ProviderError::Unreachable { .. } | ProviderError::Refused { status: 500..=599, .. }),
             _ => false,
         }
     }

@@ -49,23 +49,37 @@ pub fn expresses(declared: &Declared, method: &str, setting: &str) -> bool {
     match (&declared.api, setting) {
         (Api::Local, "rate-multiplier" | "report" | "moderate") => false,
         (Api::Local, _) => true,
-        (Api::Hosted(endpoint), "early-stop") => endpoint.api() != "fireworks",
+        (Api::Hosted(endpoint), "early-stop" | "alarm" | "seed" | "lora.alpha") => endpoint.api() != "fireworks",
         (Api::Hosted(_), "report") => true,
         (Api::Hosted(endpoint), "moderate") => matches!(endpoint.protocol(), Protocol::OpenAi(_)),
         (Api::Hosted(endpoint), setting) => provider::expresses(endpoint, method, setting),
-        (Api::Command(_), "checkpoints" | "early-stop" | "report" | "rate-multiplier" | "moderate") => false,
+        (Api::Command(_), "checkpoints" | "early-stop" | "alarm" | "report" | "rate-multiplier" | "moderate") => false,
         (Api::Command(_), _) => true,
     }
 }
 
-/// What a result made there depends on: the provider itself.
-pub fn provider_tree(declared: &Declared) -> Tree {
+/// What is wanted of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// That it tunes.
+    Tuning,
+    /// That it answers.
+    Asking,
+}
+
+/// What a result made there depends on: the provider itself, as far as it matters for that.
+pub fn provider_tree(declared: &Declared, purpose: Purpose) -> Tree {
     let name = ("name", Tree::text(&declared.name));
     match &declared.api {
         Api::Local => Tree::map([name, ("engine", Tree::leaf(Leaf::Integer(ENGINE_VERSION.into())))]),
         Api::Hosted(endpoint) => {
             let mut parts = vec![name, ("api", Tree::text(endpoint.api())), ("base-url", Tree::text(&endpoint.base_url))];
-            let pairs = [("header", &endpoint.headers), ("query", &endpoint.query), ("field", &endpoint.fields), ("deployment", &endpoint.deployments)];
+            // How a model is asked says nothing of how it is made, and the other way round.
+            let own = match purpose {
+                Purpose::Tuning => ("field", &endpoint.fields),
+                Purpose::Asking => ("deployment", &endpoint.deployments),
+            };
+            let pairs = [("header", &endpoint.headers), ("query", &endpoint.query), own];
             for (what, pairs) in pairs.into_iter().filter(|(_, pairs)| !pairs.is_empty()) {
                 parts.push((what, Tree::map(pairs.iter().map(|(name, value)| (name.clone(), Tree::text(value))))));
             }
@@ -73,9 +87,11 @@ pub fn provider_tree(declared: &Declared) -> Tree {
             Tree::map(parts)
         }
         Api::Command(program) => {
-            let mut parts = vec![name, ("version", Tree::text(&program.version)), ("train", Tree::text(&program.train))];
-            parts.extend(program.answer.as_ref().map(|line| ("answer", Tree::text(line))));
-            Tree::map(parts)
+            let line = match purpose {
+                Purpose::Tuning => ("train", Tree::text(&program.train)),
+                Purpose::Asking => ("answer", Tree::text(program.answer.as_deref().unwrap_or_default())),
+            };
+            Tree::map([name, ("version", Tree::text(&program.version)), line])
         }
     }
 }

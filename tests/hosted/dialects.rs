@@ -122,6 +122,10 @@ fn azure_has_a_header_a_query_a_suffix_and_deployments() {
     assert_eq!(created[0]["trainingType"], "developerTier");
     assert!(created[0].get("metadata").is_none());
     assert!(server.sent("POST", "/openai/v1/chat/completions").iter().any(|asked| asked["model"] == "live"), "a tuned model is asked as its deployment");
+    // Under which name a model is asked is no part of how it is made.
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("\"live\"", "\"other\""));
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.sent("POST", "/openai/v1/fine_tuning/jobs").len(), 1);
     // The job is found again by the key in its suffix.
     std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
     assert_eq!(server.run(&workspace).code, 0);
@@ -274,6 +278,8 @@ fn what_a_provider_cannot_express_is_said() {
         ("provider \"there\" {\n    api \"command\"\n    train \"x\"\n}", "needs a `version`"),
         ("provider \"there\" {\n    api \"openai\"\n    key (secret)\"A\"\n    key-command \"b\"\n}", "has two keys"),
         ("provider \"there\" {\n    api \"openia\"\n}", "did you mean `openai`"),
+        ("provider \"there\" {\n    api \"azure\"\n    base-url \"http://a:b@c/v1\"\n}", "a name and a password"),
+        ("provider \"there\" {\n    api \"openai\"\n    field \"suffix\" \"x\"\n}", "retune fills itself"),
     ] {
         let done = check(declaration, "", "");
         assert_eq!(done.code, 2, "{declaration}");

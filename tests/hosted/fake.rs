@@ -59,6 +59,14 @@ pub struct World {
     pub created: Vec<Value>,
     /// Bytes of the largest single request.
     pub largest: usize,
+    /// Whether all losses are there at the first look.
+    pub all_at_once: bool,
+    /// So many lists do not show the latest job yet.
+    pub late: usize,
+    /// A question with this in it is refused.
+    pub refused: Option<&'static str>,
+    /// Questions under way, and the most at once.
+    pub at_once: (usize, usize),
     /// Whether a list ignores its filter, as some servers do.
     pub ignores_filter: bool,
     /// What each answer takes.
@@ -142,7 +150,13 @@ async fn answer(world: &Shared, method: &str, path: &str, query: &BTreeMap<Strin
             schema::request(method, path, &body);
             let latency = world.lock().expect("no test panics with it").latency;
             if parts == ["chat", "completions"] && !latency.is_zero() {
+                {
+                    let mut world = world.lock().expect("no test panics with it");
+                    world.at_once.0 += 1;
+                    world.at_once.1 = world.at_once.1.max(world.at_once.0);
+                }
                 tokio::time::sleep(latency).await;
+                world.lock().expect("no test panics with it").at_once.0 -= 1;
             }
             plain(&mut world.lock().expect("no test panics with it"), method, &parts, query, body)
         }
@@ -282,7 +296,11 @@ impl World {
         axum::Json(job).into_response()
     }
 
-    fn jobs_page(&self, query: &BTreeMap<String, String>) -> Response {
+    fn jobs_page(&mut self, query: &BTreeMap<String, String>) -> Response {
+        if self.late > 0 {
+            self.late -= 1;
+            return list(Vec::new(), false);
+        }
         let wanted = query.get("metadata[retune_key]").filter(|_| !self.ignores_filter);
         let all: Vec<Value> =
             self.jobs.iter().rev().map(|job| job.body.clone()).filter(|job| wanted.is_none_or(|key| job["metadata"]["retune_key"] == key.as_str())).collect();
@@ -316,7 +334,7 @@ impl World {
     }
 
     fn events(&mut self, id: &str) -> Response {
-        let losses = self.losses.clone();
+        let (losses, all) = (self.losses.clone(), self.all_at_once);
         let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
         let event = |number: usize, (train, validation): &(f64, f64)| {
             json!({
@@ -324,12 +342,13 @@ impl World {
                 "type": "metrics", "data": { "step": number, "total_steps": losses.len(), "train_loss": train, "full_valid_loss": validation },
             })
         };
-        let seen: Vec<Value> = losses.iter().take(job.looks).enumerate().map(|(at, losses)| event(at + 1, losses)).rev().collect();
+        let seen: Vec<Value> =
+            losses.iter().take(if all { usize::MAX } else { job.looks }).enumerate().map(|(at, losses)| event(at + 1, losses)).rev().collect();
         list(seen, false)
     }
 
     fn checkpoints(&mut self, id: &str) -> Response {
-        let losses = self.losses.clone();
+        let (losses, all) = (self.losses.clone(), self.all_at_once);
         let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
         let checkpoint = |number: usize, (train, validation): &(f64, f64)| {
             json!({
@@ -337,7 +356,7 @@ impl World {
                 "fine_tuned_model_checkpoint": format!("ft:checkpoint:{number}"), "metrics": { "step": number, "train_loss": train, "full_valid_loss": validation },
             })
         };
-        list(losses.iter().take(job.looks).enumerate().map(|(at, losses)| checkpoint(at + 1, losses)).collect(), false)
+        list(losses.iter().take(if all { usize::MAX } else { job.looks }).enumerate().map(|(at, losses)| checkpoint(at + 1, losses)).collect(), false)
     }
 
     fn change(&mut self, id: &str, change: &str) -> Response {
@@ -392,6 +411,9 @@ impl World {
     }
 
     fn chat(&mut self, body: &Value) -> Response {
+        if self.refused.is_some_and(|refused| body.to_string().contains(refused)) {
+            return refusal(400, "the content filter says no", Some("content_filter"));
+        }
         axum::Json(self.answered(body)).into_response()
     }
 

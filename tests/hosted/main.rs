@@ -145,6 +145,22 @@ fn losses_come_in_as_they_are_made_and_early_stop_keeps_the_best() {
 }
 
 #[test]
+fn a_job_that_is_over_when_it_is_looked_at_is_judged_all_the_same() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let text = workspace.read("p.kdl");
+    workspace.write("p.kdl", text.replace("    seed 3\n", "    seed 3\n    alarm \"loss\" over=5 then=\"stop\"\n"));
+    server.world().losses = vec![(90.0, 99.0)];
+    assert_eq!(server.run(&workspace).code, 1);
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("p.kdl", text.replace("    seed 3\n", "    seed 3\n    early-stop patience=2\n"));
+    server.world().losses = vec![(3.0, 3.1), (2.0, 2.2), (1.0, 2.4), (0.5, 2.6)];
+    server.world().all_at_once = true;
+    assert_eq!(server.run(&workspace).code, 0);
+    let shown = server.retune(&workspace, &["show", "model", "p.kdl", "--profile", "openai"]).stdout;
+    assert!(shown.contains("ft:checkpoint:2"), "the same as if it had been looked at meanwhile: {shown}");
+}
+
+#[test]
 fn an_alarm_that_stops_cancels_the_job_and_fails() {
     let (server, workspace) = (Server::start(), colours_workspace());
     workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    alarm \"loss\" over=5 then=\"stop\"\n"));
@@ -219,6 +235,22 @@ fn what_a_job_left_can_be_deleted() {
     assert!(server.world().files.is_empty());
     assert_eq!(server.world().deleted.len(), 1);
     assert_eq!(server.retune(&workspace, &["jobs", "--delete", "ftjob-1"]).code, 0, "what is gone already need not be deleted");
+}
+
+#[test]
+fn the_sample_pipeline_runs_with_only_the_provider_changed() {
+    let (server, workspace) = (Server::start(), common::Workspace::new());
+    workspace.write(".git/HEAD", "");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    for entry in walkdir::WalkDir::new(&source).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        let name = entry.path().strip_prefix(&source).expect("it is below").to_str().expect("a name").to_owned();
+        workspace.write(&format!("pipelines/{name}"), std::fs::read(entry.path()).expect("it can be read"));
+    }
+    let done = server.retune(&workspace, &["run", "pipelines/support-router.kdl", "--profile", "openai", "--json"]);
+    // The fake repeats the last word, which is no team: its gates say no, and that is as it should be.
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert_eq!(server.billed(), 1);
+    schema::all_right();
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn what_cannot_go_well_is_refused_before_it_is_uploaded() {
     };
     let (server, workspace) = (Server::start(), colours_workspace());
     server.world().models = vec![("gpt-4.1-nano-2025-04-14", Some("2020-01-01"))];
-    refused(&workspace, &server, "shut `gpt-4.1-nano-2025-04-14` down on 2020-01-01");
+    refused(&workspace, &server, "`gpt-4.1-nano-2025-04-14` is shut down on 2020-01-01");
     let (server, workspace) = (Server::start(), colours_workspace());
     workspace.write("data/rows.csv", colours(12));
     refused(&workspace, &server, "at least 10 training examples");

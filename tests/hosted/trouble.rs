@@ -14,15 +14,112 @@ fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
         assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
         assert_eq!(server.billed(), 1, "{fault:?}");
     }
-    // It was not done, and nobody can know: it fails, and the next run looks before it asks again.
-    for fault in [Fault::Status(500), Fault::Status(503), Fault::Status(409)] {
+    // It was certainly not done: it fails, and the next run asks again.
+    for fault in [Fault::Status(500), Fault::Status(503), Fault::Coded(429, "insufficient_quota")] {
         let (server, workspace) = (Server::start(), colours_workspace());
-        server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
+        workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    retry 3 delay=\"1ms\"\n"));
+        server.world().faults = (0..4).map(|_| ("POST /fine_tuning/jobs", fault)).collect();
         assert_eq!(server.run(&workspace).code, 1, "{fault:?}");
         assert_eq!(server.billed(), 0);
+        let asked = server.world().log.iter().filter(|what| *what == "POST /fine_tuning/jobs").count();
+        assert!(asked == 1 || !matches!(fault, Fault::Coded(..)), "an empty account is not asked again");
+        server.world().faults.clear();
         assert_eq!(server.run(&workspace).code, 0);
         assert_eq!(server.billed(), 1);
     }
+}
+
+#[test]
+fn a_job_that_shows_late_is_waited_for() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+    // The first list is before it is made.
+    server.world().late = 6;
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn a_job_that_failed_is_not_bought_again_by_retry() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    retry 3 delay=\"1ms\"\n"));
+    server.world().life = vec!["failed"];
+    assert_eq!(server.run(&workspace).code, 1);
+    assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn two_workspaces_at_once_end_with_one_job() {
+    let server = Server::start();
+    server.world().life = vec!["running", "running", "running", "succeeded"];
+    let (one, two) = (colours_workspace(), colours_workspace());
+    // Neither sees the other's job before it makes its own.
+    server.world().late = 2;
+    let start = |workspace: &crate::common::Workspace| {
+        server.command(workspace, crate::fake::RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts")
+    };
+    let (mut first, mut second) = (start(&one), start(&two));
+    assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
+    let alive = server.world().jobs.iter().filter(|job| !job.cancelled).count();
+    assert_eq!(alive, 1);
+    assert_eq!(one.read("p.openai.lock.kdl"), two.read("p.openai.lock.kdl"));
+}
+
+#[test]
+fn a_job_object_that_is_written_in_another_way_is_followed_all_the_same() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running", "running", "succeeded"];
+    let mut child =
+        server.command(&workspace, crate::fake::RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    while server.world().jobs.is_empty() && child.try_wait().expect("it can be looked at").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    {
+        let mut world = server.world();
+        let body = &mut world.jobs[0].body;
+        body["created_at"] = serde_json::json!("2026-01-01T00:00:00Z");
+        body["trained_tokens"] = serde_json::json!({ "in": 1 });
+        body["result_files"] = serde_json::json!("none");
+    }
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.billed(), 1);
+    crate::schema::forget();
+}
+
+#[test]
+fn answers_are_kept_as_they_come_and_a_refused_question_is_a_wrong_answer() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().latency = Duration::from_millis(30);
+    let mut child =
+        server.command(&workspace, crate::fake::RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    while server.world().questions < 20 && child.try_wait().expect("it can be looked at").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    server.world().refused = Some("number 1 ");
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("answers are there from an earlier attempt"), "{}", done.stderr);
+}
+
+#[test]
+fn a_job_that_is_gone_can_be_forgotten() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running", "failed"];
+    server.world().faults = vec![("GET /fine_tuning/jobs/id", Fault::Status(404))];
+    let done = server.run(&workspace);
+    assert!(done.stderr.contains("provider::job_gone"), "{}", done.stderr);
+    server.world().jobs.clear();
+    assert_eq!(server.run(&workspace).code, 1);
+    assert_eq!(server.retune(&workspace, &["jobs", "--forget", "ftjob-1"]).code, 0);
+    server.world().life.clear();
+    assert_eq!(server.run(&workspace).code, 0);
 }
 
 #[test]
@@ -75,6 +172,13 @@ fn a_server_that_repeats_the_key_does_not_bring_it_out() {
     let done = server.run(&workspace);
     assert_eq!(done.code, 1);
     assert!(!done.stderr.contains(KEY) && !done.stdout.contains(KEY), "{}", done.stderr);
+    // Nor where it stands in what is kept: the answer of a model, and the name of a job.
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running", KEY, "succeeded"];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let disk = std::process::Command::new("grep").args(["-r", KEY, "."]).current_dir(workspace.path()).output().expect("grep starts");
+    assert!(disk.stdout.is_empty() && !done.stderr.contains(KEY), "{}", String::from_utf8_lossy(&disk.stdout));
 }
 
 #[test]
@@ -89,5 +193,6 @@ fn answers_come_at_the_pace_that_is_allowed_at_once() {
     workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
     server.world().latency = Duration::from_millis(20);
     assert_eq!(server.run(&workspace).code, 0);
-    assert!(server.world().questions > 50);
+    let most = server.world().at_once.1;
+    assert!((17..=64).contains(&most), "{most} at once");
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 use clap::Args;
 
 use crate::engine::{self, JobChange, Workspace};
+use crate::provider::JobState;
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
@@ -18,6 +19,9 @@ pub struct Arguments {
 pub fn cancel(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Workspace::look(Path::new("retune.kdl"));
     let job = wait_for(engine::change_job(&workspace, &arguments.job, JobChange::Cancel))?;
-    say!("{} is {}; the next run of its stage makes a new one", job.id, job.word);
+    match job.state {
+        JobState::Cancelled => say!("{} is {}; the next run of its stage makes a new one", job.id, job.word),
+        _ => say!("{} is over already: {}", job.id, job.word),
+    }
     Ok(Exit::Done)
 }

@@ -22,6 +22,9 @@ pub struct Arguments {
     /// Let a job go on that rests
     #[arg(long, value_name = "JOB", conflicts_with_all = ["refresh", "pause"])]
     resume: Option<String>,
+    /// Follow a job no more: the next run of its stage makes a new one, which is paid for
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["refresh", "pause", "resume"])]
+    forget: Option<String>,
     /// Delete what a job left at its provider: the tuned model, and the files that it learnt from
     #[arg(long, value_name = "JOB", conflicts_with_all = ["refresh", "pause", "resume"])]
     delete: Option<String>,
@@ -32,7 +35,8 @@ pub struct Arguments {
 
 pub fn jobs(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Workspace::look(Path::new("retune.kdl"));
-    let asked = arguments.pause.as_ref().map(|job| (job, JobChange::Pause)).or(arguments.resume.as_ref().map(|job| (job, JobChange::Resume)));
+    let asked = arguments.forget.as_ref().map(|job| (job, JobChange::Forget));
+    let asked = asked.or(arguments.pause.as_ref().map(|job| (job, JobChange::Pause))).or(arguments.resume.as_ref().map(|job| (job, JobChange::Resume)));
     if let Some(id) = &arguments.delete {
         wait_for(engine::change_job(&workspace, id, JobChange::Delete))?;
         say!("what {id} left at its provider is deleted");

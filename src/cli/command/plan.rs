@@ -43,6 +43,10 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     for stage in &plan.stages {
         stage.notes().iter().for_each(|note| say!("\n  {}: {note}", stage.name));
     }
+    let usd: f64 = plan.stages.iter().filter_map(PlannedStage::usd).sum();
+    if let Some(budget) = recipe.budget.filter(|budget| usd > *budget) {
+        say!("\n  the budget of ${budget:.2} will not do: a run stops with exit code 5 before it is spent");
+    }
     say!("\n{}", verdict(&plan));
     Ok(Exit::Done)
 }

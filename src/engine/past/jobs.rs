@@ -41,6 +41,8 @@ pub enum JobChange {
     Pause,
     /// Let it go on.
     Resume,
+    /// Follow it no more: the next run makes a new one.
+    Forget,
     /// Delete the model that came of it, and the files that it learnt from.
     Delete,
 }
@@ -79,11 +81,31 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
     });
     let unknown = || EngineError::UnknownJob { job: id.to_owned() };
     let (known, mut journal) = found.ok_or_else(unknown)?;
+    if change == JobChange::Forget {
+        journal.note(JobStep::Ended { status: "forgotten".into() })?;
+        let word = "forgotten".to_owned();
+        return Ok(Job {
+            id: id.to_owned(),
+            state: JobState::Cancelled,
+            word,
+            created: 0,
+            model: None,
+            results: Vec::new(),
+            trained_tokens: None,
+            usd: None,
+            problem: None,
+        });
+    }
     let wire = wire_of(&known, &network(workspace)).ok_or_else(unknown)?;
     let done = match change {
-        JobChange::Cancel => wire.cancel(id, &Silent).await,
+        JobChange::Cancel => match wire.cancel(id, &Silent).await {
+            // What is over already says so itself.
+            Err(ProviderError::Refused { status: 400 | 409, .. }) => Ok(()),
+            done => done,
+        },
         JobChange::Pause => wire.pause(id, true, &Silent).await,
         JobChange::Resume => wire.pause(id, false, &Silent).await,
+        JobChange::Forget => Ok(()),
         JobChange::Delete => delete(wire.as_ref(), id, &journal).await,
     };
     done.map_err(StageError::from)?;

@@ -35,6 +35,13 @@ impl Purse {
     }
 }
 
+impl Purse {
+    /// Takes out what something cost more than was expected, or puts back what it cost less.
+    pub fn settle(&self, usd: f64, expected: f64) {
+        *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner) += usd - expected;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +53,8 @@ mod tests {
         assert!(purse.spend("p", Some(3.0)).is_err());
         assert!(purse.spend("p", None).is_err(), "an unknown price is over any budget");
         assert!(purse.spend("p", Some(2.0)).is_ok());
+        purse.settle(9.0, 3.0);
+        assert!(purse.spend("p", Some(0.0)).is_err(), "it cost more than there was");
         assert!(Purse::new(None).spend("p", None).is_ok());
     }
 }

@@ -66,6 +66,10 @@ impl Watch for StageWatch<'_> {
         self.shared.purse.spend(provider, usd)
     }
 
+    fn billed(&self, usd: f64, expected: f64) {
+        self.shared.purse.settle(usd, expected);
+    }
+
     fn stopped(&self) -> bool {
         self.shared.interrupt.killed() || self.is_late()
     }

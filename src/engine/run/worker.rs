@@ -158,7 +158,9 @@ impl Shared {
             at: Timestamp::now(),
         })?;
         let mut preimage = ready.preimage()?;
-        let (outcome, attempts, seconds) = self.attempts(id, &ready, &preimage, watch, grant).await?;
+        let (mut outcome, attempts, seconds) = self.attempts(id, &ready, &preimage, watch, grant).await?;
+        // What is no number could not be read again.
+        outcome.metrics.retain(|_, figure| figure.is_finite());
         ready.keep_listings(&self.workspace.store, &mut preimage)?;
         let record = Record {
             format: Record::FORMAT,

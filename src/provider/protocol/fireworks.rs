@@ -1,6 +1,7 @@
 //! Fireworks' fine-tuning API: datasets and `supervisedFineTuningJobs` under an account. Ids are ours to choose, so that our key
 //! is the id: a job that is made twice is refused there.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -156,8 +157,13 @@ impl Wire for Fireworks {
         let part = FilePart { path: file.path.clone(), name: file.name(), start: 0, length: file.bytes, field: "file", fields: Vec::new() };
         self.client.send(&Request::upload(self.place(&format!("datasets/{id}:upload")), part), watch).await?;
         for _ in 0..600 {
-            if self.is_there(&id, file, watch).await? {
-                return Ok(id);
+            match self.dataset(&id, watch).await? {
+                Some(dataset) if dataset.state == "READY" => return Ok(id),
+                Some(dataset) if dataset.state.contains("FAILED") => {
+                    let url = self.client.url(&self.place(&format!("datasets/{id}")));
+                    return Err(ProviderError::Unexpected { url, problem: format!("the dataset is {}", dataset.state) });
+                }
+                _ => {}
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -209,7 +215,7 @@ impl Wire for Fireworks {
         Ok(self.client.json::<FineTune>(Request::get(self.place(&format!("supervisedFineTuningJobs/{id}"))), watch).await?.into())
     }
 
-    async fn events(&self, id: &str, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
+    async fn events(&self, id: &str, _: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
         let job: FineTune = self.client.json(Request::get(self.place(&format!("supervisedFineTuningJobs/{id}"))), watch).await?;
         let percent = job.job_progress.as_ref().and_then(|progress| progress.get("percent")).and_then(count).unwrap_or_default();
         watch.progress(percent, 100, "percent", &job.state.trim_start_matches("JOB_STATE_").to_lowercase());

@@ -48,6 +48,11 @@ pub fn methods(endpoint: &Endpoint) -> &'static [&'static str] {
 /// Whether it has a field for a setting of a method.
 #[must_use]
 pub fn expresses(endpoint: &Endpoint, method: &str, setting: &str) -> bool {
+    // The parts of an adapter go with it, unless a provider says otherwise.
+    let setting = setting.split('.').next().unwrap_or(setting);
+    if setting == "seed" {
+        return true;
+    }
     match endpoint.protocol() {
         Protocol::OpenAi(dialect) => openai::expresses(dialect, method, setting),
         Protocol::Together => together::expresses(method, setting),

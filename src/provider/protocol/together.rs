@@ -1,6 +1,8 @@
 //! Together's fine-tuning API: `/fine-tunes`, with prices that it tells beforehand. It knows no metadata: our key stands in the
 //! suffix, and so in the name of the model.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -138,7 +140,7 @@ impl Wire for Together {
         Ok(self.client.json::<FineTune>(Request::get(format!("/fine-tunes/{id}")), watch).await?.into())
     }
 
-    async fn events(&self, id: &str, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
+    async fn events(&self, id: &str, told: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
         let all: Data<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/events")), watch).await?;
         let happened = |event: Value| {
             let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -152,7 +154,7 @@ impl Wire for Together {
             let losses = step.map(|step| Losses { step, of, train: number("train_loss"), validation: number("eval_loss") });
             Happened { id, message: text("message"), losses: losses.filter(|losses| losses.train.is_some() || losses.validation.is_some()) }
         };
-        Ok(all.data.into_iter().map(happened).collect())
+        Ok(all.data.into_iter().map(happened).filter(|event| !told.contains(&event.id)).collect())
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
@@ -167,7 +169,7 @@ impl Wire for Together {
 
     async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError> {
         let mut csv = String::from("step,train_loss,valid_loss\n");
-        for Losses { step, train, validation, .. } in self.events(&job.id, watch).await?.into_iter().filter_map(|event| event.losses) {
+        for Losses { step, train, validation, .. } in self.events(&job.id, &BTreeSet::new(), watch).await?.into_iter().filter_map(|event| event.losses) {
             let figure = |loss: Option<f64>| loss.map_or(String::new(), |loss| loss.to_string());
             csv += &format!("{step},{},{}\n", figure(train), figure(validation));
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use reqwest::multipart::{Form, Part};
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 use super::super::declared::{Declared, Endpoint};
 use super::super::dialect::Auth;
 use super::super::error::ProviderError;
-use super::super::secret::without;
+use super::super::secret::{clean, without};
 use super::super::watch::{Exchange, Watch};
 use super::header::header;
 use super::network::{Network, Seen};
@@ -98,7 +98,7 @@ impl Request {
     }
 
     /// What of it is recorded, and looked for on replay.
-    fn recorded(&self) -> Recorded {
+    fn recorded(&self, provider: &str) -> Recorded {
         let body = match &self.body {
             Body::Nothing => Value::Null,
             Body::Json(body) => body.clone(),
@@ -107,7 +107,7 @@ impl Request {
                 json!({ "file": part.name, "start": part.start, "bytes": part.length, "fields": fields })
             }
         };
-        Recorded { method: self.method.to_string(), path: self.path.clone(), query: self.query.clone(), body }
+        Recorded { provider: provider.to_owned(), method: self.method.to_string(), path: self.path.clone(), query: self.query.clone(), body }
     }
 }
 
@@ -158,7 +158,7 @@ impl Client {
     pub async fn send(&self, request: &Request, watch: &dyn Watch) -> Result<Reply, ProviderError> {
         let replayed = self.network.tape().is_some_and(super::tape::Tape::replays);
         if let Some(tape) = self.network.tape().filter(|_| replayed) {
-            let (status, body) = tape.replay(&request.recorded())?;
+            let (status, body) = tape.replay(&request.recorded(self.provider()))?;
             return if (200..300).contains(&status) {
                 Ok(Reply { status, body })
             } else {
@@ -174,16 +174,41 @@ impl Client {
             let (result, exchange) = self.attempt(request, &key, attempt).await;
             watch.exchange(&Exchange { seconds: began.elapsed().as_secs_f64(), ..exchange });
             let (error, next) = match result {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.keep(request, reply.status, &reply.body);
+                    return Ok(reply);
+                }
                 Err(failed) => failed,
             };
             let Next::After(wait) = next.at(attempt) else {
+                // Only what came of it in the end is worth replaying.
+                if let ProviderError::Refused { status, message, .. } = &error {
+                    self.keep(request, *status, json!({ "error": { "message": message } }).to_string().as_bytes());
+                }
                 return Err(error);
             };
             watch.retried(&error.to_string(), wait);
-            tokio::time::sleep(wait).await;
+            self.rest(wait, watch).await?;
             attempt += 1;
         }
+    }
+
+    fn keep(&self, request: &Request, status: u16, body: &[u8]) {
+        if let Some(tape) = self.network.tape() {
+            tape.record(request.recorded(self.provider()), status, body);
+        }
+    }
+
+    /// Waits before another attempt. Nothing is under way then, so that the user may stop it whatever the request is.
+    async fn rest(&self, wait: Duration, watch: &dyn Watch) -> Result<(), ProviderError> {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            if watch.let_go() {
+                return Err(ProviderError::Detached { job: None });
+            }
+            tokio::time::sleep(Duration::from_millis(50).min(until.saturating_duration_since(Instant::now()))).await;
+        }
+        Ok(())
     }
 
     async fn attempt(&self, request: &Request, key: &str, attempt: u32) -> (Result<Reply, (ProviderError, retry::Plan)>, Exchange) {
@@ -209,27 +234,27 @@ impl Client {
         };
         let status = reply.status().as_u16();
         exchange.status = Some(status);
-        exchange.request_id = header(&reply, "x-request-id").or_else(|| header(&reply, "apim-request-id"));
+        let id = header(&reply, "x-request-id").or_else(|| header(&reply, "apim-request-id"));
+        exchange.request_id = id.map(|id| without(&id, key));
         let told = retry::Told::of(&reply);
         self.network.see(self.provider(), Seen::of(&reply), &self.pace);
-        let body = match reply.bytes().await {
-            Ok(body) => body.to_vec(),
-            Err(error) => {
+        // A server that repeats the key must not bring it into a file or onto a screen.
+        let body = match whole(reply).await {
+            Ok(body) => clean(body, key),
+            Err(problem) => {
                 // What was asked for is done; only the account of it was lost on the way.
                 let plan = retry::Plan::unreachable(request.repeat, false);
-                return (Err((self.unreachable(&request.path, &error, key), plan)), exchange);
+                let error = ProviderError::Unreachable { url: self.url(&request.path), reason: without(&problem, key) };
+                return (Err((error, plan)), exchange);
             }
         };
-        if let Some(tape) = self.network.tape() {
-            tape.record(request.recorded(), status, &body, key);
-        }
         if (200..300).contains(&status) {
             return (Ok(Reply { status, body }), exchange);
         }
         let complaint = retry::complaint(&body);
         let plan = retry::Plan::refused(request.repeat, status, &complaint, told);
         let id = exchange.request_id.as_ref().map_or(String::new(), |id| format!(" (request {id})"));
-        (Err((self.refused(request, status, without(&complaint.message, key), &id), plan)), exchange)
+        (Err((self.refused(request, status, complaint.message, &id), plan)), exchange)
     }
 
     fn refused(&self, request: &Request, status: u16, message: String, id: &str) -> ProviderError {
@@ -264,6 +289,19 @@ impl Client {
         }
         ProviderError::Unreachable { url: self.url(path), reason: without(&reason, key) }
     }
+}
+
+/// The body of a reply, unless it is larger than any that there is a reason for.
+async fn whole(mut reply: Response) -> Result<Vec<u8>, String> {
+    const MOST: usize = 512 << 20;
+    let mut body = Vec::new();
+    while let Some(part) = reply.chunk().await.map_err(|error| error.to_string())? {
+        body.extend_from_slice(&part);
+        if body.len() > MOST {
+            return Err(format!("the reply is larger than {MOST} bytes"));
+        }
+    }
+    Ok(body)
 }
 
 async fn form(part: &FilePart) -> Result<Form, ProviderError> {

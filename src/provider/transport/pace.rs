@@ -16,11 +16,13 @@ pub struct Limits {
     pub at_once: usize,
     /// How long a reply may say nothing.
     pub patience: Duration,
+    /// How long a job may take to show in lists.
+    pub visible: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests: None, tokens: None, at_once: 16, patience: Duration::from_secs(300) }
+        Self { requests: None, tokens: None, at_once: 16, patience: Duration::from_secs(300), visible: Duration::from_secs(20) }
     }
 }
 

@@ -139,7 +139,8 @@ pub fn complaint(body: &[u8]) -> Complaint {
             let code = error.get("code").and_then(word).or_else(|| error.get("type").and_then(word)).unwrap_or_default();
             let message = error.get("message").and_then(word).unwrap_or_else(|| error.to_string());
             let param = error.get("param").and_then(word).map_or(String::new(), |param| format!(" (in `{param}`)"));
-            Complaint { message: format!("{message}{param}"), code }
+            let named = if code.is_empty() || message.contains(&code) { String::new() } else { format!(" [{code}]") };
+            Complaint { message: format!("{message}{param}{named}"), code }
         }
         None => match (outer.message, outer.detail) {
             (Some(message), _) => Complaint { message, code: String::new() },
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn complaints_are_read_in_every_shape() {
         let message = |body: &str| complaint(body.as_bytes()).message;
-        assert_eq!(message(r#"{"error":{"message":"no","code":"c","param":"model"}}"#), "no (in `model`)");
+        assert_eq!(message(r#"{"error":{"message":"no","code":"c","param":"model"}}"#), "no (in `model`) [c]");
         assert_eq!(message(r#"{"error":"no"}"#), "no");
         assert_eq!(message(r#"{"message":"no"}"#), "no");
         assert_eq!(message(r#"{"detail":"no"}"#), "no");

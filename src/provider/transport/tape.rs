@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::ProviderError;
-use super::super::secret::without;
 
-/// What of a request counts: its address below that of the provider, and what it carries. Of a file only name and size.
+/// What of a request counts: the provider, its address below that of the provider, and what it carries. Of a file only name and size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
+    pub provider: String,
     pub method: String,
     pub path: String,
     pub query: Vec<(String, String)>,
@@ -97,8 +97,8 @@ impl Tape {
         *turn - 1
     }
 
-    /// Keeps an exchange. What stands in it of the key is left out.
-    pub fn record(&self, request: Recorded, status: u16, body: &[u8], key: &str) {
+    /// Keeps an exchange.
+    pub fn record(&self, request: Recorded, status: u16, body: &[u8]) {
         if self.replays() {
             return;
         }
@@ -110,7 +110,7 @@ impl Tape {
         };
         let text = serde_json::to_string_pretty(&Exchanged { request, status, text, base64 }).unwrap_or_default();
         let path = self.folder.join(format!("{digest}-{turn:04}.json"));
-        if let Err(error) = fs::write(&path, without(&text, key)) {
+        if let Err(error) = fs::write(&path, text) {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{}: {error}", path.display()));
         }
     }
@@ -143,7 +143,7 @@ fn nearest<'a>(request: &Recorded, all: impl Iterator<Item = &'a Recorded>) -> S
         let word = |lines: &BTreeMap<String, String>, name: &String| lines.get(name).cloned().unwrap_or_else(|| "nothing".into());
         changed.map(|name| format!("{name}: recorded {}, now {}", word(&theirs, name), word(&own, name))).collect()
     };
-    let same_kind = |other: &&Recorded| other.method == request.method;
+    let same_kind = |other: &&Recorded| other.method == request.method && other.provider == request.provider;
     let best =
         all.filter(same_kind).map(|other| (strsim::levenshtein(&other.path, &request.path), differing(other))).min_by_key(|(far, lines)| (*far, lines.len()));
     match best {
@@ -183,19 +183,19 @@ mod tests {
     use serde_json::json;
 
     fn request(path: &str, body: Value) -> Recorded {
-        Recorded { method: "POST".into(), path: path.into(), query: vec![("limit".into(), "2".into())], body }
+        Recorded { provider: "p".into(), method: "POST".into(), path: path.into(), query: vec![("limit".into(), "2".into())], body }
     }
 
     #[test]
-    fn what_is_recorded_is_replayed_in_order_and_without_the_key() {
+    fn what_is_recorded_is_replayed_in_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let tape = Tape::record_to(folder.path()).expect("it can be made");
-        tape.record(request("/a", json!({ "x": 1 })), 200, b"first sk-secret", "sk-secret");
-        tape.record(request("/a", json!({ "x": 1 })), 200, b"second", "sk-secret");
-        tape.record(request("/b", Value::Null), 404, &[0xff, 0xfe], "sk-secret");
+        tape.record(request("/a", json!({ "x": 1 })), 200, b"first");
+        tape.record(request("/a", json!({ "x": 1 })), 200, b"second");
+        tape.record(request("/b", Value::Null), 404, &[0xff, 0xfe]);
         let tape = Tape::replay_from(folder.path()).expect("it can be read");
         let reply = |path: &str, body: Value| tape.replay(&request(path, body)).expect("it was recorded");
-        assert_eq!(reply("/a", json!({ "x": 1 })), (200, b"first [secret]".to_vec()));
+        assert_eq!(reply("/a", json!({ "x": 1 })), (200, b"first".to_vec()));
         assert_eq!(reply("/a", json!({ "x": 1 })), (200, b"second".to_vec()));
         assert_eq!(reply("/a", json!({ "x": 1 })), (200, b"second".to_vec()));
         assert_eq!(reply("/b", Value::Null), (404, vec![0xff, 0xfe]));

@@ -1,9 +1,10 @@
 //! The life of a remote job, the same for every protocol: intent, files, creation, following, fetching. Each step is in the
 //! journal before the next, so that a crash after any of them pays nothing twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use crate::ledger::{JobJournal, JobStep, STOPPED_EARLY};
 use super::super::transport::today;
 use super::super::watch::{Watch, until_stopped};
 use super::super::{ModelCard, ProviderError, Tune, TuningRequest, TuningResult};
-use super::monitor::{Monitor, Verdict};
+use super::monitor::{Care, Monitor, Verdict};
 use super::rows::{self, Rows};
 use super::wire::{Job, JobState, RemoteCheckpoint, TrainingFile, Wire};
 
@@ -24,13 +25,15 @@ pub struct Hosted {
     wire: Box<dyn Wire>,
     /// Whether a request is under way that makes something paid for: its reply is waited for whatever happens.
     creating: AtomicBool,
+    /// Whether it was said that there is no checkpoint to keep.
+    said: Mutex<bool>,
 }
 
 impl Hosted {
     /// Tunes by this protocol.
     #[must_use]
     pub fn new(wire: Box<dyn Wire>) -> Self {
-        Self { wire, creating: AtomicBool::new(false) }
+        Self { wire, creating: AtomicBool::new(false), said: Mutex::default() }
     }
 }
 
@@ -41,6 +44,20 @@ impl Tune for Hosted {
         let tuned = until_stopped(watch, may_stop, self.tune_through(&request, journal, watch)).await;
         tuned.unwrap_or_else(|| Err(ProviderError::Detached { job: None }))
     }
+}
+
+/// What was heard of a job so far.
+struct Heard {
+    told: BTreeSet<String>,
+    monitor: Monitor,
+    /// Whether any event told a loss.
+    losses: bool,
+}
+
+/// Whether a reply says for certain that no job was made.
+fn is_no(error: &ProviderError) -> bool {
+    // 409 also says that it is there already, where ids are ours to choose; a gateway's 502 or 504 says nothing of what is behind it.
+    matches!(error, ProviderError::Refused { status: 400..=407 | 410..=501 | 503, .. } | ProviderError::Detached { .. })
 }
 
 /// How a job that was followed came to its end.
@@ -76,15 +93,14 @@ impl Hosted {
             watch.note(&format!("following job {job}"));
             return Ok(job.to_owned());
         }
-        let asked_before = journal.steps().contains(&JobStep::Creating);
         if journal.steps().is_empty() {
             let declared = serde_json::to_value(self.wire.client().declared()).unwrap_or_default();
             let (stage, model) = (Some(request.stage.clone()), request.base.clone());
             journal.note(JobStep::Intent { provider: self.provider(), model, stage, declared: Some(declared) })?;
         }
-        // A request that was lost on the way back may show in the list only after a moment.
-        let looks = if asked_before { 3 } else { 1 };
-        if let Some(job) = self.look(request.key, looks, watch).await? {
+        // One that was asked for, and of which nothing is known, may show in the list only after a while.
+        let patience = if journal.is_unsure() { self.visible() } else { Duration::ZERO };
+        if let Some(job) = self.look(request.key, patience, watch).await? {
             watch.note(&format!("found job {} under our key", job.id));
             journal.note(JobStep::Exists { job: job.id.clone(), found: true })?;
             return Ok(job.id);
@@ -105,15 +121,39 @@ impl Hosted {
         let created = self.wire.create(request, &train, validation.as_deref(), watch).await;
         self.creating.store(false, Ordering::Relaxed);
         let (job, found) = match created {
-            Ok(job) => (job, false),
-            // 409 also says that it is there already, where ids are ours to choose.
-            Err(error @ ProviderError::Refused { status: 400..=408 | 410..=499, .. }) => return Err(error),
+            Ok(job) => (self.only_one(request.key, job, watch).await?, false),
+            Err(error) if is_no(&error) => {
+                journal.note(JobStep::Ended { status: "refused".into() })?;
+                return Err(error);
+            }
             // Nobody knows whether it arrived: look, and never send it again in this run.
-            Err(error) => (self.look(request.key, 3, watch).await?.ok_or(error)?, true),
+            Err(error) => (self.look(request.key, self.visible(), watch).await?.ok_or(error)?, true),
         };
         journal.note(JobStep::Exists { job: job.id.clone(), found })?;
         watch.note(&format!("job {} begun", job.id));
         Ok(job.id)
+    }
+
+    /// How long a job may take to show in the provider's list.
+    fn visible(&self) -> Duration {
+        self.wire.client().declared().limits.visible
+    }
+
+    /// Somebody else may have made the same job at the same moment, in another workspace: both keep the one that was first.
+    async fn only_one(&self, key: ActionKey, made: Job, watch: &dyn Watch) -> Result<Job, ProviderError> {
+        // The job is there: that others cannot be looked for is no reason to lose it.
+        let Ok(all) = self.wire.find(key, watch).await else {
+            return Ok(made);
+        };
+        let alive = all.into_iter().filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+        match alive.min_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id))) {
+            Some(first) if first.id != made.id => {
+                watch.note(&format!("job {} was made for the same at the same moment; {} is cancelled", first.id, made.id));
+                self.cancel(&made.id, watch).await?;
+                Ok(first)
+            }
+            _ => Ok(made),
+        }
     }
 
     /// Makes sure, before anything is spent, that the provider takes what it is to be given.
@@ -125,7 +165,7 @@ impl Hosted {
                 return refuse(format!("takes files of at most {} bytes, and there is one of {}", rules.largest, file.bytes));
             }
         }
-        let Rows { count, leaked } = rows::look(&train.path, validation.map(|file| file.path.as_path()))?;
+        let Rows { count, leaked } = rows::look(request.method.name(), &train.path, validation.map(|file| file.path.as_path()))?;
         if count < rules.fewest {
             return refuse(format!("takes at least {} training examples, and there are {count}", rules.fewest));
         }
@@ -135,22 +175,36 @@ impl Hosted {
         if request.moderate {
             self.moderated(&train.path, watch).await?;
         }
-        let today = today();
-        if let Some(last) = rules.ends.and_then(|last| last.parse::<Date>().ok()).filter(|last| today > *last) {
+        if let Some(last) = rules.ends.and_then(|last| last.parse::<Date>().ok()).filter(|last| today() > *last) {
             return refuse(format!("takes no new fine-tuning jobs since {last}"));
         }
+        self.outlives(request, watch).await
+    }
+
+    /// Makes sure that the base model is there for some time yet.
+    async fn outlives(&self, request: &TuningRequest, watch: &dyn Watch) -> Result<(), ProviderError> {
+        /// A model that is shut down within so many days is not worth a training.
+        const NEAR: i32 = 30;
         // A list that cannot be had is no reason to stop.
-        if let Ok(models) = self.wire.models(watch).await
-            && !models.is_empty()
-        {
-            self.wire.client().network().list(&provider, models.clone());
-            if let Some(shutdown) = models.get(&request.base).copied().flatten() {
-                if shutdown <= today {
-                    return refuse(format!("shut `{}` down on {shutdown}; name another model", request.base));
-                }
-                watch.note(&format!("`{}` is shut down on {shutdown}, and what is tuned from it most likely with it", request.base));
-            }
+        let Ok(models) = self.wire.models(watch).await else {
+            watch.note("the provider's list of models cannot be had: whether the base model retires is not known");
+            return Ok(());
+        };
+        let (provider, base) = (self.provider(), &request.base);
+        // A name without a date stands for one with it.
+        let dated = |name: &str| name.strip_prefix(base.as_str()).is_some_and(|rest| rest.starts_with("-20"));
+        let days = models.iter().filter(|(name, _)| *name == base || dated(name)).filter_map(|(_, day)| *day);
+        let day = days.max();
+        if !models.is_empty() {
+            self.wire.client().network().list(&provider, models);
         }
+        let Some(day) = day else {
+            return Ok(());
+        };
+        if (day - today()).get_days() <= NEAR && !request.may_retire {
+            return Err(ProviderError::Retires { provider, model: base.clone(), day: day.to_string() });
+        }
+        watch.note(&format!("`{base}` is shut down on {day}, and what is tuned from it most likely with it"));
         Ok(())
     }
 
@@ -173,8 +227,10 @@ impl Hosted {
 
     async fn upload(&self, role: &str, file: &TrainingFile, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
         let account = format!("{} {}", self.wire.client().endpoint().base_url, self.wire.client().declared().key);
+        // What is recorded must be whole: another workspace, that replays it, knows nothing of earlier uploads.
+        let recorded = self.wire.client().network().tape().is_some();
         let known = [journal.file(role).map(str::to_owned), journal.uploads().find(&account, file.digest)];
-        for id in known.into_iter().flatten() {
+        for id in known.into_iter().flatten().filter(|_| !recorded) {
             if self.wire.is_there(&id, file, watch).await? {
                 journal.note(JobStep::Uploaded { role: role.to_owned(), file: id.clone() })?;
                 return Ok(id);
@@ -185,54 +241,64 @@ impl Hosted {
             None => self.wire.upload(file, watch).await?,
         };
         journal.note(JobStep::Uploaded { role: role.to_owned(), file: id.clone() })?;
-        journal.uploads().keep(&account, file.digest, &id);
+        if !recorded {
+            journal.uploads().keep(&account, file.digest, &id);
+        }
         Ok(id)
     }
 
-    /// The job under our key that is worth following: one that succeeded, else the latest that may still.
-    async fn look(&self, key: ActionKey, times: u32, watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
-        for time in 0..times {
-            if time > 0 {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-            }
+    /// The job under our key that is worth following: one that succeeded, else the first that may still. It is looked for until
+    /// it shows or the time is up.
+    async fn look(&self, key: ActionKey, patience: Duration, watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
+        let (began, mut pause) = (std::time::Instant::now(), Duration::from_millis(200));
+        loop {
             let found = self.wire.find(key, watch).await?.into_iter();
             let worth = found.filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
-            if let Some(job) = worth.max_by_key(|job| (job.state == JobState::Succeeded, job.created)) {
-                return Ok(Some(job));
+            let best = worth.min_by(|a, b| (a.state != JobState::Succeeded, a.created, &a.id).cmp(&(b.state != JobState::Succeeded, b.created, &b.id)));
+            if best.is_some() || began.elapsed() >= patience || self.wire.client().network().replays() {
+                return Ok(best);
             }
+            watch.progress(0, 0, "", "looking for a job that may have been made");
+            tokio::time::sleep(pause.min(patience.saturating_sub(began.elapsed()))).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(3));
         }
-        Ok(None)
+    }
+
+    async fn cancel(&self, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
+        match self.wire.cancel(id, watch).await {
+            // What is over already cannot be cancelled, and need not be.
+            Err(ProviderError::Refused { status: 400 | 404 | 409, .. }) => Ok(()),
+            done => done,
+        }
     }
 
     async fn follow(&self, id: &str, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         let mut pause = Duration::from_millis(100);
-        let mut told = std::collections::BTreeSet::new();
-        let mut monitor = Monitor::new(request.care);
+        let mut heard = Heard { told: BTreeSet::new(), monitor: Monitor::new(request.care), losses: false };
         let mut paused = false;
         loop {
-            let job = self.wire.job(id, watch).await?;
-            let verdict = self.tell(id, &mut told, &mut monitor, watch).await;
+            let job = match self.wire.job(id, watch).await {
+                Err(ProviderError::Refused { status: 404, .. }) => return Err(ProviderError::JobGone { job: id.to_owned() }),
+                job => job?,
+            };
             if let Some(kept) = journal.kept() {
                 // It was stopped before, here or by a run that was killed while it did.
                 let (model, step) = (kept.0.to_owned(), kept.1);
                 return self.stop(job, RemoteCheckpoint { model, step, validation: None }, watch).await;
             }
-            if job.state == JobState::Going {
-                match verdict {
-                    Verdict::KeepBest(why) => {
-                        if let Some(followed) = self.keep_best(&job, &why, journal, watch).await? {
-                            return Ok(followed);
-                        }
+            match self.tell(id, &mut heard, watch).await {
+                Verdict::KeepBest(why) if matches!(job.state, JobState::Going | JobState::Paused | JobState::Succeeded) => {
+                    if let Some(followed) = self.keep_best(&job, &why, journal, watch).await? {
+                        return Ok(followed);
                     }
-                    Verdict::Fail(why) => {
-                        self.wire.cancel(id, watch).await?;
-                        journal.note(JobStep::Ended { status: "cancelled".into() })?;
-                        return Err(ProviderError::Alarm { job: id.to_owned(), why });
-                    }
-                    Verdict::GoOn | Verdict::Warn(_) => {}
                 }
+                Verdict::Fail(why) if !matches!(job.state, JobState::Failed | JobState::Cancelled) => {
+                    return Err(self.alarmed(&job, why, journal, watch).await?);
+                }
+                _ => {}
             }
             match job.state {
+                JobState::Succeeded if request.care != Care::default() && !heard.losses => return self.judged(job, request, journal, watch).await,
                 JobState::Succeeded | JobState::Failed | JobState::Cancelled => return Ok(Followed { job, kept: None }),
                 JobState::Paused if !std::mem::replace(&mut paused, true) => {
                     watch.note(&format!("job {id} is paused; `retune jobs --resume {id}` lets it go on, `retune cancel {id}` ends it"));
@@ -243,6 +309,39 @@ impl Hosted {
             self.wait(pause, id, watch).await?;
             pause = (pause * 3 / 2).min(Duration::from_secs(15));
         }
+    }
+
+    /// A job is over and none of its events told a loss: its result file may.
+    async fn judged(&self, job: Job, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
+        let losses = self.wire.losses(&job, watch).await.unwrap_or_default();
+        let mut monitor = Monitor::new(request.care);
+        let steps = rows::losses(&losses);
+        if steps.is_empty() {
+            watch.note("the provider tells no losses of this job: `early-stop` and `alarm` could not be looked after");
+        }
+        for (step, train, validation) in steps {
+            match monitor.see(step, train, validation) {
+                Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
+                Verdict::Fail(why) => return Err(self.alarmed(&job, why, journal, watch).await?),
+                Verdict::KeepBest(why) => {
+                    if let Some(followed) = self.keep_best(&job, &why, journal, watch).await? {
+                        return Ok(followed);
+                    }
+                    break;
+                }
+                Verdict::GoOn => {}
+            }
+        }
+        Ok(Followed { job, kept: None })
+    }
+
+    /// Ends a job over which an alarm went off, and says so.
+    async fn alarmed(&self, job: &Job, why: String, journal: &mut JobJournal, watch: &dyn Watch) -> Result<ProviderError, ProviderError> {
+        if matches!(job.state, JobState::Going | JobState::Paused) {
+            self.cancel(&job.id, watch).await?;
+        }
+        journal.note(JobStep::Ended { status: "stopped by an alarm".into() })?;
+        Ok(ProviderError::Alarm { job: job.id.clone(), why })
     }
 
     async fn wait(&self, pause: Duration, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
@@ -268,6 +367,9 @@ impl Hosted {
             .filter(|kept| kept.validation.is_some())
             .min_by(|a, b| a.validation.unwrap_or(f64::MAX).total_cmp(&b.validation.unwrap_or(f64::MAX)));
         let Some(best) = best else {
+            if !std::mem::replace(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner), true) {
+                watch.note(&format!("{why}: but the job has left no checkpoint with a loss, so that it goes on"));
+            }
             return Ok(None);
         };
         watch.note(&format!("{why}: it is stopped, and the checkpoint of step {} is kept", best.step));
@@ -278,38 +380,38 @@ impl Hosted {
 
     async fn stop(&self, job: Job, kept: RemoteCheckpoint, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         if matches!(job.state, JobState::Going | JobState::Paused) {
-            self.wire.cancel(&job.id, watch).await?;
+            self.cancel(&job.id, watch).await?;
         }
         Ok(Followed { job: self.wire.job(&job.id, watch).await?, kept: Some(kept) })
     }
 
     /// Passes on the events that were not told yet, and what follows from their losses. They are a help, so that failing to get
     /// them is no error.
-    async fn tell(&self, id: &str, told: &mut std::collections::BTreeSet<String>, monitor: &mut Monitor, watch: &dyn Watch) -> Verdict {
+    async fn tell(&self, id: &str, heard: &mut Heard, watch: &dyn Watch) -> Verdict {
         let mut verdict = Verdict::GoOn;
-        let Ok(events) = self.wire.events(id, watch).await else {
+        let Ok(events) = self.wire.events(id, &heard.told, watch).await else {
             return verdict;
         };
         let mut shown = false;
         for event in events {
-            if !told.insert(event.id) {
-                continue;
-            }
+            heard.told.insert(event.id);
             let Some(losses) = event.losses else {
                 watch.note(&event.message);
                 continue;
             };
-            shown = true;
+            (shown, heard.losses) = (true, true);
             let mut figures = BTreeMap::new();
             figures.extend(losses.train.map(|loss| ("train-loss".to_owned(), loss)));
             figures.extend(losses.validation.map(|loss| ("validation-loss".to_owned(), loss)));
             watch.metrics(losses.step, &figures);
             let text = figures.iter().map(|(name, loss)| format!("{name} {loss:.3}")).collect::<Vec<_>>().join(", ");
             watch.progress(losses.step, losses.of, "steps", &text);
-            match monitor.see(losses.step, losses.train, losses.validation) {
+            match heard.monitor.see(losses.step, losses.train, losses.validation) {
                 Verdict::GoOn => {}
                 Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
-                worse => verdict = worse,
+                // The first thing that went wrong counts.
+                worse if verdict == Verdict::GoOn => verdict = worse,
+                _ => {}
             }
         }
         if !shown {
@@ -322,7 +424,11 @@ impl Hosted {
         let Some(name) = kept.as_ref().map(|kept| kept.model.clone()).or(job.model.clone()) else {
             return Err(ProviderError::Unexpected { url: format!("job {}", job.id), problem: "it succeeded and names no model".into() });
         };
-        let losses = self.wire.losses(&job, watch).await?;
+        // A model that is paid for is not lost over its losses.
+        let losses = self.wire.losses(&job, watch).await.unwrap_or_else(|error| {
+            watch.note(&format!("the losses of the job cannot be had: {error}"));
+            Vec::new()
+        });
         let mut metrics: BTreeMap<String, f64> = rows::last_losses(&losses).into_iter().collect();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         metrics.extend(job.trained_tokens.map(|tokens| ("trained-tokens".to_owned(), tokens as f64)));

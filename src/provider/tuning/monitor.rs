@@ -37,6 +37,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Monitor {
     care: Care,
+    /// The last training loss: that of the validation may be told by itself.
+    train: Option<f64>,
     best: Option<f64>,
     since: usize,
     warned: [bool; 2],
@@ -60,7 +62,8 @@ impl Monitor {
                 return verdict;
             }
         }
-        if let (Some(alarm), Some(train), Some(validation)) = (self.care.gap, train, validation)
+        self.train = train.or(self.train);
+        if let (Some(alarm), Some(train), Some(validation)) = (self.care.gap, self.train, validation)
             && validation - train > alarm.over
         {
             let gap = validation - train;

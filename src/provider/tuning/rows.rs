@@ -27,25 +27,66 @@ pub struct Leak {
 }
 
 /// Counts the training examples, and looks for those of the validation among them.
-pub fn look(train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderError> {
+pub fn look(method: &str, train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderError> {
+    let wanted: &[&str] = match method {
+        "dpo" => &["input", "preferred_output", "non_preferred_output"],
+        _ => &["messages"],
+    };
     let mut known = HashSet::new();
     let mut count = 0;
-    each_line(train, |_, line| {
+    let mut wrong: Option<ProviderError> = None;
+    each_line(train, |line, row| {
         count += 1;
+        if wrong.is_none() {
+            wrong = problem(row, wanted).map(|problem| ProviderError::MalformedRow { what: "training", line, problem });
+        }
         if validation.is_some() {
-            known.insert(blake3::hash(line));
+            known.insert(canonical(row));
         }
     })?;
     let mut leaked: Option<Leak> = None;
     if let Some(validation) = validation {
         each_line(validation, |number, line| {
-            if known.contains(&blake3::hash(line)) {
+            if wrong.is_none() {
+                wrong = problem(line, wanted).map(|problem| ProviderError::MalformedRow { what: "validation", line: number, problem });
+            }
+            if known.contains(&canonical(line)) {
                 let sample = || String::from_utf8_lossy(line).chars().take(120).collect();
                 leaked.get_or_insert_with(|| Leak { count: 0, line: number, sample: sample() }).count += 1;
             }
         })?;
     }
-    Ok(Rows { count, leaked })
+    wrong.map_or(Ok(Rows { count, leaked }), Err)
+}
+
+/// What keeps a row from being an example.
+fn problem(row: &[u8], wanted: &[&str]) -> Option<String> {
+    let row: serde_json::Value = match serde_json::from_slice(row) {
+        Ok(row) => row,
+        Err(error) => return Some(format!("it is not JSON ({error})")),
+    };
+    wanted.iter().find(|field| row.get(**field).is_none()).map(|field| format!("it has no `{field}`"))
+}
+
+/// The digest of what a row says, whatever its spaces.
+fn canonical(row: &[u8]) -> blake3::Hash {
+    let value: Option<serde_json::Value> = serde_json::from_slice(row).ok();
+    value.map_or_else(|| blake3::hash(row), |value| blake3::hash(value.to_string().as_bytes()))
+}
+
+/// The losses of each step in a result file: step, training, validation.
+pub fn losses(csv: &[u8]) -> Vec<(u64, Option<f64>, Option<f64>)> {
+    let text = String::from_utf8_lossy(csv);
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
+    let place = |name: &str| header.iter().position(|column| *column == name);
+    let (step, train, valid, full) = (place("step"), place("train_loss"), place("valid_loss"), place("full_valid_loss"));
+    let rows = lines.filter_map(|line| {
+        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let number = |at: Option<usize>| cells.get(at?)?.parse::<f64>().ok();
+        Some((cells.get(step?)?.parse().ok()?, number(train), number(full).or_else(|| number(valid))))
+    });
+    rows.collect()
 }
 
 /// All that is said in each row of a file, whatever its form.
@@ -122,11 +163,14 @@ mod tests {
             std::fs::write(&path, text).expect("it can be written");
             path
         };
-        let (train, clean, leaky) = (write("t", "a\nb\n\nc"), write("c", "d\n"), write("l", "d\nb\nc\n"));
-        assert_eq!(look(&train, None).expect("it can be read").count, 3);
-        assert!(look(&train, Some(&clean)).expect("it can be read").leaked.is_none());
-        let leak = look(&train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
-        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, "b"));
+        let row = |name: &str| format!("{{\"messages\":[\"{name}\"]}}\n");
+        let train = write("t", &(row("a") + &row("b") + "\n" + &row("c")));
+        let (clean, leaky) = (write("c", &row("d")), write("l", &(row("d") + "{ \"messages\": [\"b\"] }\n" + &row("c"))));
+        assert_eq!(look("supervised", &train, None).expect("it can be read").count, 3);
+        assert!(look("supervised", &train, Some(&clean)).expect("it can be read").leaked.is_none());
+        let leak = look("supervised", &train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
+        assert_eq!((leak.count, leak.line), (2, 2));
+        assert!(look("dpo", &train, None).expect_err("these are no pairs").to_string().contains("line 1"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a protocol of remote jobs must be able to do, and what it speaks of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -146,8 +146,8 @@ pub trait Wire: Send + Sync {
     /// A job.
     async fn job(&self, id: &str, watch: &dyn Watch) -> Result<Job, ProviderError>;
 
-    /// What happened to a job, the latest page of it, the earliest first.
-    async fn events(&self, id: &str, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError>;
+    /// What happened to a job and was not told yet, the earliest first.
+    async fn events(&self, id: &str, told: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError>;
 
     /// What a job left on its way.
     async fn checkpoints(&self, _id: &str, _watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {

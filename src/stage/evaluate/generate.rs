@@ -9,6 +9,7 @@ use crate::data::{DataError, Message, parse_examples, write_lines};
 use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, Price, ProviderError, declared, price};
 use crate::store::RecordOutcome;
 
+use super::super::checkpoints::Checkpoints;
 use super::super::{Context, StageError, Work, providers, train};
 
 pub const ANSWERS: &str = "answers";
@@ -55,12 +56,15 @@ impl Work for Generate {
             Asked::Named { declared, name } => (Declared::clone(declared), train::untuned(declared, name)?),
         };
         let prompts: Vec<_> = examples.iter().map(|example| example.prompt().to_vec()).collect();
-        let price = price_of(&declared, &model.card, context.workspace).map(|price| self.discounted(price));
+        let price = price_of(&declared, &model.card, context.workspace)?.map(|price| self.discounted(price));
         if matches!(declared.api, Api::Hosted(_)) {
             context.watch.spend(&declared.name, price.and_then(|price| self.expected(&declared, &model.card, &prompts, price)))?;
         }
         let batch = self.batch.then(|| Batch { key: context.key.to_string(), folder: context.folder.to_owned() });
-        let how = Generation { max_tokens: self.max_tokens, batch };
+        let kept = matches!(declared.api, Api::Hosted(_)) && !context.network.replays();
+        let kept = kept.then(|| Checkpoints::take(context, "answers")).transpose()?;
+        let kept = kept.as_ref().map(|kept| kept.place().join("answers.jsonl"));
+        let how = Generation { max_tokens: self.max_tokens, kept, batch };
         let answers = match &declared.api {
             Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, how, context).await?,
             Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, how, context.watch).await?,
@@ -95,10 +99,10 @@ fn found(name: &str, declarations: &[Block]) -> Result<Declared, StageError> {
     Ok(declared.ok_or_else(|| lack("is not declared in the pipeline".into()))?)
 }
 
-fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Option<Price> {
+fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<Option<Price>, ProviderError> {
     match &declared.api {
         Api::Hosted(endpoint) => price(workspace, &declared.name, endpoint.api(), &card.base),
-        Api::Local | Api::Command(_) => None,
+        Api::Local | Api::Command(_) => Ok(None),
     }
 }
 

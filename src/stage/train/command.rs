@@ -51,8 +51,11 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
         return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
     }
     let metrics = match std::fs::read(place(METRICS)) {
-        Ok(bytes) => serde_json::from_slice::<BTreeMap<String, f64>>(&bytes)
-            .map_err(|error| StageError::Metrics { path: METRICS.into(), problem: format!("it is no flat object of numbers: {error}") })?,
+        // A model that took hours is not thrown away over its figures.
+        Ok(bytes) => figures(&bytes).unwrap_or_else(|problem| {
+            context.watch.note(&format!("{METRICS} cannot be read, and is left out: {problem}"));
+            BTreeMap::new()
+        }),
         Err(_) => BTreeMap::new(),
     };
     let losses = std::fs::read(place(LOSSES)).unwrap_or_default();
@@ -60,11 +63,29 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     Ok(TuningResult { model, files, losses, metrics })
 }
 
+/// The numbers of a metrics file, those deep inside by a name with dots.
+fn figures(bytes: &[u8]) -> Result<BTreeMap<String, f64>, String> {
+    fn spread(name: &str, value: &serde_json::Value, found: &mut BTreeMap<String, f64>) {
+        match value {
+            serde_json::Value::Number(number) => found.extend(number.as_f64().map(|number| (name.to_owned(), number))),
+            serde_json::Value::Object(parts) => {
+                parts.iter().for_each(|(part, value)| spread(&if name.is_empty() { part.clone() } else { format!("{name}.{part}") }, value, found));
+            }
+            _ => {}
+        }
+    }
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let mut found = BTreeMap::new();
+    spread("", &value, &mut found);
+    Ok(found)
+}
+
 /// The config file of a program, from its template.
 fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
     let sizes = &request.hyperparameters;
     let mut environment = minijinja::Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
+    // What is not given is not there: a template that prints it all the same is told so.
     let values = json!({
         "base": request.base,
         "method": request.method.name(),
@@ -80,6 +101,8 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
         "lora_alpha": sizes.lora.map(|(_, alpha)| alpha),
         "seed": sizes.seed,
     });
+    let values: serde_json::Map<String, serde_json::Value> =
+        values.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect();
     let rendered = environment.render_str(template, minijinja::Value::from(minijinja::value::Serde(&values))).map_err(|error| error.to_string())?;
     // The last line break is the template's own.
     let ends = template.ends_with('\n') && !rendered.ends_with('\n');
@@ -92,7 +115,7 @@ fn variables(program: &Declared) -> BTreeMap<String, String> {
 
 fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StageError> {
     let mut files = BTreeMap::new();
-    for entry in walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+    for entry in walkdir::WalkDir::new(folder).follow_links(true).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
         let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_string_lossy().into_owned();
         let bytes = std::fs::read(entry.path()).map_err(|source| StageError::Io { doing: "read", path: entry.path().to_owned(), source })?;
         files.insert(name, bytes);

@@ -75,6 +75,7 @@ pub static ALARM: Setting = Setting::new("alarm", "Looks out for losses that go 
         Slot::new("over", Kind::Positive(1e6), "The bound."),
         Slot::new("then", Kind::Choice(&["warn", "stop"]), "`stop`: the stage fails, and a remote job is cancelled.").or(Fallback::Text("warn")),
     ]);
+pub static ALLOW_RETIRING: Setting = Setting::new("allow-retiring", "Trains from a hosted model although it is shut down within 30 days.").without_effect();
 pub static MODERATE: Setting =
     Setting::new("moderate", "Shows all examples to the provider's moderation before they are uploaded, and refuses what it flags.").without_effect();
 pub static REPORT: Setting = Setting::new("report", "Where the provider reports the training to, besides us.")

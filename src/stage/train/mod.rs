@@ -7,11 +7,12 @@ mod work;
 use std::collections::BTreeMap;
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
-use crate::fingerprint::{Tree, settings_of};
+use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::model::builtin_digest;
 use crate::provider::{Api, Declared};
 use crate::store::Reading;
 
+use super::providers::Purpose;
 use super::{Action, Compiler, Input, StageKind, checkpoints, providers, scheduling};
 pub use card::{card, described, load, untuned};
 pub use command::answer;
@@ -33,6 +34,7 @@ static SETTING: Setting = Setting::new("train", "Tunes a model on examples.")
             &SUFFIX,
             &method::EARLY_STOP,
             &method::ALARM,
+            &method::ALLOW_RETIRING,
             &method::MODERATE,
             &method::REPORT,
             &checkpoints::EVERY,
@@ -99,6 +101,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     for name in &unsent {
         forget(&mut settings, name);
     }
+    defaults(&mut settings);
     for path in method::grader(block).into_iter().chain(template(&declared)) {
         inputs.extend(compiler.files(path, Reading::Bytes, None));
     }
@@ -106,7 +109,10 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         name: "train",
         version: VERSION,
         settings,
-        context: BTreeMap::from([("provider".to_owned(), providers::provider_tree(&declared)), ("model".to_owned(), providers::model_tree(&declared, &base))]),
+        context: BTreeMap::from([
+            ("provider".to_owned(), providers::provider_tree(&declared, Purpose::Tuning)),
+            ("model".to_owned(), providers::model_tree(&declared, &base)),
+        ]),
         inputs,
         outputs: vec![MODEL_OUTPUT.to_owned(), "losses".to_owned()],
         appears: false,
@@ -194,29 +200,55 @@ fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
     })
 }
 
+/// Settings of the stage itself that not every provider can be told.
+const TOLD: &[&str] = &["early-stop", "alarm", "moderate", "report", "checkpoints", "seed"];
+
 /// Settings that the provider cannot be told, so that they are no part of the result; each that is written gets a warning.
 fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Vec<&'static str> {
     let method = method::name(block);
     let of_method = block.child("method").into_iter().flat_map(|method| &method.children);
-    let of_stage = block.children.iter().filter(|child| {
-        child.setting.name == method::EARLY_STOP.name || child.setting.name == method::REPORT.name || child.setting.name == method::MODERATE.name
-    });
-    let kept = block.children.iter().filter(|child| child.setting.name == checkpoints::EVERY.name);
-    let lost: Vec<&Block> = of_method.chain(of_stage).chain(kept).filter(|setting| !providers::expresses(declared, method, setting.setting.name)).collect();
-    compiler.warnings.extend(lost.iter().map(|setting| ConfigError::Inexpressible {
+    let of_stage = block.children.iter().filter(|child| TOLD.contains(&child.setting.name));
+    let lost: Vec<&Block> = of_method.chain(of_stage).filter(|setting| !providers::expresses(declared, method, setting.setting.name)).collect();
+    let mut names: Vec<(&'static str, &Block)> = lost.into_iter().map(|setting| (setting.setting.name, setting)).collect();
+    if let Some(lora) = block.child("method").and_then(|method| method.child("lora")).filter(|_| !providers::expresses(declared, method, "lora.alpha")) {
+        names.push(("lora.alpha", lora));
+    }
+    compiler.warnings.extend(names.iter().map(|(name, setting)| ConfigError::Inexpressible {
         provider: declared.name.clone(),
-        setting: setting.setting.name.to_owned(),
+        setting: (*name).to_owned(),
         at: setting.name_span.into(),
         help: "nothing there reads it, and it is no part of the fingerprint; it holds again where another provider knows it".into(),
     }));
-    lost.iter().map(|setting| setting.setting.name).collect()
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 fn forget(settings: &mut Tree, name: &str) {
+    let Tree::Map(parts) = settings else {
+        return;
+    };
+    parts.remove(name);
+    if let Some(Tree::Map(method)) = parts.get_mut("method") {
+        match name.split_once('.') {
+            None => drop(method.remove(name)),
+            Some((setting, inside)) => {
+                if let Some(Tree::Map(setting)) = method.get_mut(setting) {
+                    setting.remove(inside);
+                }
+            }
+        }
+    }
+}
+
+/// What is written and says the same as if it were not is no other training.
+fn defaults(settings: &mut Tree) {
+    let auto = |tree: &Tree| matches!(tree, Tree::Map(parts) if parts.values().all(|part| *part == Tree::text("auto")) && !parts.is_empty());
+    let zero = |tree: &Tree| matches!(tree, Tree::Map(parts) if parts.values().all(|part| matches!(part, Tree::Leaf { value: Leaf::Integer(0), .. })) && !parts.is_empty());
     if let Tree::Map(parts) = settings {
-        parts.remove(name);
+        if parts.get("seed").is_some_and(zero) {
+            parts.remove("seed");
+        }
         if let Some(Tree::Map(method)) = parts.get_mut("method") {
-            method.remove(name);
+            method.retain(|name, part| name == "epochs" || !auto(part));
         }
     }
 }

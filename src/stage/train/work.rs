@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::config::Block;
 use crate::ledger::JobJournal;
-use crate::provider::{Api, Declared, Price, TuningRequest, price};
+use crate::provider::{Api, Declared, Price, ProviderError, TuningRequest, price};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
@@ -47,7 +47,8 @@ impl Work for Train {
         let grader = method::grader(&self.block).map(|name| context.file(name)).transpose()?;
         let kept = self.checkpoints.as_ref().map(|(folder, every)| Ok::<_, StageError>((Checkpoints::take(context, folder)?, *every))).transpose()?;
         let hyperparameters = method::hyperparameters(&self.block);
-        let expected = self.expected(context.workspace, Some(&train), hyperparameters.epochs);
+        let price = self.price(context.workspace)?.unwrap_or_default();
+        let expected = self.expected(price, Some(&train), hyperparameters.epochs);
         let request = TuningRequest {
             key: context.key,
             stage: context.stage.as_str().to_owned(),
@@ -57,6 +58,7 @@ impl Work for Train {
             method: method::method(&self.block, grader.as_deref())?,
             hyperparameters,
             suffix: self.suffix.clone(),
+            may_retire: self.block.child(method::ALLOW_RETIRING.name).is_some(),
             moderate: self.block.child(method::MODERATE.name).is_some(),
             report: method::report(&self.block),
             care: method::care(&self.block),
@@ -67,16 +69,20 @@ impl Work for Train {
         let tuned = match &self.declared.api {
             Api::Command(program) => command::train(program, &self.declared.name, &request, context).await?,
             Api::Local | Api::Hosted(_) => {
-                let mut journal = JobJournal::open(&context.store.root().join("jobs"), context.key)?;
+                let folder = context.store.root().join("jobs");
+                let replayed = context.network.replays();
+                let mut journal = if replayed { JobJournal::unwritten(&folder, context.key) } else { JobJournal::open(&folder, context.key)? };
                 let tuner = providers::tuner(&self.declared, context.network);
                 tuner.tune(request, &mut journal, context.watch).await?
             }
         };
         let mut metrics = tuned.metrics;
-        let price = self.price(context.workspace).and_then(|price| price.training);
-        let paid = metrics.get("trained-tokens").zip(price).map(|(tokens, price)| tokens * price / 1e6);
+        let paid = metrics.get("trained-tokens").zip(price.training).map(|(tokens, price)| tokens * price / 1e6);
         if let Some(paid) = paid {
             metrics.entry("usd".to_owned()).or_insert(paid);
+        }
+        if let Some(usd) = metrics.get("usd") {
+            context.watch.billed(*usd, expected.usd.unwrap_or_default());
         }
         if matches!(self.declared.api, Api::Hosted(_)) {
             metrics.extend(expected.tokens.map(|tokens| ("estimated-tokens".to_owned(), tokens)));
@@ -97,10 +103,16 @@ impl Work for Train {
 
     fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
         let epochs = method::hyperparameters(&self.block).epochs;
-        let mut estimate = self.expected(workspace, self.examples_at(workspace, store, inputs).as_deref(), epochs);
+        let price = self.price(workspace);
+        let known = price.as_ref().ok().copied().flatten().unwrap_or_default();
+        let mut estimate = self.expected(known, self.examples_at(workspace, store, inputs).as_deref(), epochs);
         if let Api::Hosted(endpoint) = &self.declared.api {
             estimate.notes = providers::outlook(&self.declared, endpoint, &self.base, &store.root().join("providers"));
-            if let Some(hour) = self.price(workspace).and_then(|price| price.hour) {
+            estimate.notes.extend(price.err().map(|error| error.to_string()));
+            if known.training.is_none() {
+                estimate.notes.push(format!("what training `{}` costs at `{}` is not known: tell it in prices.kdl", self.base, self.declared.name));
+            }
+            if let Some(hour) = known.hour {
                 estimate.notes.push(format!("once deployed, `{}` bills about ${hour:.2} for every hour that the model is held ready", self.declared.name));
             }
         }
@@ -109,20 +121,19 @@ impl Work for Train {
 }
 
 impl Train {
-    fn price(&self, workspace: &Path) -> Option<Price> {
+    fn price(&self, workspace: &Path) -> Result<Option<Price>, ProviderError> {
         match &self.declared.api {
             Api::Hosted(endpoint) => price(workspace, &self.declared.name, endpoint.api(), &self.base),
-            Api::Local | Api::Command(_) => None,
+            Api::Local | Api::Command(_) => Ok(None),
         }
     }
 
     /// Tokens and money that it will take.
-    fn expected(&self, workspace: &Path, train: Option<&Path>, epochs: Option<usize>) -> Estimate {
+    fn expected(&self, price: Price, train: Option<&Path>, epochs: Option<usize>) -> Estimate {
         let once = train.and_then(|train| tokens::file_tokens(&self.declared, &self.base, train));
         #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
         let tokens = once.map(|tokens| (tokens * epochs.unwrap_or(AUTO_EPOCHS)) as f64);
-        let price = self.price(workspace).and_then(|price| price.training);
-        Estimate { tokens, usd: tokens.zip(price).map(|(tokens, price)| tokens * price / 1e6), notes: Vec::new() }
+        Estimate { tokens, usd: tokens.zip(price.training).map(|(tokens, price)| tokens * price / 1e6), notes: Vec::new() }
     }
 
     fn examples_at(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Option<PathBuf> {

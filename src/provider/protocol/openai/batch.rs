@@ -186,5 +186,5 @@ async fn fetch(client: &Client, batch: BatchObject, count: usize, watch: &dyn Wa
         let why = failed.unwrap_or_else(|| "some answers are missing".into());
         return Err(unexpected(format!("it answered {} of {count} questions; {why}", found.len())));
     }
-    Ok(answered(found.into_values()))
+    Ok(answered(found.into_values().map(Into::into)))
 }

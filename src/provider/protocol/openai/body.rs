@@ -60,7 +60,7 @@ pub fn creation(dialect: &Dialect, request: &TuningRequest, train: &str, validat
 }
 
 fn suffix(dialect: &Dialect, request: &TuningRequest) -> String {
-    if dialect.metadata {
+    if !dialect.marked {
         return request.suffix.chars().take(dialect.suffix).collect();
     }
     let mark = mark(request.key);
@@ -130,6 +130,7 @@ mod tests {
                 ..Hyperparameters::default()
             },
             suffix: "router".into(),
+            may_retire: false,
             moderate: false,
             report: Some(Report { project: "p".into(), entity: None }),
             care: Care::default(),

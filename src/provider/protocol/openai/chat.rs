@@ -9,8 +9,9 @@ use super::super::super::transport::{Client, Request};
 use super::super::super::watch::until_stopped;
 use super::super::super::{Answers, Generation, ModelHandle, ProviderError, Watch};
 use super::batch;
+use super::kept::Kept;
 use super::question::{answered, question};
-use super::shapes::Completion;
+use super::shapes::{Answered, Completion};
 
 /// Asks a model by chat completions. `limit` is what the provider calls the limit of an answer.
 pub async fn answer(
@@ -26,28 +27,47 @@ pub async fn answer(
     if let Some(batch) = &how.batch {
         return batch::answer(client, limit, &name, &prompts, how.max_tokens, batch, watch).await;
     }
-    let (done, total) = (AtomicU64::new(0), prompts.len() as u64);
-    let (name, done, max_tokens) = (&name, &done, how.max_tokens);
+    let kept = Kept::open(how.kept.as_deref());
+    let mut all = kept.before().clone();
+    all.retain(|place, _| *place < prompts.len());
+    if !all.is_empty() {
+        watch.note(&format!("{} of {} answers are there from an earlier attempt", all.len(), prompts.len()));
+    }
+    let (done, total) = (AtomicU64::new(all.len() as u64), prompts.len() as u64);
+    let (name, done, kept, max_tokens) = (&name, &done, &kept, how.max_tokens);
     let asked = |(place, messages): (usize, Vec<Message>)| async move {
         if watch.stopped() {
             return Err(ProviderError::Stopped);
         }
-        let completion = ask(client, limit, name, &messages, max_tokens, watch).await?;
+        let answered = ask(client, limit, name, &messages, max_tokens, watch).await?;
+        kept.keep(place, &answered);
         watch.progress(done.fetch_add(1, Ordering::Relaxed) + 1, total, "answers", "");
-        Ok((place, completion))
+        Ok((place, answered))
     };
     let at_once = client.declared().limits.at_once;
+    let open: Vec<(usize, Vec<Message>)> = prompts.into_iter().enumerate().filter(|(place, _)| !all.contains_key(place)).collect();
     // In the order in which they come: one that is slow holds no other up.
-    let all = stream::iter(prompts.into_iter().enumerate().map(asked)).buffer_unordered(at_once).try_collect::<Vec<(usize, Completion)>>();
-    let mut all = until_stopped(watch, || watch.stopped(), all).await.unwrap_or(Err(ProviderError::Stopped))?;
-    all.sort_unstable_by_key(|(place, _)| *place);
-    Ok(answered(all.into_iter().map(|(_, completion)| completion)))
+    let work = stream::iter(open.into_iter().map(asked)).buffer_unordered(at_once).try_collect::<Vec<(usize, Answered)>>();
+    all.extend(until_stopped(watch, || watch.stopped(), work).await.unwrap_or(Err(ProviderError::Stopped))?);
+    Ok(answered(all.into_values()))
 }
 
-async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], max_tokens: usize, watch: &dyn Watch) -> Result<Completion, ProviderError> {
+async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], max_tokens: usize, watch: &dyn Watch) -> Result<Answered, ProviderError> {
     let mut request = Request::post("/chat/completions", question(limit, model, messages, max_tokens), Repeat::Freely);
     // A token has about four letters; the limit is the provider's to enforce.
     let letters: usize = messages.iter().map(|message| message.content.len()).sum();
     request.tokens = u32::try_from(letters / 4 + max_tokens).unwrap_or(u32::MAX);
-    client.json(request, watch).await
+    let reply: Completion = match client.json(request, watch).await {
+        Ok(reply) => reply,
+        // What the provider will not be asked is a question without an answer, and no reason to lose all others.
+        Err(ProviderError::Refused { status: 400, message, .. }) if message.to_lowercase().contains("content") && message.to_lowercase().contains("filter") => {
+            watch.note(&format!("a question was refused, and counts as answered wrongly: {message}"));
+            return Ok(Answered::default());
+        }
+        Err(error) => return Err(error),
+    };
+    if reply.choices.is_empty() {
+        return Err(ProviderError::Unexpected { url: client.url("/chat/completions"), problem: "there is no answer in it".into() });
+    }
+    Ok(reply.into())
 }

@@ -18,7 +18,7 @@ const PARTS_AT_ONCE: usize = 4;
 impl OpenAi {
     pub(super) async fn file_is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
         match self.client.json::<FileObject>(Request::get(format!("/files/{id}")), watch).await {
-            Ok(found) => Ok(found.filename == file.name() && found.is_good()),
+            Ok(found) => Ok(found.filename == file.name() && (found.bytes == file.bytes || found.bytes == 0) && found.is_good()),
             Err(ProviderError::Refused { status: 400 | 403 | 404 | 410, .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -51,7 +51,7 @@ impl OpenAi {
         let fields = vec![("purpose", "fine-tune".to_owned())];
         let part = FilePart { path: file.path.clone(), name: file.name(), start: 0, length: file.bytes, field: "file", fields };
         let sent: FileObject = self.client.json(Request::upload("/files", part), watch).await?;
-        Ok(sent.id)
+        self.taken(sent, file)
     }
 
     async fn send_in_parts(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
@@ -72,6 +72,15 @@ impl OpenAi {
         let body: Value = json!({ "part_ids": parts });
         let done: UploadObject = self.client.json(Request::post(format!("/uploads/{}/complete", upload.id), body, Repeat::Freely), watch).await?;
         let unexpected = || ProviderError::Unexpected { url: self.client.url("/uploads"), problem: "the upload is complete and names no file".into() };
-        Ok(done.file.ok_or_else(unexpected)?.id)
+        self.taken(done.file.ok_or_else(unexpected)?, file)
+    }
+
+    /// Makes sure that a file arrived as it was sent.
+    fn taken(&self, sent: FileObject, file: &TrainingFile) -> Result<String, ProviderError> {
+        if sent.is_good() && (sent.bytes == file.bytes || sent.bytes == 0) && !sent.id.is_empty() {
+            return Ok(sent.id);
+        }
+        let problem = format!("of {} bytes it took {}, and calls the file {}", file.bytes, sent.bytes, sent.status.unwrap_or_default());
+        Err(ProviderError::Unexpected { url: self.client.url("/files"), problem })
     }
 }

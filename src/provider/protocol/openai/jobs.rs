@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -14,7 +14,7 @@ use super::super::super::tuning::{Happened, Job, Losses, Remote, RemoteCheckpoin
 use super::super::super::{ProviderError, TuningRequest, Watch};
 use super::OpenAi;
 use super::body::{creation, mark};
-use super::shapes::{CheckpointObject, EventObject, JobObject, ModelObject, Moderated, Page};
+use super::shapes::{CheckpointObject, EventObject, JobObject, Moderated, Page};
 
 #[async_trait]
 impl Wire for OpenAi {
@@ -56,8 +56,15 @@ impl Wire for OpenAi {
             let page: Page<Value> = self.client.json(request, watch).await?;
             let last = page.data.last().and_then(|job| job["id"].as_str()).unwrap_or_default().to_owned();
             // Some servers that speak the protocol ignore the filter, so every job is looked at.
-            let jobs = page.data.into_iter().filter_map(|job| serde_json::from_value::<JobObject>(job).ok());
-            found.extend(jobs.filter(|job| job.is_ours(&key, &mark)).map(Job::from));
+            for job in &page.data {
+                match JobObject::read(job) {
+                    Some(job) if job.is_ours(&key, &mark) => found.push(job.into()),
+                    Some(_) => {}
+                    // It may be ours, and cannot be followed: to make another one would be to pay twice.
+                    None if job.to_string().contains(&key) || job.to_string().contains(&mark) => return Err(self.unreadable(job)),
+                    None => {}
+                }
+            }
             if !page.has_more || last.is_empty() || last == after {
                 return Ok(found);
             }
@@ -67,23 +74,47 @@ impl Wire for OpenAi {
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
         let body = creation(self.dialect, request, train, validation, &self.client.endpoint().fields);
-        let job: JobObject = self.client.json(Request::post("/fine_tuning/jobs", body, Repeat::Never), watch).await?;
+        let reply: Value = self.client.json(Request::post("/fine_tuning/jobs", body, Repeat::Never), watch).await?;
+        let job = JobObject::read(&reply).ok_or_else(|| self.unreadable(&reply))?;
+        if !job.is_marked() {
+            watch.note("this server keeps neither the metadata nor the suffix of a job: should this workspace lose its state, the job cannot be found again");
+        }
         Ok(job.into())
     }
 
     async fn job(&self, id: &str, watch: &dyn Watch) -> Result<Job, ProviderError> {
-        Ok(self.client.json::<JobObject>(Request::get(format!("/fine_tuning/jobs/{id}")), watch).await?.into())
+        let reply: Value = self.client.json(Request::get(format!("/fine_tuning/jobs/{id}")), watch).await?;
+        let job = JobObject::read(&reply).ok_or_else(|| self.unreadable(&reply))?;
+        if job.id != id {
+            let problem = format!("it was asked for job {id}, and tells of {}", job.id);
+            return Err(ProviderError::Unexpected { url: self.client.url("/fine_tuning/jobs"), problem });
+        }
+        Ok(job.into())
     }
 
-    async fn events(&self, id: &str, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
-        let request = Request::get(format!("/fine_tuning/jobs/{id}/events")).query("limit", "100");
-        let page: Page<EventObject> = self.client.json(request, watch).await?;
+    async fn events(&self, id: &str, told: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let mut request = Request::get(format!("/fine_tuning/jobs/{id}/events")).query("limit", "100");
+            if !after.is_empty() {
+                request = request.query("after", &after);
+            }
+            let page: Page<EventObject> = self.client.json(request, watch).await?;
+            let last = page.data.last().map(|event| event.id.clone()).unwrap_or_default();
+            let known = page.data.iter().any(|event| told.contains(&event.id));
+            all.extend(page.data);
+            // What comes after an event that was told already was told too.
+            if !page.has_more || known || last.is_empty() || last == after {
+                break;
+            }
+            after = last;
+        }
         let happened = |event: EventObject| {
             let losses = event.data.as_ref().and_then(losses);
             Happened { id: event.id, message: event.message, losses }
         };
         // The latest comes first.
-        Ok(page.data.into_iter().rev().map(happened).collect())
+        Ok(all.into_iter().rev().filter(|event| !told.contains(&event.id)).map(happened).collect())
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
@@ -136,28 +167,36 @@ impl Wire for OpenAi {
     }
 
     async fn models(&self, watch: &dyn Watch) -> Result<BTreeMap<String, Option<Date>>, ProviderError> {
-        let page: Page<ModelObject> = self.client.json(Request::get("/models"), watch).await?;
-        Ok(page.data.into_iter().map(|model| (model.id.clone(), shutdown(&model))).collect())
+        let page: Page<Value> = self.client.json(Request::get("/models"), watch).await?;
+        let model = |model: &Value| Some((model.get("id")?.as_str()?.to_owned(), shutdown(model)));
+        Ok(page.data.iter().filter_map(model).collect())
     }
 }
 
 impl OpenAi {
+    fn unreadable(&self, job: &Value) -> ProviderError {
+        let shown: String = job.to_string().chars().take(200).collect();
+        ProviderError::Unexpected { url: self.client.url("/fine_tuning/jobs"), problem: format!("a job without an id: {shown}") }
+    }
+
     async fn change(&self, id: &str, how: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
         self.client.send(&Request::post(format!("/fine_tuning/jobs/{id}/{how}"), json!({}), Repeat::Freely), watch).await.map(drop)
     }
 }
 
-fn shutdown(model: &ModelObject) -> Option<Date> {
-    if let Some(date) = &model.shutdown_date {
-        return date.parse().ok();
-    }
-    let seconds = model.deprecation.as_ref()?.get("inference")?.as_i64()?;
-    Some(jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::from_second(seconds).ok()?).date())
+/// The day on which a model is shut down: as OpenAI says it, or in seconds as Azure does.
+fn shutdown(model: &Value) -> Option<Date> {
+    let told = model.get("shutdown_date").and_then(Value::as_str).and_then(|date| date.parse().ok());
+    told.or_else(|| {
+        let seconds = model.get("deprecation")?.get("inference")?.as_i64()?;
+        Some(jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::from_second(seconds).ok()?).date())
+    })
 }
 
 /// The losses in the data of an event, if that is what it holds.
 fn losses(data: &Value) -> Option<Losses> {
-    let number = |name: &str| data.get(name).and_then(Value::as_f64);
+    // JSON has no word for a loss that is no number; it comes as a string, if it comes.
+    let number = |name: &str| data.get(name).and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
     let count = |name: &str| data.get(name).and_then(Value::as_u64);
     let step = count("step")?;
     let losses = Losses {

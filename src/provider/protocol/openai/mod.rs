@@ -5,6 +5,7 @@ mod body;
 mod chat;
 mod files;
 mod jobs;
+mod kept;
 mod question;
 mod shapes;
 

@@ -5,23 +5,26 @@ use serde_json::{Value, json};
 use crate::data::Message;
 
 use super::super::super::Answers;
-use super::shapes::Completion;
+use super::shapes::Answered;
 
 /// The answers with what they took, in order.
-pub fn answered(completions: impl Iterator<Item = Completion>) -> Answers {
+pub fn answered(all: impl Iterator<Item = Answered>) -> Answers {
     let mut answers = Answers::default();
-    for completion in completions {
-        let usage = completion.usage.unwrap_or_default();
-        answers.tokens_in += usage.prompt_tokens;
-        answers.tokens_out += usage.completion_tokens;
-        let said = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
-        // A refusal has no content; it is an answer all the same, and a wrong one.
-        answers.texts.push(said.unwrap_or_default());
+    for one in all {
+        answers.tokens_in += one.tokens_in;
+        answers.tokens_out += one.tokens_out;
+        answers.texts.push(one.text);
     }
     answers
 }
 
 /// The body of one question.
 pub fn question(limit: &str, model: &str, messages: &[Message], max_tokens: usize) -> Value {
-    json!({ "model": model, "messages": messages, limit: max_tokens, "temperature": 0 })
+    let mut body = json!({ "model": model, "messages": messages, limit: max_tokens });
+    // Models that reason take no temperature but their own.
+    let name = model.trim_start_matches("ft:");
+    if !["o1", "o3", "o4", "gpt-5"].iter().any(|family| name.starts_with(family)) {
+        body["temperature"] = json!(0);
+    }
+    body
 }

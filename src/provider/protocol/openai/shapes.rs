@@ -1,6 +1,6 @@
 //! The replies that are read, with only the fields that are used. Unknown fields never matter.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::super::tuning::{Job, JobState};
@@ -46,62 +46,90 @@ pub struct PartObject {
     pub id: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// A job. Only its id must be what it should be: whatever else a server writes in its own way is read as far as it goes.
+#[derive(Debug)]
 pub struct JobObject {
     pub id: String,
-    #[serde(default)]
-    pub created_at: Option<f64>,
-    #[serde(default)]
-    pub status: String,
-    #[serde(default)]
-    pub fine_tuned_model: Option<String>,
-    #[serde(default)]
-    pub result_files: Option<Vec<Value>>,
-    #[serde(default)]
-    pub trained_tokens: Option<f64>,
-    #[serde(default)]
-    pub error: Option<Value>,
-    #[serde(default)]
-    pub suffix: Option<String>,
-    #[serde(default)]
-    pub metadata: Option<Value>,
+    created: i64,
+    status: String,
+    finished: bool,
+    model: Option<String>,
+    results: Vec<String>,
+    trained_tokens: Option<u64>,
+    problem: Option<String>,
+    suffix: Option<String>,
+    key: Option<String>,
+}
+
+fn word(value: Option<&Value>) -> Option<String> {
+    value?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// A time in seconds, written as a number or as a date.
+fn seconds(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "seconds are far below 2^52")]
+    let number = value.as_f64().map(|seconds| seconds as i64);
+    number.or_else(|| Some(value.as_str()?.parse::<jiff::Timestamp>().ok()?.as_second()))
 }
 
 impl JobObject {
+    /// Reads a job.
+    pub fn read(job: &Value) -> Option<Self> {
+        let error = job.get("error").filter(|error| !error.is_null());
+        let files = job.get("result_files").and_then(Value::as_array);
+        // Some list ids, some whole files.
+        let results = files.into_iter().flatten().filter_map(|file| word(Some(file)).or_else(|| word(file.get("id"))));
+        let tokens = job.get("trained_tokens");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token counts are far below 2^52")]
+        let trained_tokens = tokens.and_then(|tokens| tokens.as_u64().or_else(|| tokens.as_f64().map(|tokens| tokens as u64)));
+        Some(Self {
+            id: word(job.get("id"))?,
+            created: job.get("created_at").and_then(seconds).unwrap_or_default(),
+            status: word(job.get("status")).unwrap_or_else(|| "unknown".into()),
+            finished: job.get("finished_at").is_some_and(|at| !at.is_null()),
+            model: word(job.get("fine_tuned_model")),
+            results: results.collect(),
+            trained_tokens,
+            problem: error.and_then(|error| word(Some(error)).or_else(|| word(error.get("message")))),
+            suffix: word(job.get("suffix")),
+            key: word(job.get("metadata").and_then(|metadata| metadata.get("retune_key"))),
+        })
+    }
+
     /// Whether it carries our key, in its metadata or, shortened, in a name.
     pub fn is_ours(&self, key: &str, mark: &str) -> bool {
-        let metadata = self.metadata.as_ref().and_then(|metadata| metadata.get("retune_key")).and_then(Value::as_str);
-        let named = [&self.suffix, &self.fine_tuned_model].into_iter().flatten().any(|name| name.contains(mark));
-        metadata.map_or(named, |found| found == key)
+        let named = [&self.suffix, &self.model].into_iter().flatten().any(|name| name.contains(mark));
+        self.key.as_ref().map_or(named, |found| found == key)
+    }
+
+    /// Whether anything of the mark that it was made with came back.
+    pub const fn is_marked(&self) -> bool {
+        self.key.is_some() || self.suffix.is_some()
     }
 }
 
 impl From<JobObject> for Job {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds and tokens are far below 2^52")]
     fn from(job: JobObject) -> Self {
         let state = match job.status.as_str() {
             "succeeded" | "completed" => JobState::Succeeded,
             "failed" | "error" | "user_error" => JobState::Failed,
             "cancelled" | "canceled" => JobState::Cancelled,
             "paused" => JobState::Paused,
-            // A status that is not known counts as under way.
+            // A status that is not known counts as under way, unless it is said to be over.
+            _ if job.finished && job.model.is_some() => JobState::Succeeded,
+            _ if job.finished => JobState::Failed,
             _ => JobState::Going,
         };
-        let word = |value: &Value| value.as_str().map(str::to_owned);
-        let problem = job.error.as_ref().and_then(|error| word(error).or_else(|| error.get("message").and_then(word))).filter(|message| !message.is_empty());
-        // Some list ids, some whole files.
-        let results = job.result_files.unwrap_or_default();
-        let results = results.iter().filter_map(|file| word(file).or_else(|| file.get("id").and_then(word))).collect();
         Self {
             id: job.id,
             state,
             word: job.status,
-            created: job.created_at.unwrap_or_default() as i64,
-            model: job.fine_tuned_model.filter(|model| !model.is_empty()),
-            results,
-            trained_tokens: job.trained_tokens.map(|tokens| tokens as u64),
+            created: job.created,
+            model: job.model,
+            results: job.results,
+            trained_tokens: job.trained_tokens,
             usd: None,
-            problem,
+            problem: job.problem,
         }
     }
 }
@@ -126,16 +154,6 @@ pub struct CheckpointObject {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct ModelObject {
-    pub id: String,
-    #[serde(default)]
-    pub shutdown_date: Option<String>,
-    /// Azure's way to say it.
-    #[serde(default)]
-    pub deprecation: Option<Value>,
-}
-
-#[derive(Debug, Deserialize)]
 pub struct Moderated {
     #[serde(default)]
     pub results: Vec<ModerationResult>,
@@ -145,6 +163,23 @@ pub struct Moderated {
 pub struct ModerationResult {
     #[serde(default)]
     pub flagged: bool,
+}
+
+/// An answer with what it took.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Answered {
+    pub text: String,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+}
+
+impl From<Completion> for Answered {
+    fn from(completion: Completion) -> Self {
+        let usage = completion.usage.unwrap_or_default();
+        let said = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
+        // A refusal has no content; it is an answer all the same, and a wrong one.
+        Self { text: said.unwrap_or_default(), tokens_in: usage.prompt_tokens, tokens_out: usage.completion_tokens }
+    }
 }
 
 #[derive(Debug, Deserialize)]
