@@ -141,6 +141,9 @@ fn losses_come_in_as_they_are_made_and_early_stop_keeps_the_best() {
     assert!(events.contains("\"request_id\":\"req-"), "so is each request");
     assert_eq!(server.run(&workspace).code, 0);
     assert_eq!(server.billed(), 1);
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 1, "a workspace that lost its state finds it too");
     schema::all_right();
 }
 

@@ -1,5 +1,6 @@
 //! The life of a remote job, the same for every protocol, and what is watched while a model is trained.
 
+mod begin;
 mod hosted;
 mod monitor;
 mod rows;

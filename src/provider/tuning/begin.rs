@@ -1,0 +1,235 @@
+//! From a request to the id of a job: found, or made once.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::civil::Date;
+
+use crate::fingerprint::ActionKey;
+use crate::ledger::{JobJournal, JobStep};
+
+use super::super::transport::today;
+use super::super::watch::Watch;
+use super::super::{ProviderError, TuningRequest};
+use super::hosted::Hosted;
+use super::monitor::{Monitor, Verdict};
+use super::rows::{self, Rows};
+use super::wire::{Job, JobState, RemoteCheckpoint, TrainingFile};
+
+/// Whether a reply says for certain that no job was made.
+fn is_no(error: &ProviderError) -> bool {
+    // 409 also says that it is there already, where ids are ours to choose; a gateway's 502 or 504 says nothing of what is behind it.
+    matches!(error, ProviderError::Refused { status: 400..=407 | 410..=501 | 503, .. } | ProviderError::Detached { .. })
+}
+
+impl Hosted {
+    /// The id of the job: from the journal, else from the provider's list by our key, else of a new one.
+    pub(super) async fn begun(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
+        if let Some(job) = journal.job() {
+            watch.note(&format!("following job {job}"));
+            return Ok(job.to_owned());
+        }
+        if journal.steps().is_empty() {
+            let declared = serde_json::to_value(self.wire.client().declared()).unwrap_or_default();
+            let (stage, model) = (Some(request.stage.clone()), request.base.clone());
+            journal.note(JobStep::Intent { provider: self.provider(), model, stage, declared: Some(declared) })?;
+        }
+        // One that was asked for, and of which nothing is known, may show in the list only after a while.
+        let patience = if journal.is_unsure() { self.visible() } else { Duration::ZERO };
+        if let Some(job) = self.look(request.key, patience, watch).await? {
+            watch.note(&format!("found job {} under our key", job.id));
+            journal.note(JobStep::Exists { job: job.id.clone(), found: true })?;
+            return Ok(job.id);
+        }
+        if let Some((id, kept)) = self.stopped_before(request, journal, watch).await? {
+            watch.note(&format!("found job {id} under our key, stopped early at its best checkpoint of step {}", kept.step));
+            journal.note(JobStep::Exists { job: id.clone(), found: true })?;
+            journal.note(JobStep::Stopping { model: kept.model, step: kept.step })?;
+            return Ok(id);
+        }
+        let (train, validation) = (TrainingFile::of(&request.train)?, request.validation.as_deref().map(TrainingFile::of).transpose()?);
+        self.fit(request, &train, validation.as_ref(), watch).await?;
+        watch.spend(&self.provider(), request.estimate)?;
+        let train = self.upload("train", &train, journal, watch).await?;
+        let validation = match &validation {
+            Some(file) => Some(self.upload("validation", file, journal, watch).await?),
+            None => None,
+        };
+        if watch.let_go() {
+            return Err(ProviderError::Stopped);
+        }
+        journal.note(JobStep::Creating)?;
+        self.creating.store(true, Ordering::Relaxed);
+        let created = self.wire.create(request, &train, validation.as_deref(), watch).await;
+        self.creating.store(false, Ordering::Relaxed);
+        let (job, found) = match created {
+            Ok(job) => (self.only_one(request.key, job, watch).await?, false),
+            Err(error) if is_no(&error) => {
+                journal.note(JobStep::Ended { status: "refused".into() })?;
+                return Err(error);
+            }
+            // Nobody knows whether it arrived: look, and never send it again in this run.
+            Err(error) => (self.look(request.key, self.visible(), watch).await?.ok_or(error)?, true),
+        };
+        journal.note(JobStep::Exists { job: job.id.clone(), found })?;
+        watch.note(&format!("job {} begun", job.id));
+        Ok(job.id)
+    }
+
+    /// A job that a workspace which lost its state had stopped early: cancelled, and its losses are such that we would do the same.
+    async fn stopped_before(
+        &self,
+        request: &TuningRequest,
+        journal: &JobJournal,
+        watch: &dyn Watch,
+    ) -> Result<Option<(String, RemoteCheckpoint)>, ProviderError> {
+        let ended = journal.steps().iter().any(|step| matches!(step, JobStep::Ended { .. }));
+        if request.care.patience.is_none() || ended {
+            return Ok(None);
+        }
+        let cancelled = self.wire.find(request.key, watch).await?.into_iter().filter(|job| job.state == JobState::Cancelled);
+        for job in cancelled {
+            let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
+            let mut monitor = Monitor::new(request.care);
+            let verdicts = events.into_iter().filter_map(|event| event.losses).map(|losses| monitor.see(losses.step, losses.train, losses.validation));
+            if verdicts.into_iter().any(|verdict| matches!(verdict, Verdict::KeepBest(_)))
+                && let Some(best) = self.best(&job.id, watch).await?
+            {
+                return Ok(Some((job.id, best)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long a job may take to show in the provider's list.
+    fn visible(&self) -> Duration {
+        self.wire.client().declared().limits.visible
+    }
+
+    /// Somebody else may have made the same job at the same moment, in another workspace: both keep the one that was first.
+    async fn only_one(&self, key: ActionKey, made: Job, watch: &dyn Watch) -> Result<Job, ProviderError> {
+        // The job is there: that others cannot be looked for is no reason to lose it.
+        let Ok(all) = self.wire.find(key, watch).await else {
+            return Ok(made);
+        };
+        let alive = all.into_iter().filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+        match alive.min_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id))) {
+            Some(first) if first.id != made.id => {
+                watch.note(&format!("job {} was made for the same at the same moment; {} is cancelled", first.id, made.id));
+                self.cancel(&made.id, watch).await?;
+                Ok(first)
+            }
+            _ => Ok(made),
+        }
+    }
+
+    /// Makes sure, before anything is spent, that the provider takes what it is to be given.
+    async fn fit(&self, request: &TuningRequest, train: &TrainingFile, validation: Option<&TrainingFile>, watch: &dyn Watch) -> Result<(), ProviderError> {
+        let (rules, provider) = (self.wire.rules(), self.provider());
+        let refuse = |lack: String| Err(ProviderError::Cannot { provider: provider.clone(), lack });
+        for file in std::iter::once(train).chain(validation) {
+            if file.bytes > rules.largest {
+                return refuse(format!("takes files of at most {} bytes, and there is one of {}", rules.largest, file.bytes));
+            }
+        }
+        let Rows { count, leaked } = rows::look(request.method.name(), &train.path, validation.map(|file| file.path.as_path()))?;
+        if count < rules.fewest {
+            return refuse(format!("takes at least {} training examples, and there are {count}", rules.fewest));
+        }
+        if let Some(leak) = leaked {
+            return Err(ProviderError::Leaked { count: leak.count, line: leak.line, sample: leak.sample });
+        }
+        if request.moderate {
+            self.moderated(&train.path, watch).await?;
+        }
+        if let Some(last) = rules.ends.and_then(|last| last.parse::<Date>().ok()).filter(|last| today() > *last) {
+            return refuse(format!("takes no new fine-tuning jobs since {last}"));
+        }
+        self.outlives(request, watch).await
+    }
+
+    /// Makes sure that the base model is there for some time yet.
+    async fn outlives(&self, request: &TuningRequest, watch: &dyn Watch) -> Result<(), ProviderError> {
+        /// A model that is shut down within so many days is not worth a training.
+        const NEAR: i32 = 30;
+        // A list that cannot be had is no reason to stop.
+        let Ok(models) = self.wire.models(watch).await else {
+            watch.note("the provider's list of models cannot be had: whether the base model retires is not known");
+            return Ok(());
+        };
+        let (provider, base) = (self.provider(), &request.base);
+        // A name without a date stands for one with it.
+        let dated = |name: &str| name.strip_prefix(base.as_str()).is_some_and(|rest| rest.starts_with("-20"));
+        let days = models.iter().filter(|(name, _)| *name == base || dated(name)).filter_map(|(_, day)| *day);
+        let day = days.max();
+        if !models.is_empty() {
+            self.wire.client().network().list(&provider, models);
+        }
+        let Some(day) = day else {
+            return Ok(());
+        };
+        if (day - today()).get_days() <= NEAR && !request.may_retire {
+            return Err(ProviderError::Retires { provider, model: base.clone(), day: day.to_string() });
+        }
+        watch.note(&format!("`{base}` is shut down on {day}, and what is tuned from it most likely with it"));
+        Ok(())
+    }
+
+    /// Shows every row of a file to the provider's moderation.
+    async fn moderated(&self, path: &Path, watch: &dyn Watch) -> Result<(), ProviderError> {
+        /// Rows in one request.
+        const AT_ONCE: usize = 32;
+        let texts = rows::texts(path)?;
+        let mut flagged = Vec::new();
+        for (chunk, some) in texts.chunks(AT_ONCE).enumerate() {
+            let verdicts = self.wire.moderate(some, watch).await?;
+            flagged.extend(verdicts.iter().enumerate().filter(|(_, flagged)| **flagged).map(|(place, _)| chunk * AT_ONCE + place + 1));
+            watch.progress(((chunk + 1) * AT_ONCE).min(texts.len()) as u64, texts.len() as u64, "rows moderated", "");
+        }
+        match flagged.first() {
+            None => Ok(()),
+            Some(line) => Err(ProviderError::Flagged { count: flagged.len(), line: *line }),
+        }
+    }
+
+    async fn upload(&self, role: &str, file: &TrainingFile, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
+        let account = format!("{} {}", self.wire.client().endpoint().base_url, self.wire.client().declared().key);
+        // What is recorded must be whole: another workspace, that replays it, knows nothing of earlier uploads.
+        let recorded = self.wire.client().network().tape().is_some();
+        let known = [journal.file(role).map(str::to_owned), journal.uploads().find(&account, file.digest)];
+        for id in known.into_iter().flatten().filter(|_| !recorded) {
+            if self.wire.is_there(&id, file, watch).await? {
+                journal.note(JobStep::Uploaded { role: role.to_owned(), file: id.clone() })?;
+                return Ok(id);
+            }
+        }
+        let id = match self.wire.stored(file, watch).await? {
+            Some(id) => id,
+            None => self.wire.upload(file, watch).await?,
+        };
+        journal.note(JobStep::Uploaded { role: role.to_owned(), file: id.clone() })?;
+        if !recorded {
+            journal.uploads().keep(&account, file.digest, &id);
+        }
+        Ok(id)
+    }
+
+    /// The job under our key that is worth following: one that succeeded, else the first that may still. It is looked for until
+    /// it shows or the time is up.
+    async fn look(&self, key: ActionKey, patience: Duration, watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
+        let (began, mut pause) = (std::time::Instant::now(), Duration::from_millis(200));
+        loop {
+            let found = self.wire.find(key, watch).await?.into_iter();
+            let worth = found.filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+            let best = worth.min_by(|a, b| (a.state != JobState::Succeeded, a.created, &a.id).cmp(&(b.state != JobState::Succeeded, b.created, &b.id)));
+            if best.is_some() || began.elapsed() >= patience || self.wire.client().network().replays() {
+                return Ok(best);
+            }
+            watch.progress(0, 0, "", "looking for a job that may have been made");
+            tokio::time::sleep(pause.min(patience.saturating_sub(began.elapsed()))).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(3));
+        }
+    }
+}
