@@ -296,3 +296,74 @@ fn a_listener_that_cannot_hear_is_said_so() {
     assert_eq!(done.code, 0);
     assert!(done.stderr.contains("not all events could be told"), "{}", done.stderr);
 }
+
+#[test]
+fn a_locked_run_sees_a_state_that_came_back() {
+    let workspace = workspace("exec \"x\" {\n    run \"cat a > f\"\n    input \"a\"\n    output \"f\"\n}\n");
+    for content in ["1", "2"] {
+        workspace.write("a", content);
+        workspace.run(&[], 0);
+    }
+    workspace.write("a", "1");
+    let done = workspace.retune(&["run", "p.kdl", "--locked"]);
+    assert_eq!(done.code, 4, "{}", done.stdout);
+    assert!(done.stderr.contains("does not say what is there of x"), "{}", done.stderr);
+}
+
+#[test]
+fn an_older_run_takes_back_nothing_that_a_newer_one_made() {
+    let stages = "exec \"fz\" {\n    run \"date +%N > f\"\n    input \"a\"\n    output \"f\"\n    frozen\n}\nexec \"x\" {\n    run \"cat b > g\"\n    input \"b\"\n    output \"g\"\n}\nexec \"slow\" {\n    run \"[ -z $GO ] || { touch $GO.began; while [ ! -e $GO ]; do sleep 0.01; done; }; cat a > s\"\n    input \"a\"\n    output \"s\"\n    knob \"GO\"\n}\n";
+    let workspace = workspace(stages);
+    workspace.write("a", "1\n");
+    workspace.write("b", "1\n");
+    workspace.run(&[], 0);
+    workspace.write("a", "2\n");
+    let go = workspace.path().join("go");
+    let mut older =
+        workspace.command(&["run", "p.kdl"]).env("GO", &go).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    while !workspace.path().join("go.began").exists() {
+        std::thread::yield_now();
+    }
+    workspace.run(&["fz", "--force", "fz"], 0);
+    edit(&workspace, "cat b > g", "cat  b > g");
+    assert_eq!(workspace.retune(&["accept", "x", "p.kdl", "--reason", "a space"]).code, 0);
+    let (forced, lock) = (workspace.read("f"), workspace.read("p.lock.kdl"));
+    workspace.write("go", "");
+    assert!(older.wait().expect("it ends").success());
+    let after = workspace.read("p.lock.kdl");
+    let part =
+        |text: &str, stage: &str| text.split(&format!("stage \"{stage}\"")).nth(1).and_then(|rest| rest.split("\n}\n").next()).expect("it is there").to_owned();
+    assert_eq!((part(&after, "fz"), part(&after, "x")), (part(&lock, "fz"), part(&lock, "x")));
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("f"), forced);
+}
+
+#[test]
+fn metrics_are_files_of_a_sane_size() {
+    for command in ["mkfifo m", "ln -s /dev/zero m", "mkdir m"] {
+        let workspace = workspace(&format!("exec \"x\" {{\n    run \"{command}\"\n    metrics \"m\"\n}}\n"));
+        assert!(failure(&workspace).contains("it is no file of at most 16 MiB"), "{command}");
+    }
+}
+
+#[test]
+fn a_frozen_result_outlives_the_lock_file_and_history_outlives_an_edit_of_it() {
+    let workspace = workspace("exec \"fz\" {\n    run \"date +%N > f\"\n    input \"a\"\n    output \"f\"\n    frozen\n}\n");
+    workspace.write("a", "1\n");
+    workspace.run(&["--name", "first"], 0);
+    let made = workspace.read("f");
+    workspace.write("a", "2\n");
+    std::fs::remove_file(workspace.path().join("p.lock.kdl")).expect("it is there");
+    assert!(workspace.ran(&[]).is_empty());
+    assert_eq!(workspace.read("f"), made);
+    std::fs::OpenOptions::new().write(true).truncate(true).open(workspace.path().join("p.lock.kdl")).expect("it is there");
+    assert!(workspace.retune(&["diff", "first", "last"]).stdout.contains("the same results"));
+}
+
+#[test]
+fn what_lies_where_checkpoints_are_to_appear_is_named() {
+    let workspace = workspace("exec \"x\" {\n    run \"true > o\"\n    output \"o\"\n    checkpoints \"steps\"\n    sandbox \"off\"\n}\n");
+    workspace.write("steps/mine", "precious");
+    assert!(failure(&workspace).contains("stage::in_the_way"));
+    assert_eq!(workspace.read("steps/mine"), "precious");
+}

@@ -61,6 +61,9 @@ impl Checkpoints {
         if own {
             std::fs::remove_file(link).map_err(failed("replace", link))?;
         }
+        if std::fs::symlink_metadata(link).is_ok() {
+            return Err(StageError::InTheWay { path: link.to_owned() });
+        }
         link.parent().map_or(Ok(()), |parent| std::fs::create_dir_all(parent).map_err(failed("create", parent)))?;
         std::os::unix::fs::symlink(&self.place, link).map_err(failed("create", link))?;
         self.link = Some(link.to_owned());

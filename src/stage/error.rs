@@ -78,6 +78,11 @@ pub enum StageError {
     #[diagnostic(code(stage::input_written), help("inputs are read-only; let the command copy it first, or write to an output"))]
     InputWritten { path: String },
 
+    /// Something of the user's where checkpoints are to appear.
+    #[error("{} is where the checkpoints of the stage are to appear, and something lies there", path.display())]
+    #[diagnostic(code(stage::in_the_way), help("move it away, or name another folder in `checkpoints`"))]
+    InTheWay { path: PathBuf },
+
     /// `--locked`, and a result is not there after all.
     #[error("--locked, and its result is damaged or gone")]
     #[diagnostic(code(stage::held), help("`retune cache verify` looks at all of the store; run without --locked to make it again"))]

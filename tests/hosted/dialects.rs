@@ -140,6 +140,7 @@ fn together(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<V
             json!({ "id": format!("file-{}", seen.files.len()), "filename": "x", "bytes": 1 })
         }
         ("GET", "/v1/fine-tunes") => json!({ "data": seen.jobs }),
+        ("POST", "/v1/fine-tunes/estimate-price") => json!({ "estimated_total_price": 3.0, "allowed_to_proceed": true, "estimated_train_token_count": 700 }),
         ("POST", "/v1/fine-tunes") => {
             let job =
                 json!({ "id": "ft-1", "status": "pending", "suffix": body["suffix"], "created_at": "2026-01-01T00:00:00Z", "total_price": 3_000_000_000_u64 });
@@ -163,6 +164,12 @@ fn together_has_a_protocol_of_its_own() {
     let server = Elsewhere::start(together);
     let declaration = "provider \"there\" {\n    api \"together\"\n    base-url \"http://ADDRESS/v1\"\n    key (secret)\"THEIR_KEY\"\n}";
     let workspace = server.workspace(declaration, "        learning-rate 0.0001\n        lora rank=16 alpha=32\n");
+    let text = workspace.read("p.kdl");
+    workspace.write("p.kdl", format!("budget usd=2.5\n{text}"));
+    let poor = server.run(&workspace);
+    assert_eq!(poor.code, 5, "its own price is over the budget: {}", poor.stderr);
+    assert!(server.sent("POST", "/v1/fine-tunes").is_empty());
+    workspace.write("p.kdl", text);
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
     let created = server.sent("POST", "/v1/fine-tunes");

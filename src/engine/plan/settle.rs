@@ -81,8 +81,11 @@ impl History {
 
     /// What there is to say of an action that should be kept and cannot be.
     pub fn cannot_keep(&self, recipe: &Recipe, id: NodeId) -> Option<&'static str> {
-        let kept = recipe.scheduling(recipe.actions.node(id)).rerun == Rerun::Never && self.last(recipe, id).is_some();
-        kept.then_some("it is frozen, but its last result is gone or lacks an output")
+        match (recipe.scheduling(recipe.actions.node(id)).rerun, self.last(recipe, id)) {
+            (Rerun::Never, Some(_)) => Some("it is frozen, but its last result is gone or lacks an output"),
+            (Rerun::Never, None) => Some("it is frozen, and has no result under this name yet"),
+            _ => None,
+        }
     }
 
     /// Whether an action is done again whatever is there.
@@ -97,9 +100,11 @@ impl History {
     }
 
     /// Whether the lock file says of an action what was found.
-    pub fn agrees(&self, recipe: &Recipe, node: &ActionNode, found: &Found) -> bool {
+    pub fn agrees(&self, recipe: &Recipe, id: NodeId, found: &Found) -> bool {
+        let node = recipe.actions.node(id);
         let Some(lock) = &self.lock else {
-            return true;
+            // The index says what the lock file says.
+            return self.known.get(id.index(), found.key).is_some_and(|known| known.outputs == found.outcome.outputs);
         };
         let locked = lock.stages.get(recipe.stage_name(node).as_str()).and_then(|stage| stage.actions.get(&node.name));
         locked.is_some_and(|locked| {
@@ -135,7 +140,9 @@ impl History {
         if recipe.scheduling(node).rerun != Rerun::Never {
             return None;
         }
-        let key = self.last(recipe, id)?;
+        // Where the lock file is gone, the index still says what there was.
+        let indexed = || self.known.actions.get(id.index())?.as_ref().map(|(key, _)| *key);
+        let key = self.last(recipe, id).or_else(indexed)?;
         let (outcome, took) = match workspace.find(key, node.appears) {
             Some((record, _)) => (Arc::new(record.outcome), record.seconds),
             None => (self.standing(recipe, workspace, id, key)?, 0.0),

@@ -50,9 +50,7 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
             true
         }
         None => {
-            let whole = progress.done().count() == recipe.order.len();
-            let before = if whole { LockFile::default() } else { LockFile::read(&path)? };
-            let lock = locked(recipe, progress, before);
+            let lock = locked(recipe, history, progress, LockFile::read(&path).unwrap_or_default());
             LockFile::write_text(&path, &lock.render())?;
             recipe.order.iter().all(|&id| {
                 let node = recipe.actions.node(id);
@@ -78,17 +76,26 @@ fn patched(recipe: &Recipe, history: &History, progress: &Progress, path: &Path,
     LockFile::patched(&std::fs::read_to_string(path).ok()?, &stages.collect::<Option<_>>()?)
 }
 
-/// Keeps the lock file as it is now. It is only ever replaced as a whole, so that another name for it is a copy.
+/// Keeps the lock file as it is now: as a file of its own, since people edit theirs in place.
 fn keep_copy(lock: &Path, copy: &Path) -> Result<(), EngineError> {
-    let kept = std::fs::hard_link(lock, copy).or_else(|_| std::fs::copy(lock, copy).map(drop));
+    let kept = std::fs::copy(lock, copy).map(drop);
     kept.map_err(|source| EngineError::Workspace { path: copy.to_owned(), reason: source.to_string() })
 }
 
 /// The lock file after a run: stages that are whole are as the run has them, others stay as they were, and those that the pipeline has no more go.
-fn locked(recipe: &Recipe, progress: &Progress, mut lock: LockFile) -> LockFile {
+fn locked(recipe: &Recipe, history: &History, progress: &Progress, mut lock: LockFile) -> LockFile {
     let names: BTreeSet<&str> = recipe.stages.iter().map(|stage| stage.name.as_str()).collect();
     lock.stages.retain(|name, _| names.contains(name.as_str()));
     for (stage, declared) in recipe.stages.iter().enumerate() {
+        // What another run wrote since this one looked stays, unless this one made something newer.
+        let ran = recipe.actions_of(stage).any(|id| progress.get(id).is_some_and(|done| done.ran));
+        let since = recipe.actions_of(stage).any(|id| {
+            let written = lock.fingerprint(declared.name.as_str(), &recipe.actions.node(id).name);
+            written.is_some() && written != history.last(recipe, id)
+        });
+        if since && !ran {
+            continue;
+        }
         lock.stages.extend(locked_stage(recipe, progress, stage).map(|locked| (declared.name.to_string(), locked)));
     }
     lock

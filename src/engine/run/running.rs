@@ -137,7 +137,7 @@ impl Start {
         if !again.is_empty() {
             return Err(EngineError::Stale { stages: again });
         }
-        let differs = stages(&|_, id| matches!(&stands[id.index()], Stand::Found(found) if !history.agrees(recipe, recipe.actions.node(id), found)));
+        let differs = stages(&|_, id| matches!(&stands[id.index()], Stand::Found(found) if !history.agrees(recipe, id, found)));
         let differs: Vec<String> = differs.into_iter().chain(history.strays(recipe)).collect();
         if differs.is_empty() { Ok(()) } else { Err(EngineError::NotLocked { stages: differs, lock: recipe.lock_path() }) }
     }

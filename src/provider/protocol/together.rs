@@ -55,6 +55,15 @@ struct FineTune {
     events: Vec<Value>,
 }
 
+/// What a job will cost, in US dollars.
+#[derive(Debug, Deserialize)]
+struct Quote {
+    #[serde(default)]
+    estimated_total_price: Option<f64>,
+    #[serde(default)]
+    allowed_to_proceed: Option<bool>,
+}
+
 impl From<FineTune> for Job {
     fn from(job: FineTune) -> Self {
         let state = match job.status.as_str() {
@@ -129,6 +138,30 @@ impl Wire for Together {
         let named = |name: &Option<String>| name.as_ref().is_some_and(|name| name.contains(&mark));
         let jobs = all.data.into_iter().filter_map(|job| serde_json::from_value::<FineTune>(job).ok());
         Ok(jobs.filter(|job| named(&job.suffix) || named(&job.model_output_name)).map(Job::from).collect())
+    }
+
+    fn quotes(&self) -> bool {
+        true
+    }
+
+    async fn quote(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Option<f64>, ProviderError> {
+        let whole = self.creation(request, train, validation);
+        // The price depends on these alone.
+        let asked = ["training_file", "validation_file", "model", "n_epochs", "n_evals", "training_type", "training_method"];
+        let body: Value = asked.into_iter().filter_map(|name| Some((name.to_owned(), whole.get(name)?.clone()))).collect::<serde_json::Map<_, _>>().into();
+        let quote: Quote = match self.client.json(Request::post("/fine-tunes/estimate-price", body, Repeat::Freely), watch).await {
+            Ok(quote) => quote,
+            Err(ProviderError::Refused { status: 404 | 405, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if quote.allowed_to_proceed == Some(false) {
+            let price = quote.estimated_total_price.map_or_else(String::new, |usd| format!(" of ${usd:.2}"));
+            return Err(ProviderError::Cannot {
+                provider: self.client.provider().to_owned(),
+                lack: format!("says that the account does not cover a job{price}"),
+            });
+        }
+        Ok(quote.estimated_total_price)
     }
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {

@@ -51,12 +51,22 @@ impl Hosted {
         }
         let (train, validation) = (TrainingFile::of(&request.train)?, request.validation.as_deref().map(TrainingFile::of).transpose()?);
         self.fit(request, &train, validation.as_ref(), watch).await?;
-        watch.spend(&self.provider(), request.estimate)?;
+        let quotes = self.wire.quotes();
+        if !quotes {
+            watch.spend(&self.provider(), request.estimate)?;
+        }
         let train = self.upload("train", &train, journal, watch).await?;
         let validation = match &validation {
             Some(file) => Some(self.upload("validation", file, journal, watch).await?),
             None => None,
         };
+        if quotes {
+            let quote = self.wire.quote(request, &train, validation.as_deref(), watch).await?;
+            if let Some(usd) = quote {
+                watch.note(&format!("by the provider's word it will cost ${usd:.2}"));
+            }
+            watch.spend(&self.provider(), quote.or(request.estimate))?;
+        }
         if watch.let_go() {
             return Err(ProviderError::Stopped);
         }

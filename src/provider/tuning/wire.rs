@@ -143,6 +143,16 @@ pub trait Wire: Send + Sync {
     /// Makes a job. Sent once: what came of a request that was lost is found by [`Wire::find`].
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError>;
 
+    /// Whether the provider says beforehand what a job will cost, once its files are there.
+    fn quotes(&self) -> bool {
+        false
+    }
+
+    /// What a job will cost by the provider's own word, in US dollars.
+    async fn quote(&self, _request: &TuningRequest, _train: &str, _validation: Option<&str>, _watch: &dyn Watch) -> Result<Option<f64>, ProviderError> {
+        Ok(None)
+    }
+
     /// A job.
     async fn job(&self, id: &str, watch: &dyn Watch) -> Result<Job, ProviderError>;
 

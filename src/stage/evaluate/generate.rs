@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
 use crate::data::{DataError, Message, parse_examples, write_lines};
-use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, Price, ProviderError, declared, price};
+use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, declared, price};
 use crate::store::RecordOutcome;
 
 use super::super::checkpoints::Checkpoints;
@@ -50,8 +50,12 @@ impl Work for Generate {
         }
         let (declared, model) = match &self.asked {
             Asked::Made { declarations } => {
-                let model = train::load(context.store, context.artifact("model")?)?;
-                (found(&model.card.provider, declarations)?, model)
+                let artifact = context.artifact("model")?;
+                let card = train::card(context.store, artifact)?;
+                let declared = found(&card.provider, declarations)?;
+                // A program finds the files in a folder.
+                let model = if declared.api == Api::Local { train::load(context.store, artifact)? } else { ModelHandle { card, files: BTreeMap::new() } };
+                (declared, model)
             }
             Asked::Named { declared, name } => (Declared::clone(declared), train::untuned(declared, name)?),
         };

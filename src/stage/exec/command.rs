@@ -141,6 +141,10 @@ impl Exec {
         let mut metrics = BTreeMap::new();
         for path in &self.metrics {
             let wrong = |problem: String| StageError::Metrics { path: path.clone(), problem };
+            let file = std::fs::metadata(place.join(path)).map_err(|error| wrong(error.to_string()))?;
+            if !file.is_file() || file.len() > LARGEST_METRICS {
+                return Err(wrong("it is no file of at most 16 MiB".into()));
+            }
             let bytes = std::fs::read(place.join(path)).map_err(|error| wrong(error.to_string()))?;
             let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
             if !value.is_object() {
@@ -160,6 +164,9 @@ impl Exec {
         Ok(metrics)
     }
 }
+
+/// A file of metrics that is larger is none.
+const LARGEST_METRICS: u64 = 16 << 20;
 
 fn flatten(value: &serde_json::Value, name: String, metrics: &mut Vec<(String, f64)>) {
     match value {

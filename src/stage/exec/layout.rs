@@ -215,7 +215,11 @@ impl Cleared {
         for Moved { place, aside, kept_as } in self.moved {
             match (went_well, kept_as) {
                 // That it comes back is a convenience: the next run puts it back from the store in any case.
-                (false, _) => drop(move_to(&aside, &place)),
+                (false, _) => {
+                    let _ = move_to(&aside, &place);
+                    // Nothing of the user's is there any more.
+                    let _ = aside.parent().map(std::fs::remove_dir);
+                }
                 (true, None) => drop(remove(&aside)),
                 (true, Some(kept_as)) => {
                     let path = place.strip_prefix(context.workspace).unwrap_or(&place).display().to_string();

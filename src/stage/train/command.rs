@@ -1,7 +1,7 @@
 //! An outside program that trains and answers: files in, adapter and metrics out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,7 +23,7 @@ const ANSWERS: &str = "answers.jsonl";
 
 /// Lets a program train. Its folder holds `train.jsonl`, `validation.jsonl` and the rendered config; it leaves the folder `model`,
 /// and may leave `metrics.json` and `losses.csv`.
-pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, context: &Context<'_>) -> Result<TuningResult, StageError> {
+pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, context: &Context<'_>) -> Result<(TuningResult, PathBuf), StageError> {
     let folder = context.folder.join("program");
     let place = |name: &str| folder.join(name);
     let io = |doing: &'static str, path: &Path| {
@@ -46,8 +46,7 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     let line = Program::Shell(program.train.clone());
     let environment = variables(program);
     launch(Launch { program: &line, folder: &folder, environment: &environment, sandboxed: true }, context).await?;
-    let files = files_of(&place(MODEL))?;
-    if files.is_empty() {
+    if !std::fs::read_dir(place(MODEL)).is_ok_and(|mut files| files.next().is_some()) {
         return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
     }
     let metrics = match std::fs::read(place(METRICS)) {
@@ -60,7 +59,7 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     };
     let losses = std::fs::read(place(LOSSES)).unwrap_or_default();
     let model = ModelCard { provider: provider.to_owned(), base: request.base.clone(), name: "files".into() };
-    Ok(TuningResult { model, files, losses, metrics })
+    Ok((TuningResult { model, files: BTreeMap::new(), losses, metrics }, place(MODEL)))
 }
 
 /// The numbers of a metrics file, those deep inside by a name with dots.
@@ -113,16 +112,6 @@ fn variables(program: &Declared) -> BTreeMap<String, String> {
     program.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
 }
 
-fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StageError> {
-    let mut files = BTreeMap::new();
-    for entry in walkdir::WalkDir::new(folder).follow_links(true).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
-        let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        let bytes = std::fs::read(entry.path()).map_err(|source| StageError::Io { doing: "read", path: entry.path().to_owned(), source })?;
-        files.insert(name, bytes);
-    }
-    Ok(files)
-}
-
 #[derive(Serialize)]
 struct Question<'a> {
     messages: &'a [Message],
@@ -151,13 +140,11 @@ pub async fn answer(
         let path = path.to_owned();
         move |source| StageError::Io { doing, path, source }
     };
-    for (name, bytes) in &model.files {
-        let path = folder.join(MODEL).join(name);
-        let parent = path.parent().unwrap_or(&folder);
-        std::fs::create_dir_all(parent).map_err(io("create", parent))?;
-        std::fs::write(&path, bytes).map_err(io("write", &path))?;
-    }
     std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+    // As links into the store: a model may be larger than the memory.
+    if let Ok(artifact) = context.artifact("model") {
+        context.store.link(artifact, &folder.join(MODEL))?;
+    }
     let questions: Vec<Question<'_>> = prompts.iter().map(|messages| Question { messages, max_tokens: how.max_tokens }).collect();
     let path = folder.join(QUESTIONS);
     std::fs::write(&path, write_lines(&questions)).map_err(io("write", &path))?;

@@ -66,14 +66,17 @@ impl Work for Train {
             estimate: expected.usd,
             checkpoints: kept.as_ref().map(|(kept, every)| (kept.place().to_owned(), *every)),
         };
-        let tuned = match &self.declared.api {
-            Api::Command(program) => command::train(program, &self.declared.name, &request, context).await?,
+        let (tuned, folder) = match &self.declared.api {
+            Api::Command(program) => {
+                let (tuned, folder) = command::train(program, &self.declared.name, &request, context).await?;
+                (tuned, Some(folder))
+            }
             Api::Local | Api::Hosted(_) => {
                 let folder = context.store.root().join("jobs");
                 let replayed = context.network.replays();
                 let mut journal = if replayed { JobJournal::unwritten(&folder, context.key) } else { JobJournal::open(&folder, context.key)? };
                 let tuner = providers::tuner(&self.declared, context.network);
-                tuner.tune(request, &mut journal, context.watch).await?
+                (tuner.tune(request, &mut journal, context.watch).await?, None)
             }
         };
         let mut metrics = tuned.metrics;
@@ -88,10 +91,21 @@ impl Work for Train {
             metrics.extend(expected.tokens.map(|tokens| ("estimated-tokens".to_owned(), tokens)));
             metrics.extend(expected.usd.map(|usd| ("estimated-usd".to_owned(), usd)));
         }
-        let mut files = tuned.files;
-        let card = serde_json::to_string_pretty(&tuned.model).unwrap_or_default();
-        files.insert(CARD.to_owned(), format!("{card}\n").into_bytes());
-        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), keep(context.store, files)?), ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?)]);
+        let card = format!("{}\n", serde_json::to_string_pretty(&tuned.model).unwrap_or_default());
+        let model = match folder {
+            // What a program made goes into the store as it lies.
+            Some(folder) => {
+                let place = folder.join(CARD);
+                std::fs::write(&place, card).map_err(|source| StageError::Io { doing: "write", path: place, source })?;
+                context.store.take_path(&folder)?
+            }
+            None => {
+                let mut files = tuned.files;
+                files.insert(CARD.to_owned(), card.into_bytes());
+                keep(context.store, files)?
+            }
+        };
+        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), model), ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?)]);
         Ok(RecordOutcome {
             outputs,
             metrics,
