@@ -115,6 +115,8 @@ static LIMITS: Setting = Setting::new("limits", "How fast it may be asked, by al
     Slot::new("tokens-per-minute", Kind::Integer(1, 1_000_000_000), "Tokens, of questions and answers.").or(Fallback::Absent),
     Slot::new("concurrency", Kind::Integer(1, 4096), "Requests under way at once.").or(Fallback::Integer(16)),
     Slot::new("patience", Kind::Duration, "How long a reply may say nothing.").or(Fallback::Integer(300_000)),
+    Slot::new("largest-request", Kind::Size, "The most that one request may carry; a larger file goes in parts, where the provider has them.")
+        .or(Fallback::Absent),
     Slot::new("visible", Kind::Duration, "How long a new job may take to show in the list of jobs: a job whose making was lost is looked for so long.")
         .or(Fallback::Integer(20_000)),
 ]);
@@ -313,6 +315,7 @@ fn limits(block: &Block) -> Limits {
         tokens: limit("tokens-per-minute"),
         at_once: written.count("concurrency"),
         patience,
+        largest: written.find_integer("largest-request").map(i64::unsigned_abs),
         visible: written.duration("visible"),
     }
 }

@@ -59,6 +59,8 @@ pub struct World {
     pub created: Vec<Value>,
     /// Bytes of the largest single request.
     pub largest: usize,
+    /// By how much its clock is wrong, in seconds.
+    pub skew: i64,
     /// Whether all losses are there at the first look.
     pub all_at_once: bool,
     /// So many lists do not show the latest job yet.
@@ -287,7 +289,7 @@ impl World {
         self.created.push(body.clone());
         let number = self.jobs.len() + 1;
         let job = json!({
-            "id": format!("ftjob-{number}"), "object": "fine_tuning.job", "created_at": number, "error": null, "finished_at": null,
+            "id": format!("ftjob-{number}"), "object": "fine_tuning.job", "created_at": number as i64 + self.skew, "error": null, "finished_at": null,
             "fine_tuned_model": null, "hyperparameters": {}, "model": body["model"], "organization_id": "org", "result_files": [],
             "status": "validating_files", "trained_tokens": null, "training_file": body["training_file"], "validation_file": body["validation_file"],
             "seed": body["seed"].as_u64().unwrap_or_default(), "metadata": body["metadata"], "method": body["method"], "novelty": { "deep": [1] },

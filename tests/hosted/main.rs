@@ -257,6 +257,50 @@ fn the_sample_pipeline_runs_with_only_the_provider_changed() {
 }
 
 #[test]
+fn a_large_file_goes_in_parts_at_once() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let declared = format!(
+        "provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits largest-request=\"2kB\"\n}}\npipeline \"colours\"",
+        server.address
+    );
+    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
+    server.world().faults = vec![("POST /uploads/id/parts", fake::Fault::Status(500)), ("POST /uploads/id/complete", fake::Fault::LoseReply)];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let world = server.world();
+    assert!(world.largest <= 2000, "{} bytes in one request", world.largest);
+    let train = world.files.iter().map(|(_, content)| content).max_by_key(|content| content.len()).expect("there are files");
+    assert!(train.len() > 10_000 && std::str::from_utf8(train).is_ok_and(|text| text.lines().all(|line| line.starts_with("{\"messages\""))), "it is whole");
+    drop(world);
+    schema::all_right();
+}
+
+#[test]
+fn another_provider_trains_again_and_makes_nothing_before_that_again() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.run(&["--name", "here"], 0);
+    let moved = server.retune(&workspace, &[RUN, &["--name", "there"]].concat());
+    assert_eq!(moved.code, 0, "{}", moved.stderr);
+    let summary: serde_json::Value = serde_json::from_str(&moved.stdout).expect("JSON");
+    assert_eq!(common::ran(&summary), ["model", "quality", "production"]);
+    let compared = server.retune(&workspace, &["diff", "here", "there"]).stdout;
+    assert!(compared.contains("context.provider.name: \"local\" -> \"openai\""), "{compared}");
+    assert!(compared.contains("the same in both: chat, rows"), "{compared}");
+}
+
+#[test]
+fn a_server_whose_clock_is_wrong_changes_nothing() {
+    for skew in [-10_000_000_000_i64, 10_000_000_000] {
+        let (server, workspace) = (Server::start(), colours_workspace());
+        server.world().skew = skew;
+        assert_eq!(server.run(&workspace).code, 0);
+        std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+        assert_eq!(server.run(&workspace).code, 0);
+        assert_eq!(server.billed(), 1);
+    }
+}
+
+#[test]
 fn nothing_is_sent_where_no_stage_names_the_provider() {
     let (server, workspace) = (Server::start(), colours_workspace());
     assert_eq!(server.retune(&workspace, &["run", "p.kdl", "--json"]).code, 0);

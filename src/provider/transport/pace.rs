@@ -16,13 +16,15 @@ pub struct Limits {
     pub at_once: usize,
     /// How long a reply may say nothing.
     pub patience: Duration,
+    /// The most bytes that one request may carry, where it is less than the provider itself takes: larger files go in parts.
+    pub largest: Option<u64>,
     /// How long a job may take to show in lists.
     pub visible: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests: None, tokens: None, at_once: 16, patience: Duration::from_secs(300), visible: Duration::from_secs(20) }
+        Self { requests: None, tokens: None, at_once: 16, patience: Duration::from_secs(300), largest: None, visible: Duration::from_secs(20) }
     }
 }
 

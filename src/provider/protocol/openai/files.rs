@@ -45,8 +45,9 @@ impl OpenAi {
     }
 
     pub(super) async fn send_file(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
-        if file.bytes > self.dialect.largest_file {
-            return self.send_in_parts(file, watch).await;
+        let largest = self.client.declared().limits.largest.unwrap_or(u64::MAX).min(self.dialect.largest_file);
+        if file.bytes > largest && self.dialect.parts {
+            return self.send_in_parts(file, PART.min(largest), watch).await;
         }
         let fields = vec![("purpose", "fine-tune".to_owned())];
         let part = FilePart { path: file.path.clone(), name: file.name(), start: 0, length: file.bytes, field: "file", fields };
@@ -54,15 +55,15 @@ impl OpenAi {
         self.taken(sent, file)
     }
 
-    async fn send_in_parts(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
+    async fn send_in_parts(&self, file: &TrainingFile, size: u64, watch: &dyn Watch) -> Result<String, ProviderError> {
         let body = json!({ "filename": file.name(), "purpose": "fine-tune", "bytes": file.bytes, "mime_type": "text/jsonl" });
         let upload: UploadObject = self.client.json(Request::post("/uploads", body, Repeat::Freely), watch).await?;
         let path = format!("/uploads/{}/parts", upload.id);
-        let starts: Vec<u64> = (0..file.bytes.div_ceil(PART)).map(|part| part * PART).collect();
+        let starts: Vec<u64> = (0..file.bytes.div_ceil(size)).map(|part| part * size).collect();
         let sent = std::sync::atomic::AtomicU64::new(0);
         let (path, sent) = (&path, &sent);
         let send = |start: u64| async move {
-            let length = PART.min(file.bytes - start);
+            let length = size.min(file.bytes - start);
             let part = FilePart { path: file.path.clone(), name: file.name(), start, length, field: "data", fields: Vec::new() };
             let kept: PartObject = self.client.json(Request::upload(path, part), watch).await?;
             watch.progress(sent.fetch_add(length, std::sync::atomic::Ordering::Relaxed) + length, file.bytes, "bytes", "");
