@@ -33,6 +33,8 @@ pub enum Fault {
     Slow(Duration),
     /// The reply never comes.
     Stall,
+    /// The reply comes a byte at a time, and never to its end.
+    Trickle,
     /// The reply is no JSON.
     Nonsense,
 }
@@ -125,6 +127,13 @@ async fn take(State(world): State<Shared>, request: Request) -> Response {
     }
     match fault {
         Some(Fault::LoseReply) => return Body::from_stream(broken(Vec::new())).into_response(),
+        Some(Fault::Trickle) => {
+            let bytes = futures_util::stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+            });
+            return (headers, Body::from_stream(bytes)).into_response();
+        }
         Some(Fault::Truncate) => return (headers, Body::from_stream(broken(body[..body.len() / 2].to_vec()))).into_response(),
         Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
         _ => {}

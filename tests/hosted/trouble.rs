@@ -160,7 +160,7 @@ fn a_server_that_says_nothing_is_given_up_within_its_patience() {
         server.address
     );
     workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
-    server.world().faults = vec![("GET /fine_tuning/jobs", Fault::Stall)];
+    server.world().faults = vec![("GET /fine_tuning/jobs", Fault::Stall), ("GET /models", Fault::Trickle)];
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
 }

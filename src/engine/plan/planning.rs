@@ -160,7 +160,7 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
         }
         Stand::Waits(stages) => {
             let names: Vec<String> = stages.iter().map(|&stage| format!("`{}`", recipe.stages[stage].name)).collect();
-            (Standing::Unknown, None, Reasons::words(format!("decided once {} is done", names.join(" and "))))
+            (Standing::Unknown, None, Reasons::words(format!("decided once {} {} done", names.join(" and "), if names.len() == 1 { "is" } else { "are" })))
         }
         Stand::Barred(stage) => (Standing::Unknown, None, Reasons::words(format!("the gates of `{}` say no", recipe.stages[*stage].name))),
         Stand::Broken(error) => (Standing::Run, None, Reasons::words(format!("it cannot begin: {error}"))),

@@ -74,6 +74,9 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+/// A whole reply may take so many times as long as it may say nothing.
+const WHOLE: u32 = 4;
+
 impl Request {
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), query: Vec::new(), body: Body::Nothing, repeat: Repeat::Freely, tokens: 0 }
@@ -269,6 +272,10 @@ impl Client {
         };
         for (name, value) in &self.endpoint.headers {
             filled = filled.header(name, value);
+        }
+        if !matches!(request.body, Body::File(_)) {
+            // A reply that comes a byte at a time is never silent, and never whole.
+            filled = filled.timeout(self.declared.limits.patience.saturating_mul(WHOLE));
         }
         Ok(match &request.body {
             Body::Nothing => filled,
