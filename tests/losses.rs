@@ -118,3 +118,22 @@ fn a_locked_run_holds_stages_that_always_run_to_their_last_result() {
     workspace.write("in", "2\n");
     assert_eq!(workspace.retune(&["run", "p.kdl", "--locked"]).code, 4);
 }
+
+#[test]
+fn a_lock_file_that_became_unreadable_during_a_run_is_not_written_over() {
+    let workspace = Workspace::new();
+    let lock = workspace.path().join("p.lock.kdl");
+    let pipeline = |more: &str| format!("pipeline \"p\"\nexec \"one\" {{\n    run \"echo 1 > out{more}\"\n    output \"out\"\n}}\n");
+    workspace.write("p.kdl", pipeline(""));
+    workspace.run(&[], 0);
+    assert!(lock.exists(), "the lock file is where this test looks for it");
+    // As a merge that is done meanwhile leaves it.
+    workspace.write("p.kdl", pipeline(&format!("; printf '<<<<<<< ours\\n=======\\n>>>>>>> theirs\\n' > '{}'", lock.display())));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("merge conflict"), "{}", done.stderr);
+    assert_eq!(workspace.read("p.lock.kdl"), "<<<<<<< ours\n=======\n>>>>>>> theirs\n");
+    std::fs::remove_file(&lock).expect("it is there");
+    workspace.write("p.kdl", pipeline(""));
+    workspace.run(&[], 0);
+}

@@ -50,7 +50,7 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
             true
         }
         None => {
-            let lock = locked(recipe, history, progress, LockFile::read(&path).unwrap_or_default());
+            let lock = locked(recipe, history, progress, LockFile::read(&path)?);
             LockFile::write_text(&path, &lock.render())?;
             recipe.order.iter().all(|&id| {
                 let node = recipe.actions.node(id);
