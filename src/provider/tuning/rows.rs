@@ -77,16 +77,32 @@ fn canonical(row: &[u8]) -> blake3::Hash {
 /// The losses of each step in a result file: step, training, validation.
 pub fn losses(csv: &[u8]) -> Vec<(u64, Option<f64>, Option<f64>)> {
     let text = String::from_utf8_lossy(csv);
-    let mut lines = text.lines();
-    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
+    let (header, rows) = table(&text);
     let place = |name: &str| header.iter().position(|column| *column == name);
     let (step, train, valid, full) = (place("step"), place("train_loss"), place("valid_loss"), place("full_valid_loss"));
-    let rows = lines.filter_map(|line| {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+    let steps = rows.iter().filter_map(|cells| {
         let number = |at: Option<usize>| cells.get(at?)?.parse::<f64>().ok();
         Some((cells.get(step?)?.parse().ok()?, number(train), number(full).or_else(|| number(valid))))
     });
-    rows.collect()
+    steps.collect()
+}
+
+/// The last losses of a result file, by the names of metrics. It need not have steps.
+pub fn last_losses(csv: &[u8]) -> Vec<(String, f64)> {
+    let text = String::from_utf8_lossy(csv);
+    let (header, rows) = table(&text);
+    let last = |name: &str| {
+        let column = header.iter().position(|column| *column == name)?;
+        rows.iter().rev().find_map(|cells| cells.get(column)?.parse::<f64>().ok())
+    };
+    let full = last("full_valid_loss").or_else(|| last("valid_loss"));
+    last("train_loss").map(|loss| ("train-loss".to_owned(), loss)).into_iter().chain(full.map(|loss| ("validation-loss".to_owned(), loss))).collect()
+}
+
+/// The header of a result file, and its rows.
+fn table(text: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
+    let mut lines = text.lines().map(|line| line.split(',').map(str::trim).collect());
+    (lines.next().unwrap_or_default(), lines.collect())
 }
 
 /// All that is said in each row of a file, whatever its form.
@@ -132,23 +148,6 @@ fn each_line(path: &Path, mut visit: impl FnMut(usize, &[u8])) -> Result<(), Pro
             visit(number, text);
         }
     }
-}
-
-/// The last losses of a result file, found by its header.
-pub fn last_losses(csv: &[u8]) -> Vec<(String, f64)> {
-    let text = String::from_utf8_lossy(csv);
-    let mut lines = text.lines();
-    let Some(header) = lines.next() else {
-        return Vec::new();
-    };
-    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
-    let column = |name: &str| header.split(',').position(|column| column.trim() == name);
-    let last = |name: &str| {
-        let column = column(name)?;
-        rows.iter().rev().find_map(|row| row.get(column)?.trim().parse::<f64>().ok())
-    };
-    let full = last("full_valid_loss").or_else(|| last("valid_loss"));
-    last("train_loss").map(|loss| ("train-loss".to_owned(), loss)).into_iter().chain(full.map(|loss| ("validation-loss".to_owned(), loss))).collect()
 }
 
 #[cfg(test)]

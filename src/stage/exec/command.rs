@@ -136,7 +136,7 @@ impl Exec {
         Ok(outputs)
     }
 
-    /// The numbers of the metrics files, those deep inside by a name with dots.
+    /// The numbers of all metrics files.
     fn measured(&self, place: &Path) -> Result<BTreeMap<String, f64>, StageError> {
         let mut metrics = BTreeMap::new();
         for path in &self.metrics {
@@ -150,8 +150,7 @@ impl Exec {
             if !value.is_object() {
                 return Err(wrong("it is not an object".into()));
             }
-            let mut found = Vec::new();
-            flatten(&value, String::new(), &mut found);
+            let found = figures(&value);
             if found.is_empty() {
                 return Err(wrong("there is no number in it".into()));
             }
@@ -168,14 +167,20 @@ impl Exec {
 /// A file of metrics that is larger is none.
 const LARGEST_METRICS: u64 = 16 << 20;
 
-fn flatten(value: &serde_json::Value, name: String, metrics: &mut Vec<(String, f64)>) {
-    match value {
-        serde_json::Value::Number(number) => metrics.extend(number.as_f64().map(|number| (name, number))),
-        serde_json::Value::Object(parts) => {
-            for (part, value) in parts {
-                flatten(value, if name.is_empty() { part.clone() } else { format!("{name}.{part}") }, metrics);
+/// The numbers of a metrics file in the order they stand there, those deep inside by a name with dots.
+pub fn figures(value: &serde_json::Value) -> Vec<(String, f64)> {
+    fn flatten(value: &serde_json::Value, name: String, found: &mut Vec<(String, f64)>) {
+        match value {
+            serde_json::Value::Number(number) => found.extend(number.as_f64().map(|number| (name, number))),
+            serde_json::Value::Object(parts) => {
+                for (part, value) in parts {
+                    flatten(value, if name.is_empty() { part.clone() } else { format!("{name}.{part}") }, found);
+                }
             }
+            _ => {}
         }
-        _ => {}
     }
+    let mut found = Vec::new();
+    flatten(value, String::new(), &mut found);
+    found
 }

@@ -15,6 +15,7 @@ use crate::store::Reading;
 use super::checkpoints::{self, CHECKPOINTS};
 use super::{Action, Compiler, StageKind, scheduling};
 use command::Exec;
+pub use command::figures;
 use delta::DELTAS;
 pub use guard::{Guard, guard};
 pub use process::{Launch, Program, run as launch};

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::data::{Message, write_lines};
 use crate::provider::{Answers, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
 
-use super::super::exec::{Launch, Program, launch};
+use super::super::exec::{Launch, Program, figures, launch};
 use super::super::{Context, StageError};
 
 /// What a program finds in its folder, and leaves there.
@@ -49,34 +49,18 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     if !std::fs::read_dir(place(MODEL)).is_ok_and(|mut files| files.next().is_some()) {
         return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
     }
-    let metrics = match std::fs::read(place(METRICS)) {
+    let metrics = match std::fs::read(place(METRICS)).map(|bytes| serde_json::from_slice(&bytes)) {
+        Ok(Ok(value)) => figures(&value).into_iter().collect(),
         // A model that took hours is not thrown away over its figures.
-        Ok(bytes) => figures(&bytes).unwrap_or_else(|problem| {
+        Ok(Err(problem)) => {
             context.watch.note(&format!("{METRICS} cannot be read, and is left out: {problem}"));
             BTreeMap::new()
-        }),
+        }
         Err(_) => BTreeMap::new(),
     };
     let losses = std::fs::read(place(LOSSES)).unwrap_or_default();
     let model = ModelCard { provider: provider.to_owned(), base: request.base.clone(), name: "files".into() };
     Ok((TuningResult { model, files: BTreeMap::new(), losses, metrics }, place(MODEL)))
-}
-
-/// The numbers of a metrics file, those deep inside by a name with dots.
-fn figures(bytes: &[u8]) -> Result<BTreeMap<String, f64>, String> {
-    fn spread(name: &str, value: &serde_json::Value, found: &mut BTreeMap<String, f64>) {
-        match value {
-            serde_json::Value::Number(number) => found.extend(number.as_f64().map(|number| (name.to_owned(), number))),
-            serde_json::Value::Object(parts) => {
-                parts.iter().for_each(|(part, value)| spread(&if name.is_empty() { part.clone() } else { format!("{name}.{part}") }, value, found));
-            }
-            _ => {}
-        }
-    }
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let mut found = BTreeMap::new();
-    spread("", &value, &mut found);
-    Ok(found)
 }
 
 /// The config file of a program, from its template.
