@@ -77,7 +77,8 @@ impl Hosted {
         let (job, found) = match created {
             Ok(job) => (self.only_one(request.key, job, watch).await?, false),
             Err(error) if is_no(&error) => {
-                journal.note(JobStep::Ended { status: "refused".into() })?;
+                let status = if matches!(error, ProviderError::Detached { .. }) { "interrupted" } else { "refused" };
+                journal.note(JobStep::Ended { status: status.into() })?;
                 return Err(error);
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
@@ -127,8 +128,11 @@ impl Hosted {
         let alive = all.into_iter().filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
         match alive.min_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id))) {
             Some(first) if first.id != made.id => {
-                watch.note(&format!("job {} was made for the same at the same moment; {} is cancelled", first.id, made.id));
-                self.cancel(&made.id, watch).await?;
+                watch.note(&format!("job {} was made for the same at the same moment; {} is to be cancelled", first.id, made.id));
+                // The first is the one to follow, whatever becomes of the other: it is named, so that somebody can end it.
+                if let Err(error) = self.cancel(&made.id, watch).await {
+                    watch.note(&format!("warning: job {} runs on and costs, since it cannot be cancelled: {error}", made.id));
+                }
                 Ok(first)
             }
             _ => Ok(made),
