@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -22,9 +22,10 @@ const LATENCY: Duration = Duration::from_millis(20);
 async fn answer(request: Request) -> Response {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let mut bytes = 0;
-    let mut body = request.into_body().into_data_stream();
-    while let Some(Ok(part)) = body.next().await {
-        bytes += part.len();
+    if (method.as_str(), path.as_str()) == ("POST", "/v1/files") {
+        bytes = file(request).await;
+    } else {
+        drained(request).await;
     }
     let job = json!({ "id": "ftjob-1", "status": "succeeded", "fine_tuned_model": "ft:m", "result_files": [], "trained_tokens": 1, "created_at": 1 });
     let reply = match (method.as_str(), path.as_str()) {
@@ -39,11 +40,29 @@ async fn answer(request: Request) -> Response {
     axum::Json(reply).into_response()
 }
 
+/// Reads a form and forgets it; tells how long the file in it was.
+async fn file(request: Request) -> usize {
+    let mut form = Multipart::from_request(request, &()).await.expect("a form");
+    let mut bytes = 0;
+    while let Some(mut field) = form.next_field().await.expect("a whole form") {
+        let counted = field.name() == Some("file");
+        while let Some(part) = field.chunk().await.expect("a whole field") {
+            bytes += if counted { part.len() } else { 0 };
+        }
+    }
+    bytes
+}
+
+async fn drained(request: Request) {
+    let mut body = request.into_body().into_data_stream();
+    while let Some(Ok(_)) = body.next().await {}
+}
+
 fn serve() -> (SocketAddr, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port on loopback");
     let address = listener.local_addr().expect("an address");
-    runtime.spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    runtime.spawn(async move { axum::serve(listener, Router::new().fallback(answer).layer(DefaultBodyLimit::disable())).await });
     (address, runtime)
 }
 
