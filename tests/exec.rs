@@ -31,7 +31,7 @@ fn a_program_gets_its_arguments_as_they_are() {
 #[test]
 fn a_program_that_is_not_there_is_named() {
     let said = failure(&workspace("exec \"x\" {\n    run \"no-such-program\" \"a\"\n    output \"o\"\n}\n"));
-    assert!(said.contains("cannot start no-such-program"), "{said}");
+    assert!(said.contains("there is no program `no-such-program`") && said.contains("knob \"PATH\""), "{said}");
 }
 
 #[test]
@@ -47,6 +47,71 @@ fn a_command_sees_declared_variables_and_a_fixed_minimum() {
     assert_eq!(workspace.read("o"), "HOME\nLC_ALL\nPATH\nPWD\nSEEN\nTMPDIR\nTURNED\nTZ\nUSER\n");
     assert!(run("1", "2").is_empty(), "a knob changes nothing");
     assert_eq!(run("2", "2"), ["x"], "a declared variable does");
+}
+
+#[test]
+fn the_fixed_minimum_is_the_same_on_every_machine_and_in_the_key() {
+    let workspace = workspace("exec \"x\" {\n    run \"echo $PATH $USER $TZ $LC_ALL > o; [ -d $HOME ] && [ -z $(ls -A $HOME) ]\"\n    output \"o\"\n}\n");
+    let run = |path: &str| {
+        let output = workspace.command(&["run", "p.kdl", "--json"]).env("PATH", path).env("HOME", path).env("USER", path).output().expect("it starts");
+        common::ran(&serde_json::from_slice(&output.stdout).expect("it prints JSON"))
+    };
+    assert_eq!(run("/one:/usr/bin:/bin"), ["x"]);
+    assert!(workspace.read("o").starts_with("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"), "{}", workspace.read("o"));
+    assert!(workspace.read("o").ends_with(" retune UTC C.UTF-8\n"), "{}", workspace.read("o"));
+    assert!(run("/two:/usr/bin:/bin").is_empty());
+    let record = workspace.retune(&["show", "x", "p.kdl", "--provenance"]).stdout;
+    assert!(record.contains("PATH=/usr/local/sbin:") && record.contains("USER=retune"), "{record}");
+}
+
+#[test]
+fn programs_of_ones_own_are_found_where_their_path_is_declared() {
+    let workspace = workspace("exec \"x\" {\n    run \"mine > o\"\n    output \"o\"\n}\n");
+    let said = failure(&workspace);
+    assert!(said.contains("knob \"PATH\""), "{said}");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    output", "    env \"PATH\"\n    output"));
+    let run = |words: &str| {
+        let bin = workspace.path().join(words);
+        workspace.write(&format!("{words}/mine"), format!("#!/bin/sh\necho {words}\n"));
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(bin.join("mine"), executable).expect("it is ours");
+        let done = workspace.command(&["run", "p.kdl"]).env("PATH", format!("{}:/usr/bin:/bin", bin.display())).output().expect("it starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        workspace.read("o")
+    };
+    assert_eq!(run("one"), "one\n");
+    assert_eq!(run("two"), "two\n", "another PATH finds another program");
+}
+
+#[test]
+fn what_is_written_elsewhere_in_the_workspace_is_an_error_in_a_strict_sandbox() {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let workspace = Workspace::new();
+    workspace.write("data/in.txt", "in\n");
+    let mine = workspace.path().join("mine.txt").display().to_string();
+    let input = workspace.path().join("data/in.txt").display().to_string();
+    let store = workspace.path().join(".retune/cas/new").display().to_string();
+    let up = "../".repeat(4) + "stray.txt";
+    for write in [
+        format!("echo x > {mine}"),
+        format!("echo x > {up}"),
+        format!("echo x >> {input}"),
+        format!("rm {input}"),
+        format!("mkdir {store}"),
+        format!("mv o {mine}"),
+    ] {
+        let stage = format!("exec \"x\" {{\n    run \"echo 1 > o; {write}\"\n    input \"data/in.txt\"\n    output \"o\"\n    sandbox \"strict\"\n}}\n");
+        workspace.write("p.kdl", format!("pipeline \"p\"\n{stage}"));
+        let said = failure(&workspace);
+        assert!(said.contains("in the workspace a command writes only its outputs"), "{write}: {said}");
+        assert!(!workspace.path().join("o").exists(), "{write}: nothing is published");
+    }
+    assert_eq!(workspace.read("data/in.txt"), "in\n");
+    assert!(!workspace.path().join("mine.txt").exists());
+    // What tools keep beyond the workspace is theirs.
+    let cache = elsewhere.path().join("cache").display().to_string();
+    workspace.write("p.kdl", format!("pipeline \"p\"\nexec \"x\" {{\n    run \"mkdir -p {cache}; echo 1 > {cache}/a; mkdir a b; echo 1 > a/o; mv a/o b/o; mv b/o o; rmdir a b; echo 1 > ck/step-1\"\n    output \"o\"\n    checkpoints \"ck\"\n    sandbox \"strict\"\n}}\n"));
+    workspace.run(&[], 0);
 }
 
 #[test]

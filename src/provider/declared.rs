@@ -67,8 +67,10 @@ pub struct Program {
     pub version: String,
     /// The template of its config file, a file of the workspace.
     pub config: Option<String>,
-    /// Variables that it sees.
+    /// Variables that it sees, whose values are part of every fingerprint.
     pub variables: Vec<String>,
+    /// Variables that it sees and that cannot change what it makes.
+    pub knobs: Vec<String>,
 }
 
 /// A provider as built in or declared.
@@ -91,10 +93,10 @@ pub const BUILT_IN: &[&str] = &["local", "openai", "nebius", "together"];
 const APIS: &[&str] = &["openai", "azure", "nebius", "bedrock", "litellm", "openai-compatible", "together", "fireworks", "command"];
 
 /// The table of a `provider` declaration.
-pub static SETTING: Setting = Setting::new("provider", "Declares where models are tuned and asked.")
-    .many()
-    .arguments(&[Slot::new("name", Kind::Text, "What stages call it.")])
-    .children(|| vec![&API, &BASE_URL, &KEY, &KEY_COMMAND, &LIMITS, &HEADER, &QUERY, &FIELD, &ACCOUNT, &DEPLOYMENT, &TRAIN, &ANSWER, &VERSION, &CONFIG, &ENV]);
+pub static SETTING: Setting =
+    Setting::new("provider", "Declares where models are tuned and asked.").many().arguments(&[Slot::new("name", Kind::Text, "What stages call it.")]).children(
+        || vec![&API, &BASE_URL, &KEY, &KEY_COMMAND, &LIMITS, &HEADER, &QUERY, &FIELD, &ACCOUNT, &DEPLOYMENT, &TRAIN, &ANSWER, &VERSION, &CONFIG, &ENV, &KNOB],
+    );
 static API: Setting = Setting::new("api", "The protocol that it speaks.").once().arguments(&[Slot::new(
     "name",
     Kind::Choice(APIS),
@@ -135,8 +137,15 @@ static VERSION: Setting =
     Setting::new("version", "The version of the program; another one trains again.").arguments(&[Slot::new("version", Kind::Text, "As the program says it.")]);
 static CONFIG: Setting =
     Setting::new("config", "The template of the program's config file.").arguments(&[Slot::new("path", Kind::Input, "A file of the workspace, in minijinja.")]);
-static ENV: Setting =
-    Setting::new("env", "A variable that the program sees.").many().without_effect().arguments(&[Slot::new("name", Kind::Variable, "Its name.")]);
+static ENV: Setting = Setting::new("env", "A variable that the program sees. Its value is part of the fingerprint.").many().arguments(&[Slot::new(
+    "name",
+    Kind::Variable,
+    "Its name.",
+)]);
+static KNOB: Setting = Setting::new("knob", "A variable that the program sees and that cannot change what it makes.")
+    .many()
+    .without_effect()
+    .arguments(&[Slot::new("variable", Kind::Variable, "Its name.")]);
 
 const PAIR: &[Slot] = &[Slot::new("name", Kind::Text, "Its name."), Slot::new("value", Kind::Text, "Its value.")];
 
@@ -163,7 +172,7 @@ fn has_login(url: &str) -> bool {
 }
 
 /// Which settings are for a program, and which for a server.
-const PROGRAM: &[&str] = &["train", "answer", "version", "config", "env"];
+const PROGRAM: &[&str] = &["train", "answer", "version", "config", "env", "knob"];
 const SERVER: &[&str] = &["base-url", "key", "key-command", "limits", "header", "query", "field", "account", "deployment"];
 
 impl Endpoint {
@@ -266,8 +275,9 @@ fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
     if api == "command" {
         let train = text("train").ok_or_else(|| missing(block, "train", "the command that trains"))?;
         let version = text("version").ok_or_else(|| missing(block, "version", "the version of the program: another one makes other models"))?;
-        let variables = block.all("env").map(|variable| variable.text("name").to_owned()).collect();
-        let program = Program { train, answer: text("answer"), version, config: text("config"), variables };
+        let names = |node: &'static str, slot: &str| block.all(node).map(|variable| variable.text(slot).to_owned()).collect();
+        let (variables, knobs) = (names("env", "name"), names("knob", "variable"));
+        let program = Program { train, answer: text("answer"), version, config: text("config"), variables, knobs };
         let key = Secret::variable("OPENAI_API_KEY");
         return Ok(Declared { name: name.to_owned(), api: Api::Command(program), key, limits: Limits::default() });
     }

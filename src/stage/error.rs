@@ -37,6 +37,21 @@ pub enum StageError {
         help: String,
     },
 
+    /// A program that is not found.
+    #[error("there is no program `{program}` where the command looks for it")]
+    #[diagnostic(
+        code(stage::no_program),
+        help(
+            "a command finds the programs that the system has for all: declare `knob \"PATH\"` in the stage to look on yours too, or `env \"PATH\"` to run again when it changes"
+        )
+    )]
+    NoProgram { program: String },
+
+    /// `sandbox "strict"` where there is no way to have it.
+    #[error("this system cannot keep a command from writing in the workspace: {problem}")]
+    #[diagnostic(code(stage::no_fence), help("`sandbox \"strict\"` needs Linux 6.2 or later with Landlock; without it take `sandbox \"on\"`"))]
+    NoFence { problem: String },
+
     /// A command that did not write what it should.
     #[error("the command ended well and did not write `{path}`")]
     #[diagnostic(

@@ -9,6 +9,8 @@ use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
 use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, today, wire};
 
+use super::exec::environment;
+
 /// The provider of this name; `at` is where it is named.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
     declared(name, declarations)?.ok_or_else(|| ConfigError::Contradiction {
@@ -91,7 +93,9 @@ pub fn provider_tree(declared: &Declared, purpose: Purpose) -> Tree {
                 Purpose::Tuning => ("train", Tree::text(&program.train)),
                 Purpose::Asking => ("answer", Tree::text(program.answer.as_deref().unwrap_or_default())),
             };
-            Tree::map([name, ("version", Tree::text(&program.version)), line])
+            let set = program.variables.iter().filter_map(|name| Some((name.clone(), Tree::text(&std::env::var(name).ok()?))));
+            let env = Tree::map(set);
+            Tree::map([name, ("version", Tree::text(&program.version)), line, ("environment", environment()), ("env", env)])
         }
     }
 }

@@ -111,10 +111,16 @@ impl Store {
         self.root.join("actions").join(format!("{key}.json"))
     }
 
+    /// Where the checkpoints of all actions lie.
+    #[must_use]
+    pub fn all_checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
     /// Where checkpoints of an action lie while it is not done.
     #[must_use]
     pub fn checkpoints(&self, key: ActionKey) -> PathBuf {
-        self.root.join("checkpoints").join(key.to_string())
+        self.all_checkpoints().join(key.to_string())
     }
 
     /// Lets go of the checkpoints of an action that is done.

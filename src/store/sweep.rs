@@ -163,7 +163,7 @@ impl Store {
     /// When something cannot be deleted.
     pub fn sweep_checkpoints(&self, keys: &BTreeSet<ActionKey>, dry: bool) -> Result<Part, StoreError> {
         let mut swept = Part::default();
-        for entry in fs::read_dir(self.root().join("checkpoints")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.all_checkpoints()).into_iter().flatten().flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(ActionKey);
             if key.is_some_and(|key| keys.contains(&key)) {
                 continue;

@@ -9,7 +9,7 @@ use super::super::checkpoints::Checkpoints;
 use super::super::{Context, StageError, Work};
 use super::delta::{self, Deltas};
 use super::layout;
-use super::process::{self, Launch, Program};
+use super::process::{self, Launch, Program, Sandbox};
 
 /// A command with all that it may see and must make.
 #[derive(Debug)]
@@ -21,8 +21,7 @@ pub struct Exec {
     /// The declared variables that are set, with their values.
     pub environment: BTreeMap<String, String>,
     pub directory: Option<String>,
-    /// Whether it works in a folder of its own.
-    pub sandboxed: bool,
+    pub sandbox: Sandbox,
     pub checkpoints: Option<String>,
     pub deltas: Option<Deltas>,
 }
@@ -30,7 +29,7 @@ pub struct Exec {
 #[async_trait]
 impl Work for Exec {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        if self.sandboxed {
+        if self.is_sandboxed() {
             return self.attempt(context).await;
         }
         let _alone = layout::alone(context, &self.outputs).await?;
@@ -42,15 +41,19 @@ impl Work for Exec {
     }
 
     fn works_in_place(&self) -> bool {
-        !self.sandboxed
+        !self.is_sandboxed()
     }
 }
 
 impl Exec {
+    fn is_sandboxed(&self) -> bool {
+        self.sandbox != Sandbox::Off
+    }
+
     async fn attempt(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let place = if self.sandboxed { context.folder } else { context.workspace };
+        let place = if self.is_sandboxed() { context.folder } else { context.workspace };
         let mut laid = layout::Laid::new();
-        if self.sandboxed {
+        if self.is_sandboxed() {
             layout::lay_out(context)?;
             laid = layout::laid(context);
         }
@@ -76,9 +79,9 @@ impl Exec {
             environment.extend(delta::lay(context, deltas, &self.outputs, &self.program)?);
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
-        let lying = if self.sandboxed { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
-        process::run(Launch { program: &self.program, folder: &begin, environment: &environment, sandboxed: self.sandboxed }, context).await?;
-        if self.sandboxed {
+        let lying = if self.is_sandboxed() { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
+        process::run(Launch { program: &self.program, folder: &begin, environment: &environment, sandbox: self.sandbox }, context).await?;
+        if self.is_sandboxed() {
             layout::untouched(context, &laid)?;
         } else if let Some(path) = layout::moved(&lying, &layout::lying(context, &self.outputs)) {
             return Err(StageError::InputChanged { path });
@@ -100,7 +103,7 @@ impl Exec {
         if let Some(path) = self.outputs.iter().find(|path| std::fs::symlink_metadata(place.join(path)).is_err()) {
             return Err(StageError::MissingOutput { path: path.clone() });
         }
-        if self.sandboxed {
+        if self.is_sandboxed() {
             let own = self.outputs.iter().map(PathBuf::from).chain(self.checkpoints.iter().map(|folder| self.below(folder)));
             layout::nothing_else(context, laid, &own.collect::<Vec<_>>())?;
         }
@@ -109,7 +112,7 @@ impl Exec {
 
     /// Keeps what a command that ended well has made, where it cannot be a result as it is.
     fn keep(&self, context: &Context<'_>) {
-        if !self.sandboxed {
+        if !self.is_sandboxed() {
             return;
         }
         let stage = context.stage.as_str();
@@ -125,7 +128,7 @@ impl Exec {
         let mut outputs = BTreeMap::new();
         for path in &self.outputs {
             let made = place.join(path);
-            let kept = if self.sandboxed { context.store.take_path(&made) } else { context.store.copy_path(&made) };
+            let kept = if self.is_sandboxed() { context.store.take_path(&made) } else { context.store.copy_path(&made) };
             let kept = kept.map_err(|error| match std::fs::symlink_metadata(&made) {
                 Ok(link) if link.is_symlink() && !made.exists() => StoreError::Dangling { path: PathBuf::from(path) }.into(),
                 Ok(_) => error.into(),

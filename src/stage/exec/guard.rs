@@ -5,15 +5,20 @@
 //! group that begins and ends; when the pipe closes without a farewell, it kills what is left.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Child;
 
 use crate::store::{adopt_orphans, end_adopted, end_orphans};
+
+use super::super::{Context, StageError};
+use super::fence::Fence;
+use super::process::Sandbox;
 
 /// The command of the program that [`guard`] is behind.
 pub const COMMAND: &str = "guard";
@@ -26,21 +31,41 @@ const FAREWELL: &str = "bye";
 pub struct Guard {
     /// The program that has the command; without it there is no guard.
     program: Option<PathBuf>,
-    process: Mutex<Option<(Child, ChildStdin)>>,
+    process: Mutex<Option<(std::process::Child, ChildStdin)>>,
     /// The commands that go on, by their process groups.
     running: Mutex<BTreeSet<i32>>,
+    /// What the commands begin behind, made with the first of them.
+    fence: OnceLock<io::Result<Fence>>,
 }
 
 impl Guard {
     /// A guard that is this program with the command `guard`.
     #[must_use]
     pub fn new(program: Option<PathBuf>) -> Self {
-        Self { program, process: Mutex::default(), running: Mutex::default() }
+        Self { program, process: Mutex::default(), running: Mutex::default(), fence: OnceLock::new() }
+    }
+
+    /// Begins a command of an attempt, under the guard's eyes.
+    ///
+    /// # Errors
+    /// When it cannot be begun, or there can be no fence where one is wanted.
+    pub async fn start(&self, mut command: tokio::process::Command, sandbox: Sandbox, context: &Context<'_>) -> Result<io::Result<Child>, StageError> {
+        self.ready(context.session);
+        if sandbox != Sandbox::Strict {
+            return Ok(command.spawn());
+        }
+        let fence = self.fence.get_or_init(|| {
+            let checkpoints = context.store.all_checkpoints();
+            std::fs::create_dir_all(&checkpoints)?;
+            Fence::around(context.workspace, &[context.session, &checkpoints])
+        });
+        let fence = fence.as_ref().map_err(|error| StageError::NoFence { problem: error.to_string() })?;
+        Ok(fence.begin(command).await)
     }
 
     /// Takes its place, if it has not yet, over all that works in the folder of the attempts of this run. A command that begins
     /// after that is ended even if nobody comes to tell of it.
-    pub fn ready(&self, attempts: &Path) {
+    fn ready(&self, attempts: &Path) {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if process.is_none() {
             adopt_orphans();
@@ -82,7 +107,7 @@ impl Drop for Guard {
 
 /// Begins a guard in a process group of its own, where no Ctrl-C reaches it. Without one, commands still end with every
 /// orderly end of the run.
-fn start(program: &Path, attempts: &Path) -> Option<(Child, ChildStdin)> {
+fn start(program: &Path, attempts: &Path) -> Option<(std::process::Child, ChildStdin)> {
     let mut command = Command::new(program);
     command.arg(COMMAND).arg(attempts).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).env_clear();
     let mut child = command.spawn().ok()?;
@@ -90,7 +115,7 @@ fn start(program: &Path, attempts: &Path) -> Option<(Child, ChildStdin)> {
     Some((child, pipe))
 }
 
-fn tell(process: Option<&mut (Child, ChildStdin)>, line: &str) {
+fn tell(process: Option<&mut (std::process::Child, ChildStdin)>, line: &str) {
     if let Some((_, pipe)) = process {
         // A guard that somebody killed is no reason to fail.
         let _ = writeln!(pipe, "{line}");

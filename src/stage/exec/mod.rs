@@ -2,6 +2,8 @@
 
 mod command;
 mod delta;
+mod environment;
+mod fence;
 mod guard;
 mod layout;
 mod process;
@@ -17,8 +19,9 @@ use super::{Action, Compiler, StageKind, scheduling};
 use command::Exec;
 pub use command::figures;
 use delta::DELTAS;
+pub use environment::of_key as environment;
 pub use guard::{Guard, guard};
-pub use process::{Launch, Program, run as launch};
+pub use process::{Launch, Program, Sandbox, run as launch};
 
 static SETTING: Setting = Setting::new("exec", "Runs any command as a stage.")
     .many()
@@ -49,7 +52,11 @@ static DIRECTORY: Setting = Setting::new("directory", "Where the command begins;
     "A folder of the workspace.",
 )]);
 static SANDBOX: Setting = Setting::new("sandbox", "Whether the command works in a folder of its own, where nothing else is found than what it declares.")
-    .arguments(&[Slot::new("mode", Kind::Choice(&["on", "off"]), "`off`: in the workspace itself.")]);
+    .arguments(&[Slot::new(
+        "mode",
+        Kind::Choice(&["on", "strict", "off"]),
+        "`strict`: the system also refuses what it writes elsewhere in the workspace. `off`: in the workspace itself.",
+    )]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -64,10 +71,17 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     sound(stage)?;
     let (seen, knobs) = (set(block, "env", "name")?, set(block, "knob", "variable")?);
     let fingerprinted = seen.iter().map(|(name, value)| (name.clone(), Tree::text(value)));
-    let context = if seen.is_empty() { BTreeMap::new() } else { BTreeMap::from([("env".to_owned(), Tree::map(fingerprinted))]) };
-    let sandboxed = block.child_text("sandbox") != Some("off");
-    if let Some(sandbox) = block.child("sandbox").filter(|_| !sandboxed) {
-        compiler.warnings.push(ConfigError::Unguarded { stage: stage.name.to_string(), at: sandbox.name_span.into() });
+    let mut context = BTreeMap::from([("environment".to_owned(), environment())]);
+    if !seen.is_empty() {
+        context.insert("env".to_owned(), Tree::map(fingerprinted));
+    }
+    let sandbox = match block.child_text("sandbox") {
+        Some("off") => Sandbox::Off,
+        Some("strict") => Sandbox::Strict,
+        _ => Sandbox::On,
+    };
+    if let Some(opted_out) = block.child("sandbox").filter(|_| sandbox == Sandbox::Off) {
+        compiler.warnings.push(ConfigError::Unguarded { stage: stage.name.to_string(), at: opted_out.name_span.into() });
     }
     let action = Action {
         name: "exec",
@@ -85,7 +99,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             metrics,
             environment: seen.into_iter().chain(knobs).collect(),
             directory: block.child_text("directory").map(str::to_owned),
-            sandboxed,
+            sandbox,
             checkpoints: checkpoints::folder(block),
             deltas: delta::wanted(block),
         }),

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use crate::store::end_orphans;
 
 use super::super::{Context, StageError};
+use super::environment;
 
 /// How long a command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,13 +37,24 @@ impl Program {
     }
 }
 
+/// Where a command works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// In a folder of its own, and the system refuses to let it write anywhere else in the workspace.
+    Strict,
+    /// In a folder of its own.
+    On,
+    /// In the workspace itself.
+    Off,
+}
+
 /// A command about to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
     pub program: &'a Program,
     pub folder: &'a Path,
     pub environment: &'a BTreeMap<String, String>,
-    pub sandboxed: bool,
+    pub sandbox: Sandbox,
 }
 
 impl Launch<'_> {
@@ -59,6 +71,15 @@ impl Launch<'_> {
                 command.args(words);
                 command
             }
+        }
+    }
+
+    fn not_begun(&self, source: io::Error) -> StageError {
+        match self.program {
+            Program::Arguments(words) if source.kind() == io::ErrorKind::NotFound => {
+                StageError::NoProgram { program: words.first().cloned().unwrap_or_default() }
+            }
+            _ => StageError::Io { doing: "start", path: self.name().to_owned(), source },
         }
     }
 
@@ -81,9 +102,8 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     let errors = log.try_clone().map_err(failed("open", context.log))?;
     let mut process = launch.command();
     process.current_dir(launch.folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
-    process.env_clear().envs(minimum(context.temporary)).envs(launch.environment);
-    context.guard.ready(context.session);
-    let mut child = process.spawn().map_err(failed("start", launch.name()))?;
+    process.env_clear().envs(environment::minimum(context.temporary)).envs(launch.environment);
+    let mut child = context.guard.start(process, launch.sandbox, context).await?.map_err(|error| launch.not_begun(error))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     group.inspect(|&group| context.guard.began(group));
     let status = loop {
@@ -111,27 +131,20 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
         return Ok(());
     }
     let tail = tail(context.log, begins);
-    let help = advice(&tail, launch.sandboxed, context.stage.as_str(), context.log);
+    let help = advice(&tail, launch, context.stage.as_str(), context.log);
     Err(StageError::CommandFailed { how: how_it_ended(status), tail, help })
 }
 
 /// Opens a log for appending. Its folder is made with the first log of a run.
-fn open_log(path: &Path) -> std::io::Result<File> {
+fn open_log(path: &Path) -> io::Result<File> {
     let open = || File::options().create(true).append(true).open(path);
     match (open(), path.parent()) {
-        (Err(error), Some(parent)) if error.kind() == std::io::ErrorKind::NotFound => {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
             std::fs::create_dir_all(parent)?;
             open()
         }
         (opened, _) => opened,
     }
-}
-
-/// The environment that every command has, besides what its stage declares. `PATH` and `HOME` are this
-/// machine's, so that tools are found; by contract they do not change results.
-fn minimum(temporary: &Path) -> Vec<(&'static str, String)> {
-    let own = ["PATH", "HOME", "USER"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
-    own.chain([("LC_ALL", "C.UTF-8".to_owned()), ("TZ", "UTC".to_owned()), ("TMPDIR", temporary.display().to_string())]).collect()
 }
 
 /// Asks the whole process group to end, and makes it end where it does not.
@@ -156,14 +169,23 @@ fn how_it_ended(status: ExitStatus) -> String {
 }
 
 /// What to do about a command that failed, by what it said.
-fn advice(tail: &str, sandboxed: bool, stage: &str, log: &Path) -> String {
+fn advice(tail: &str, launch: Launch<'_>, stage: &str, log: &Path) -> String {
     let all = format!("all it said: `retune log {stage}`");
     if tail.contains("No space left on device") || (tail.is_empty() && is_full(log)) {
         return format!("free some space and run again; what was finished is kept; {all}");
     }
-    let missing =
-        ["No such file", "not found", "cannot open", "ENOENT", "does not exist", "No module named", "cannot find"].iter().any(|word| tail.contains(word));
-    if sandboxed && missing {
+    let says = |words: &[&str]| words.iter().any(|word| tail.contains(word));
+    if launch.sandbox == Sandbox::Strict && says(&["Permission denied", "PermissionError", "EACCES", "Read-only file system"]) {
+        return format!(
+            "in the workspace a command writes only its outputs, in the folder that it begins in, and below `$TMPDIR`; its inputs are read-only; {all}"
+        );
+    }
+    if !launch.environment.contains_key("PATH") && says(&["command not found", ": not found", "No module named"]) {
+        return format!(
+            "a command finds only its declared inputs and the programs that the system has for all: add `input` for a file of yours, `knob \"PATH\"` for programs on your own `PATH`; {all}"
+        );
+    }
+    if launch.sandbox != Sandbox::Off && says(&["No such file", "not found", "cannot open", "ENOENT", "does not exist", "No module named", "cannot find"]) {
         return format!("a command finds only its declared inputs: add `input` for every file that it needs; {all}");
     }
     all

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::data::{Message, write_lines};
 use crate::provider::{Answers, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
 
-use super::super::exec::{Launch, Program, figures, launch};
+use super::super::exec::{Launch, Program, Sandbox, figures, launch};
 use super::super::{Context, StageError};
 
 /// What a program finds in its folder, and leaves there.
@@ -45,7 +45,7 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     }
     let line = Program::Shell(program.train.clone());
     let environment = variables(program);
-    launch(Launch { program: &line, folder: &folder, environment: &environment, sandboxed: true }, context).await?;
+    launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On }, context).await?;
     if !std::fs::read_dir(place(MODEL)).is_ok_and(|mut files| files.next().is_some()) {
         return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
     }
@@ -93,7 +93,7 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
 }
 
 fn variables(program: &Declared) -> BTreeMap<String, String> {
-    program.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
+    program.variables.iter().chain(&program.knobs).filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
 }
 
 #[derive(Serialize)]
@@ -135,7 +135,7 @@ pub async fn answer(
     let mut environment = variables(program);
     environment.insert("RETUNE_BASE".into(), model.card.base.clone());
     let line = Program::Shell(command.clone());
-    launch(Launch { program: &line, folder: &folder, environment: &environment, sandboxed: true }, context).await?;
+    launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On }, context).await?;
     let path = folder.join(ANSWERS);
     let text = std::fs::read_to_string(&path).map_err(|_| StageError::MissingOutput { path: ANSWERS.into() })?;
     let wrong = |problem: String| StageError::Unreadable { what: ANSWERS, problem };

@@ -1,0 +1,27 @@
+//! The environment that every command has, besides what its stage declares.
+
+use std::path::Path;
+
+use crate::fingerprint::Tree;
+
+/// Where programs are looked for that a system has for all its users: on Linux, on a Mac with Homebrew, on NixOS.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin:/run/current-system/sw/bin";
+
+/// What is the same everywhere.
+const FIXED: [(&str, &str); 4] = [("LC_ALL", "C.UTF-8"), ("PATH", PATH), ("TZ", "UTC"), ("USER", "retune")];
+
+/// What is the temporary folder of the attempt, which is empty in the beginning: `HOME` too, since the files of a home folder are
+/// declared by nobody.
+const OWN: [&str; 2] = ["HOME", "TMPDIR"];
+
+/// The variables with their values.
+pub fn minimum(temporary: &Path) -> impl Iterator<Item = (&'static str, String)> {
+    let own = temporary.display().to_string();
+    FIXED.into_iter().map(|(name, value)| (name, value.to_owned())).chain(OWN.map(|name| (name, own.clone())))
+}
+
+/// The same as a part of a key, without the names of this machine.
+pub fn of_key() -> Tree {
+    let fixed = FIXED.map(|(name, value)| format!("{name}={value}"));
+    Tree::text(&fixed.into_iter().chain(OWN.map(|name| format!("{name}=(a folder of its own)"))).collect::<Vec<_>>().join(" "))
+}
