@@ -26,6 +26,10 @@ peers *arguments:
 bench:
     cargo bench --bench engine
 
+# The memory of an upload, and 10,000 answers beside the ideal (a minute).
+hosted-speed:
+    cargo bench --bench hosted
+
 # Licences and advisories of the dependencies.
 deny:
     cargo deny check

@@ -256,6 +256,15 @@ fn an_outside_program_trains_and_answers() {
     assert!(workspace.ran(&[]).contains(&"model".to_owned()), "another version trains again");
     workspace.write("tool.yml", "base: {{ base }}\nepochs: {{ epochs }}\n");
     assert!(workspace.ran(&[]).contains(&"model".to_owned()), "so does another template");
+    // So does a variable that it uses, and what only turns a knob does not.
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("version \"1.3\"", "version \"1.3\"\n    env \"SEEN\"\n    knob \"TURNED\""));
+    let run = |seen: &str, turned: &str| {
+        let output = workspace.command(&["run", "p.kdl", "--json"]).env("SEEN", seen).env("TURNED", turned).output().expect("it starts");
+        crate::common::ran(&serde_json::from_slice(&output.stdout).expect("it prints JSON"))
+    };
+    assert!(run("1", "1").contains(&"model".to_owned()));
+    assert!(run("1", "2").is_empty());
+    assert!(run("2", "2").contains(&"model".to_owned()));
 }
 
 #[test]

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::common::{Workspace, colours, colours_workspace};
 use crate::fake::Server;
-use crate::schema;
 
 fn plan(server: &Server, workspace: &Workspace) -> Value {
     let done = server.retune(workspace, &["plan", "p.kdl", "--profile", "openai", "--json"]);
@@ -37,7 +36,47 @@ fn a_plan_tells_tokens_money_and_what_retires() {
     assert_eq!(shown["metrics"]["trained-tokens"], 1234.0);
     assert_eq!(shown["metrics"]["estimated-tokens"], tokens, "the estimate is kept beside what it was");
     assert!(shown["metrics"]["usd"].as_f64().is_some_and(|usd| usd > 0.0));
-    schema::all_right();
+}
+
+#[test]
+fn a_plan_tells_what_hosting_would_cost() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let notes = |workspace: &Workspace| stage(&plan(&server, workspace), "model")["notes"].to_string();
+    assert!(!notes(&workspace).contains("every hour"), "OpenAI bills no hours");
+    workspace.write("prices.kdl", "price \"openai\" \"gpt-4.1-nano\" training=1.5 input=0.1 output=0.4 hour=1.7\n");
+    let told = notes(&workspace);
+    assert!(told.contains("`openai` bills about $1.70 for every hour that the model is held ready"), "{told}");
+    let shown = server.retune(&workspace, &["plan", "p.kdl", "--profile", "openai"]).stdout;
+    assert!(shown.contains("$1.70 for every hour"), "{shown}");
+    // Azure bills them by its own list.
+    let declared = "provider \"there\" {\n    api \"azure\"\n    base-url \"http://127.0.0.1:9/openai/v1\"\n}\n";
+    std::fs::remove_file(workspace.path().join("prices.kdl")).expect("it is there");
+    workspace.write("p.kdl", declared.to_owned() + &workspace.read("p.kdl").replace("provider \"openai\"", "provider \"there\""));
+    assert!(notes(&workspace).contains("$1.70 for every hour"));
+}
+
+#[test]
+fn what_answers_did_not_cost_may_be_spent_again() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("prices.kdl", "price \"openai\" \"gpt-4.1-nano-2025-04-14\" training=0 input=0 output=1000000\n");
+    // At most 10 tokens an answer are expected and 2 come. Both evaluations together are over the budget, were the rest not put back.
+    let text = workspace.read("p.kdl").replace("    baseline (param)\"base\"\n", "").replace("    grader", "    generate max-tokens=10\n    grader");
+    let (_, evaluate) = text.split_once("evaluate ").expect("there is one");
+    let (evaluate, _) = evaluate.split_once("deploy").expect("it ends");
+    let second = evaluate.replace("\"quality\"", "\"second\"").replace("max-tokens=10", "max-tokens=9");
+    let questions = {
+        workspace.write("p.kdl", &text);
+        assert_eq!(server.run(&workspace).code, 0);
+        server.world().questions
+    };
+    let run = |budget: usize| {
+        let fresh = colours_workspace();
+        fresh.write("prices.kdl", workspace.read("prices.kdl"));
+        fresh.write("p.kdl", format!("budget usd={budget}.0\n{text}evaluate {second}"));
+        server.retune(&fresh, &["run", "p.kdl", "--profile", "openai", "--jobs", "1"]).code
+    };
+    assert_eq!(run(questions * 9), 5, "one alone is over that");
+    assert_eq!(run(questions * 12), 0, "2 are spent, 10 are left, and 10 are wanted at most");
 }
 
 #[test]

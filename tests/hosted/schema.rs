@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::Value;
 
 /// By method and route: the schemas of what is sent and of what comes back, ours and that of the published description.
 const ROUTES: &[(&str, &str, Option<&str>, &str)] = &[
-    ("POST", "/files", None, "file"),
+    ("POST", "/files", Some("file.create"), "file"),
     ("GET", "/files", None, "files"),
     ("GET", "/files/{id}", None, "file"),
     ("POST", "/uploads", Some("upload.create"), "upload"),
-    ("POST", "/uploads/{id}/parts", None, "part"),
+    ("POST", "/uploads/{id}/parts", Some("part.create"), "part"),
     ("POST", "/uploads/{id}/complete", Some("upload.complete"), "upload"),
     ("POST", "/fine_tuning/jobs", Some("job.create"), "job"),
     ("GET", "/fine_tuning/jobs", None, "jobs"),
@@ -46,41 +46,35 @@ static PUBLISHED: LazyLock<Option<Value>> = LazyLock::new(|| {
     Some(serde_json::from_slice(&std::fs::read(path).expect("the description is there")).expect("the description is JSON"))
 });
 
-/// All that was wrong, to be looked at when a test is over: a server that panics tells nobody.
-static WRONG: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
 fn fits(route: &str, parts: &str) -> bool {
     let (route, parts): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), parts.split('/').collect());
     route.len() == parts.len() && route.iter().zip(&parts).all(|(route, part)| route == part || route.starts_with('{'))
 }
 
-fn hold(schema: &str, value: &Value, what: &str) {
-    let wrong: Vec<String> = OURS[schema].iter_errors(value).map(|error| format!("{what}: {error} at {}", error.instance_path())).collect();
-    WRONG.lock().unwrap_or_else(PoisonError::into_inner).extend(wrong);
+fn hold(schema: &str, value: &Value, what: &str) -> Vec<String> {
+    OURS[schema].iter_errors(value).map(|error| format!("{what}: {error} at {}", error.instance_path())).collect()
 }
 
 /// The same by the published description: its schema of a request body or of a good reply.
-fn hold_published(method: &str, path: &str, request: bool, value: &Value) {
+fn hold_published(method: &str, path: &str, request: bool, value: &Value) -> Vec<String> {
     let Some(description) = &*PUBLISHED else {
-        return;
+        return Vec::new();
     };
     let paths = description["paths"].as_object().expect("paths");
     let Some((_, item)) = paths.iter().filter(|(route, _)| fits(route, path)).min_by_key(|(route, _)| route.matches('{').count()) else {
-        WRONG.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{method} {path} is not in the description"));
-        return;
+        return vec![format!("{method} {path} is not in the description")];
     };
     let operation = &item[method.to_lowercase().as_str()];
     let body = if request { &operation["requestBody"] } else { &operation["responses"]["200"] };
-    let mut schema = body["content"]["application/json"]["schema"].clone();
-    if schema.is_null() {
-        return;
-    }
+    let forms = ["application/json", "multipart/form-data"];
+    let Some(mut schema) = forms.iter().find_map(|form| body["content"].get(form)).map(|content| content["schema"].clone()) else {
+        return Vec::new();
+    };
     schema["components"] = description["components"].clone();
     let validator = jsonschema::validator_for(&nullable(schema)).expect("the description is right");
     // Statuses that nobody has heard of are among what a server may say.
     let errors = validator.iter_errors(value).filter(|error| !error.instance_path().to_string().ends_with("/status"));
-    let wrong: Vec<String> = errors.map(|error| format!("published, {method} {path}: {error} at {}", error.instance_path())).collect();
-    WRONG.lock().unwrap_or_else(PoisonError::into_inner).extend(wrong);
+    errors.map(|error| format!("published, {method} {path}: {error} at {}", error.instance_path())).collect()
 }
 
 /// `nullable: true` is no JSON Schema; it means that null is fine as well. `exclusiveMinimum: true` is of an older draft.
@@ -100,35 +94,22 @@ fn nullable(value: Value) -> Value {
     }
 }
 
-/// Holds a request to its schema.
-pub fn request(method: &str, path: &str, body: &Value) {
-    let route = ROUTES.iter().find(|(of, route, ..)| *of == method && fits(route, path));
-    if let Some((.., Some(schema), _)) = route {
-        hold(schema, body, &format!("request {method} {path}"));
-        hold_published(method, path, true, body);
+/// What is wrong with a request by its schema. A form counts as the object of its fields.
+pub fn request(method: &str, path: &str, body: &Value) -> Vec<String> {
+    match ROUTES.iter().find(|(of, route, ..)| *of == method && fits(route, path)) {
+        Some((.., Some(schema), _)) => [hold(schema, body, &format!("request {method} {path}")), hold_published(method, path, true, body)].concat(),
+        _ => Vec::new(),
     }
 }
 
-/// Holds a reply to its schema.
-pub fn reply(method: &str, path: &str, status: u16, body: &Value) {
+/// What is wrong with a reply by its schema.
+pub fn reply(method: &str, path: &str, status: u16, body: &Value) -> Vec<String> {
     let what = format!("reply to {method} {path}");
     if status >= 400 {
-        hold("error", body, &what);
-        return;
+        return hold("error", body, &what);
     }
-    if let Some((.., schema)) = ROUTES.iter().find(|(of, route, ..)| *of == method && fits(route, path)) {
-        hold(schema, body, &what);
-        hold_published(method, path, false, body);
+    match ROUTES.iter().find(|(of, route, ..)| *of == method && fits(route, path)) {
+        Some((.., schema)) => [hold(schema, body, &what), hold_published(method, path, false, body)].concat(),
+        None => Vec::new(),
     }
-}
-
-/// Lets go of what was wrong on purpose.
-pub fn forget() {
-    WRONG.lock().unwrap_or_else(PoisonError::into_inner).clear();
-}
-
-/// Fails if anything so far did not look as it must.
-pub fn all_right() {
-    let wrong = WRONG.lock().unwrap_or_else(PoisonError::into_inner);
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }

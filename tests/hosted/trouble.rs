@@ -7,7 +7,7 @@ use crate::fake::{Fault, KEY, Server};
 
 #[test]
 fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
-    for fault in [Fault::LoseReply, Fault::Truncate, Fault::TooMany(20), Fault::Slow(Duration::from_millis(200))] {
+    for fault in [Fault::LoseReply, Fault::Reset, Fault::Truncate, Fault::TooMany(20), Fault::Slow(Duration::from_millis(200))] {
         let (server, workspace) = (Server::start(), colours_workspace());
         server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
         let done = server.run(&workspace);
@@ -38,6 +38,16 @@ fn a_job_that_shows_late_is_waited_for() {
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn a_job_that_somebody_pauses_is_followed_until_it_goes_on() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running", "paused", "paused", "running", "succeeded"];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.billed(), 1);
+    assert!(done.stderr.contains("is paused"), "a person is told what it waits for: {}", done.stderr);
 }
 
 #[test]
@@ -88,7 +98,8 @@ fn a_job_object_that_is_written_in_another_way_is_followed_all_the_same() {
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(server.billed(), 1);
-    crate::schema::forget();
+    // Such a job is in no description.
+    server.world().wrong.clear();
 }
 
 #[test]
@@ -128,12 +139,15 @@ fn passing_trouble_is_overcome() {
     server.world().faults = vec![
         ("GET /files", Fault::Status(500)),
         ("POST /files", Fault::LoseReply),
+        ("POST /files", Fault::Reset),
         ("POST /files", Fault::Status(408)),
         ("GET /fine_tuning/jobs", Fault::Truncate),
         ("GET /fine_tuning/jobs/id", Fault::Status(502)),
+        ("GET /fine_tuning/jobs/id", Fault::Reset),
         ("GET /fine_tuning/jobs/id/events", Fault::Nonsense),
         ("POST /chat/completions", Fault::Status(503)),
         ("POST /chat/completions", Fault::Truncate),
+        ("POST /chat/completions", Fault::Reset),
     ];
     server.world().faults.extend((0..12).map(|_| ("POST /chat/completions", Fault::TooMany(5))));
     let done = server.run(&workspace);
@@ -179,6 +193,33 @@ fn a_server_that_repeats_the_key_does_not_bring_it_out() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     let disk = std::process::Command::new("grep").args(["-r", KEY, "."]).current_dir(workspace.path()).output().expect("grep starts");
     assert!(disk.stdout.is_empty() && !done.stderr.contains(KEY), "{}", String::from_utf8_lossy(&disk.stdout));
+}
+
+#[test]
+fn all_stages_of_a_run_share_what_is_allowed_in_a_minute() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let declared = format!(
+        "provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits requests-per-minute=300 concurrency=64\n}}\npipeline \"colours\"",
+        server.address
+    );
+    let more = |tokens: u32| {
+        format!(
+            "evaluate \"more-{tokens}\" {{\n    model \"model\"\n    data \"chat\" split=\"test\"\n    generate max-tokens={tokens}\n    grader \"exact-match\"\n}}\n"
+        )
+    };
+    let text = workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1).replace("    baseline (param)\"base\"\n", "");
+    workspace.write("p.kdl", text + &more(8) + &more(9));
+    let began = std::time::Instant::now();
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let world = server.world();
+    // A tenth of a minute's worth at once and the rest as it comes back: however slow this machine is, no answer may come before
+    // that. Were there a bucket for each of the three stages, they would.
+    assert!(world.asked.len() > 60, "{}", world.asked.len());
+    for (number, at) in world.asked.iter().enumerate() {
+        let allowed = 30.0 + at.duration_since(began).as_secs_f64() * 5.0;
+        assert!(number as f64 <= allowed, "question {number} came when {allowed:.1} were allowed");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use crate::fingerprint::{ActionKey, Change};
 use crate::graph::NodeId;
-use crate::stage::{Estimate, Rerun};
+use crate::stage::{Estimate, Given, Rerun};
 
 use super::super::EngineError;
 use super::super::recipe::{Recipe, StageNode};
@@ -168,8 +170,12 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
     };
     let took = (standing != Standing::Cached).then(|| history.took(recipe, workspace, id));
     let seconds = took.filter(|&took| took > 0.0).map(f64::from);
+    let expected =
+        |given: &BTreeMap<String, Given>| recipe.works(node.stage).map(|works| works[node.place].work.estimate(&workspace.root, &workspace.store, given));
     let estimate = match stand {
-        Stand::Stale(ready) => recipe.works(node.stage).map(|works| works[node.place].work.estimate(&workspace.root, &workspace.store, &ready.given())),
+        Stand::Stale(ready) => expected(&ready.given()),
+        // Some can be told before its inputs are made.
+        Stand::Waits(_) => expected(&BTreeMap::new()),
         _ => Ok(Estimate::default()),
     };
     PlannedAction { name: node.name.clone(), standing, key, reasons: why.lines(), changes: why.changes, seconds, estimate: estimate.unwrap_or_default() }

@@ -156,7 +156,7 @@ impl Hosted {
             return Err(ProviderError::Leaked { count: leak.count, line: leak.line, sample: leak.sample });
         }
         if request.moderate {
-            self.moderated(&train.path, watch).await?;
+            self.moderated(&train.path, count, watch).await?;
         }
         if let Some(last) = rules.ends.and_then(|last| last.parse::<Date>().ok()).filter(|last| today() > *last) {
             return refuse(format!("takes no new fine-tuning jobs since {last}"));
@@ -192,19 +192,22 @@ impl Hosted {
     }
 
     /// Shows every row of a file to the provider's moderation.
-    async fn moderated(&self, path: &Path, watch: &dyn Watch) -> Result<(), ProviderError> {
+    async fn moderated(&self, path: &Path, rows: usize, watch: &dyn Watch) -> Result<(), ProviderError> {
         /// Rows in one request.
         const AT_ONCE: usize = 32;
-        let texts = rows::texts(path)?;
-        let mut flagged = Vec::new();
-        for (chunk, some) in texts.chunks(AT_ONCE).enumerate() {
-            let verdicts = self.wire.moderate(some, watch).await?;
-            flagged.extend(verdicts.iter().enumerate().filter(|(_, flagged)| **flagged).map(|(place, _)| chunk * AT_ONCE + place + 1));
-            watch.progress(((chunk + 1) * AT_ONCE).min(texts.len()) as u64, texts.len() as u64, "rows moderated", "");
-        }
-        match flagged.first() {
-            None => Ok(()),
-            Some(line) => Err(ProviderError::Flagged { count: flagged.len(), line: *line }),
+        let mut said = rows::Said::of(path)?;
+        let (mut looked_at, mut flagged, mut first) = (0, 0, None);
+        loop {
+            let (lines, texts): (Vec<usize>, Vec<String>) = said.further(AT_ONCE)?.into_iter().unzip();
+            if lines.is_empty() {
+                return first.map_or(Ok(()), |line| Err(ProviderError::Flagged { count: flagged, line }));
+            }
+            let verdicts = self.wire.moderate(&texts, watch).await?;
+            let found: Vec<usize> = lines.iter().zip(verdicts).filter(|(_, is_flagged)| *is_flagged).map(|(line, _)| *line).collect();
+            flagged += found.len();
+            first = first.or(found.first().copied());
+            looked_at += lines.len();
+            watch.progress(looked_at as u64, rows as u64, "rows moderated", "");
         }
     }
 

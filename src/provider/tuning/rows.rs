@@ -1,9 +1,9 @@
 //! A look at training files line by line, never whole in memory.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::ProviderError;
 
@@ -26,37 +26,41 @@ pub struct Leak {
     pub sample: String,
 }
 
-/// Counts the training examples, and looks for those of the validation among them.
+/// Counts the training examples, and looks for those of the validation among them. In memory is a digest for each row of the
+/// validation, and nothing of the training.
 pub fn look(method: &str, train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderError> {
     let wanted: &[&str] = match method {
         "dpo" => &["input", "preferred_output", "non_preferred_output"],
         _ => &["messages"],
     };
-    let mut known = HashSet::new();
-    let mut count = 0;
-    let mut wrong: Option<ProviderError> = None;
+    let malformed = |what: &'static str, line: usize, row: &[u8]| problem(row, wanted).map(|problem| ProviderError::MalformedRow { what, line, problem });
+    let (mut wrong_there, mut wrong_here) = (None, None);
+    // The first line of each row, and how often it stands there.
+    let mut held_out: HashMap<u128, (usize, usize)> = HashMap::new();
+    if let Some(validation) = validation {
+        each_line(validation, |line, row| {
+            wrong_there = wrong_there.take().or_else(|| malformed("validation", line, row));
+            held_out.entry(canonical(row)).or_insert((line, 0)).1 += 1;
+        })?;
+    }
+    let mut rows = Rows { count: 0, leaked: None };
     each_line(train, |line, row| {
-        count += 1;
-        if wrong.is_none() {
-            wrong = problem(row, wanted).map(|problem| ProviderError::MalformedRow { what: "training", line, problem });
-        }
-        if validation.is_some() {
-            known.insert(canonical(row));
+        rows.count += 1;
+        wrong_here = wrong_here.take().or_else(|| malformed("training", line, row));
+        let both = if held_out.is_empty() { None } else { held_out.remove(&canonical(row)) };
+        if let Some((line, times)) = both {
+            let leak = rows.leaked.get_or_insert_with(|| Leak { count: 0, line, sample: String::new() });
+            (leak.count, leak.line) = (leak.count + times, leak.line.min(line));
         }
     })?;
-    let mut leaked: Option<Leak> = None;
-    if let Some(validation) = validation {
-        each_line(validation, |number, line| {
-            if wrong.is_none() {
-                wrong = problem(line, wanted).map(|problem| ProviderError::MalformedRow { what: "validation", line: number, problem });
-            }
-            if known.contains(&canonical(line)) {
-                let sample = || String::from_utf8_lossy(line).chars().take(120).collect();
-                leaked.get_or_insert_with(|| Leak { count: 0, line: number, sample: sample() }).count += 1;
+    if let (Some(leak), Some(validation)) = (&mut rows.leaked, validation) {
+        each_line(validation, |line, row| {
+            if line == leak.line {
+                leak.sample = String::from_utf8_lossy(row).chars().take(120).collect();
             }
         })?;
     }
-    wrong.map_or(Ok(Rows { count, leaked }), Err)
+    wrong_here.or(wrong_there).map_or(Ok(rows), Err)
 }
 
 /// What keeps a row from being an example.
@@ -68,10 +72,12 @@ fn problem(row: &[u8], wanted: &[&str]) -> Option<String> {
     wanted.iter().find(|field| row.get(**field).is_none()).map(|field| format!("it has no `{field}`"))
 }
 
-/// The digest of what a row says, whatever its spaces.
-fn canonical(row: &[u8]) -> blake3::Hash {
+/// A digest of what a row says, whatever its spaces.
+fn canonical(row: &[u8]) -> u128 {
     let value: Option<serde_json::Value> = serde_json::from_slice(row).ok();
-    value.map_or_else(|| blake3::hash(row), |value| blake3::hash(value.to_string().as_bytes()))
+    let digest = value.map_or_else(|| blake3::hash(row), |value| blake3::hash(value.to_string().as_bytes()));
+    let (half, _) = digest.as_bytes().split_at(16);
+    half.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// The losses of each step in a result file: step, training, validation.
@@ -105,17 +111,32 @@ fn table(text: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
     (lines.next().unwrap_or_default(), lines.collect())
 }
 
-/// All that is said in each row of a file, whatever its form.
-pub fn texts(path: &Path) -> Result<Vec<String>, ProviderError> {
-    let mut texts = Vec::new();
-    each_line(path, |_, line| {
-        let mut said = Vec::new();
-        if let Ok(value) = serde_json::from_slice(line) {
-            contents(&value, &mut said);
+/// All that is said in the rows of a file, whatever their form, some at a time.
+#[derive(Debug)]
+pub struct Said {
+    lines: Lines,
+}
+
+impl Said {
+    /// What is said in a file.
+    pub fn of(path: &Path) -> Result<Self, ProviderError> {
+        Ok(Self { lines: Lines::of(path)? })
+    }
+
+    /// The lines of at most so many further rows, with what they say; none at the end.
+    pub fn further(&mut self, most: usize) -> Result<Vec<(usize, String)>, ProviderError> {
+        let mut further = Vec::new();
+        while further.len() < most
+            && let Some((number, row)) = self.lines.further()?
+        {
+            let mut said = Vec::new();
+            if let Ok(value) = serde_json::from_slice(row) {
+                contents(&value, &mut said);
+            }
+            further.push((number, said.join("\n")));
         }
-        texts.push(said.join("\n"));
-    })?;
-    Ok(texts)
+        Ok(further)
+    }
 }
 
 fn contents(value: &serde_json::Value, said: &mut Vec<String>) {
@@ -134,20 +155,45 @@ fn contents(value: &serde_json::Value, said: &mut Vec<String>) {
 }
 
 fn each_line(path: &Path, mut visit: impl FnMut(usize, &[u8])) -> Result<(), ProviderError> {
-    let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() };
-    let mut reader = BufReader::with_capacity(256 << 10, File::open(path).map_err(unreadable)?);
-    let (mut line, mut number) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
-            return Ok(());
-        }
-        number += 1;
-        let text = line.trim_ascii();
-        if !text.is_empty() {
-            visit(number, text);
+    let mut lines = Lines::of(path)?;
+    while let Some((number, line)) = lines.further()? {
+        visit(number, line);
+    }
+    Ok(())
+}
+
+/// The lines of a file, one at a time.
+#[derive(Debug)]
+struct Lines {
+    reader: BufReader<File>,
+    path: PathBuf,
+    line: Vec<u8>,
+    number: usize,
+}
+
+impl Lines {
+    fn of(path: &Path) -> Result<Self, ProviderError> {
+        let file = File::open(path).map_err(unreadable(path))?;
+        Ok(Self { reader: BufReader::with_capacity(256 << 10, file), path: path.to_owned(), line: Vec::new(), number: 0 })
+    }
+
+    /// The next line that is not empty, with its number.
+    fn further(&mut self) -> Result<Option<(usize, &[u8])>, ProviderError> {
+        loop {
+            self.line.clear();
+            if self.reader.read_until(b'\n', &mut self.line).map_err(unreadable(&self.path))? == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some((self.number, self.line.trim_ascii())));
+            }
         }
     }
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ProviderError {
+    move |error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() }
 }
 
 #[cfg(test)]
@@ -168,7 +214,7 @@ mod tests {
         assert_eq!(look("supervised", &train, None).expect("it can be read").count, 3);
         assert!(look("supervised", &train, Some(&clean)).expect("it can be read").leaked.is_none());
         let leak = look("supervised", &train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
-        assert_eq!((leak.count, leak.line), (2, 2));
+        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, "{ \"messages\": [\"b\"] }"));
         assert!(look("dpo", &train, None).expect_err("these are no pairs").to_string().contains("line 1"));
     }
 

@@ -61,8 +61,9 @@ impl Work for Generate {
         };
         let prompts: Vec<_> = examples.iter().map(|example| example.prompt().to_vec()).collect();
         let price = price_of(&declared, &model.card, context.workspace)?.map(|price| self.discounted(price));
+        let expected = price.and_then(|price| self.expected(&declared, &model.card, &prompts, price));
         if matches!(declared.api, Api::Hosted(_)) {
-            context.watch.spend(&declared.name, price.and_then(|price| self.expected(&declared, &model.card, &prompts, price)))?;
+            context.watch.spend(&declared.name, expected)?;
         }
         let batch = self.batch.then(|| Batch { key: context.key.to_string(), folder: context.folder.to_owned() });
         let kept = matches!(declared.api, Api::Hosted(_)) && !context.network.replays();
@@ -74,6 +75,9 @@ impl Work for Generate {
             Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, how, context.watch).await?,
         };
         let metrics = figures(&answers, price);
+        if let (Some(usd), Some(expected)) = (metrics.get("usd"), expected) {
+            context.watch.billed(*usd, expected);
+        }
         let answers: Vec<Answer> = answers.texts.into_iter().map(|answer| Answer { answer }).collect();
         let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })

@@ -1,6 +1,7 @@
 //! The environment that every command has, besides what its stage declares.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::fingerprint::Tree;
 
@@ -21,7 +22,12 @@ pub fn minimum(temporary: &Path) -> impl Iterator<Item = (&'static str, String)>
 }
 
 /// The same as a part of a key, without the names of this machine.
-pub fn of_key() -> Tree {
+static OF_KEY: LazyLock<String> = LazyLock::new(|| {
     let fixed = FIXED.map(|(name, value)| format!("{name}={value}"));
-    Tree::text(&fixed.into_iter().chain(OWN.map(|name| format!("{name}=(a folder of its own)"))).collect::<Vec<_>>().join(" "))
+    fixed.into_iter().chain(OWN.map(|name| format!("{name}=(a folder of its own)"))).collect::<Vec<_>>().join(" ")
+});
+
+/// The part of a key that stands for it.
+pub fn of_key() -> Tree {
+    Tree::text(OF_KEY.as_str())
 }
