@@ -21,16 +21,59 @@ collect "others" {
 }
 prepare "chat" {
     from "rows"
-    normalize unicode="nfc" whitespace=#true
-    deduplicate "exact" key="text"
+    normalize unicode="nfc" whitespace=#true control=#true
+    filter "id != 1"
+    map {
+        field "made" "{{ id }}"
+        without "gone"
+    }
+    redact "email" "phone" how="hash" key=(secret)"REDACT_KEY"
+    deduplicate "near" key="text" threshold=0.8 keep="best" by="score"
+    language "en" "de" field="text" confidence=0.5
+    quality field="text" gopher=#true min-words=1 max-words=99 min-word-length=1 max-word-length=20 symbols=0.5 alphabetic=0.1 repeated-lines=0.9 repeated-words=0.8
+    sample rows=1000 seed=11
+    balance by="team" ratio=2 most=50 seed=12
     chat {
         system "Be brief."
         user "{{ text }}"
         assistant "{{ team }}" trim=#true
     }
-    limit tokens=100 overflow="drop"
-    split train=0.5 validation=0.25 test=0.25 key="text" seed=1
-    expect "rows" min=1 max=900
+    limit tokens=100 of="builtin:tiny" overflow="drop"
+    decontaminate against="bench.jsonl" how="drop" words=13 share=0.5
+    split train=0.5 validation=0.25 test=0.25 key="text" seed=1 stratify="team" near=0.75
+    slice by="channel"
+    expect "rows" min=1 max=900 then="fail"
+}
+prepare "paired" {
+    from "rows"
+    from "others"
+    mix 2.0 1.0 seed=13
+    sample share=0.75
+    preference {
+        system "Be kind."
+        user "P: {{ text }}"
+        preferred "{{ good }}" trim=#true
+        other "{{ bad }}" trim=#true
+    }
+}
+prepare "judged" {
+    from "rows"
+    reinforcement {
+        system "Be right."
+        user "R: {{ text }}"
+        field "wanted" "{{ wanted }}"
+    }
+}
+prepare "texts" {
+    from "rows"
+    completion {
+        prompt "C: {{ text }}"
+        completion "{{ more }}" trim=#true
+    }
+}
+prepare "ready" {
+    from "rows"
+    passthrough form="chat"
 }
 prepare "spare" {
     from "others"
@@ -146,9 +189,69 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("collect.source.blake3", "blake3=\"00", "blake3=\"11", Stay),
     ("prepare.name", "prepare \"chat\"", "prepare \"talk\"", Stay),
     ("prepare.from.stage", "from \"rows\"", "from \"others\"", Differ),
+    ("prepare.normalize.control", "control=#true", "control=#false", Differ),
+    ("prepare.filter.expression", "id != 1", "id != 2", Differ),
+    ("prepare.map.field.name", "field \"made\"", "field \"built\"", Differ),
+    ("prepare.map.field.template", "\"{{ id }}\"", "\"{{ id }}!\"", Differ),
+    ("prepare.map.without.name", "without \"gone\"", "without \"left\"", Differ),
+    ("prepare.redact.what", "redact \"email\"", "redact \"ip\"", Differ),
+    ("prepare.redact.more", "\"phone\" how", "\"card\" how", Differ),
+    ("prepare.redact.how", "how=\"hash\" key=(secret)\"REDACT_KEY\"", "how=\"mask\"", Differ),
+    ("prepare.redact.key", "REDACT_KEY", "OTHER_KEY", Stay),
+    ("prepare.deduplicate.how", "\"near\" key=\"text\" threshold=0.8", "\"exact\" key=\"text\"", Differ),
+    ("prepare.deduplicate.threshold", "threshold=0.8", "threshold=0.9", Differ),
+    ("prepare.deduplicate.keep", "keep=\"best\" by=\"score\"", "keep=\"longest\"", Differ),
+    ("prepare.deduplicate.by", "by=\"score\"", "by=\"votes\"", Differ),
+    ("prepare.language.code", "language \"en\"", "language \"fr\"", Differ),
+    ("prepare.language.more", "\"de\" field", "\"nl\" field", Differ),
+    ("prepare.language.field", "\"de\" field=\"text\"", "\"de\" field=\"id\"", Differ),
+    ("prepare.language.confidence", "confidence=0.5", "confidence=0.6", Differ),
+    ("prepare.quality.field", "quality field=\"text\"", "quality field=\"id\"", Differ),
+    ("prepare.quality.gopher", "gopher=#true", "gopher=#false", Differ),
+    ("prepare.quality.min-words", "min-words=1", "min-words=2", Differ),
+    ("prepare.quality.max-words", "max-words=99", "max-words=98", Differ),
+    ("prepare.quality.min-word-length", "min-word-length=1", "min-word-length=2", Differ),
+    ("prepare.quality.max-word-length", "max-word-length=20", "max-word-length=21", Differ),
+    ("prepare.quality.symbols", "symbols=0.5", "symbols=0.6", Differ),
+    ("prepare.quality.alphabetic", "alphabetic=0.1", "alphabetic=0.2", Differ),
+    ("prepare.quality.repeated-lines", "repeated-lines=0.9", "repeated-lines=0.8", Differ),
+    ("prepare.quality.repeated-words", "repeated-words=0.8", "repeated-words=0.7", Differ),
+    ("prepare.sample.rows", "rows=1000", "rows=1001", Differ),
+    ("prepare.sample.seed", "seed=11", "seed=21", Differ),
+    ("prepare.sample.share", "share=0.75", "share=0.5", Differ),
+    ("prepare.balance.by", "balance by=\"team\"", "balance by=\"id\"", Differ),
+    ("prepare.balance.ratio", "ratio=2", "ratio=3", Differ),
+    ("prepare.balance.most", "most=50", "most=51", Differ),
+    ("prepare.balance.seed", "seed=12", "seed=22", Differ),
+    ("prepare.limit.of", "of=\"builtin:tiny\"", "of=\"gpt-4.1\"", Differ),
+    ("prepare.decontaminate.against", "bench.jsonl", "other.jsonl", Differ),
+    ("prepare.decontaminate.how", "how=\"drop\" words", "how=\"warn\" words", Differ),
+    ("prepare.decontaminate.words", "words=13", "words=12", Differ),
+    ("prepare.decontaminate.share", "words=13 share=0.5", "words=13 share=0.6", Differ),
+    ("prepare.split.stratify", "stratify=\"team\"", "stratify=\"id\"", Differ),
+    ("prepare.split.near", "near=0.75", "near=0.85", Differ),
+    ("prepare.slice.by", "slice by=\"channel\"", "slice by=\"id\"", Differ),
+    ("prepare.expect.then", "then=\"fail\"", "then=\"warn\"", Differ),
+    ("prepare.mix.weight", "mix 2.0", "mix 3.0", Differ),
+    ("prepare.mix.weights", "2.0 1.0", "2.0 1.5", Differ),
+    ("prepare.mix.seed", "seed=13", "seed=23", Differ),
+    ("prepare.preference.system.template", "Be kind.", "Be fair.", Differ),
+    ("prepare.preference.user.template", "P: ", "Q: ", Differ),
+    ("prepare.preference.preferred.template", "{{ good }}", "{{ better }}", Differ),
+    ("prepare.preference.preferred.trim", "{{ good }}\" trim=#true", "{{ good }}\" trim=#false", Differ),
+    ("prepare.preference.other.template", "{{ bad }}", "{{ worse }}", Differ),
+    ("prepare.preference.other.trim", "{{ bad }}\" trim=#true", "{{ bad }}\" trim=#false", Differ),
+    ("prepare.reinforcement.system.template", "Be right.", "Be wrong.", Differ),
+    ("prepare.reinforcement.user.template", "R: ", "S: ", Differ),
+    ("prepare.reinforcement.field.name", "field \"wanted\"", "field \"needed\"", Differ),
+    ("prepare.reinforcement.field.template", "{{ wanted }}", "{{ needed }}", Differ),
+    ("prepare.completion.prompt.template", "C: ", "D: ", Differ),
+    ("prepare.completion.completion.template", "{{ more }}", "{{ less }}", Differ),
+    ("prepare.completion.completion.trim", "{{ more }}\" trim=#true", "{{ more }}\" trim=#false", Differ),
+    ("prepare.passthrough.form", "form=\"chat\"", "form=\"completion\"", Differ),
     ("prepare.normalize.unicode", "unicode=\"nfc\"", "unicode=\"nfkc\"", Differ),
     ("prepare.normalize.whitespace", "whitespace=#true", "whitespace=#false", Differ),
-    ("prepare.deduplicate.key", "\"exact\" key=\"text\"", "\"exact\" key=\"id\"", Differ),
+    ("prepare.deduplicate.key", "\"near\" key=\"text\"", "\"near\" key=\"id\"", Differ),
     ("prepare.chat.system.template", "Be brief.", "Be long.", Differ),
     ("prepare.chat.user.template", "user \"{{ text }}\"", "user \"Q: {{ text }}\"", Differ),
     ("prepare.chat.assistant.template", "assistant \"{{ team }}\"", "assistant \"A: {{ team }}\"", Differ),

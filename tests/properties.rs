@@ -15,7 +15,7 @@ proptest! {
 
     #[test]
     fn a_split_knows_the_text_and_nothing_else(text in "[a-z ]{1,40}", seed in 0_i64..100) {
-        let splitter = Splitter { shares: [0.8, 0.1, 0.1], key: None, seed };
+        let splitter = Splitter { shares: [0.8, 0.1, 0.1], seed, ..Splitter::default() };
         let place = splitter.place_key(&text);
         prop_assert_eq!(splitter.place_key(&format!("  {}  ", text.to_uppercase())), place);
     }

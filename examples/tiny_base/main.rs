@@ -163,7 +163,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(260_000), |text| text.parse())?;
     let topics = topics();
     let mut random = Random::new(SEED, "corpus");
-    let examples: Vec<Example> = (0..count).map(|_| Example { messages: conversation(&mut random, &topics) }).collect();
+    let examples: Vec<Example> = (0..count).map(|_| Example::chat(conversation(&mut random, &topics))).collect();
     let texts = examples.iter().take(60_000).flat_map(|example| &example.messages).map(|message| message.content.as_str());
     // The grammar is small; common English words see to it that other texts become few tokens too.
     let words: Vec<String> = WORDS.split_whitespace().map(|word| format!(" {word} {word}")).collect();

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -63,4 +65,38 @@ pub enum DataError {
     #[error("line {line} is no chat example: {problem}")]
     #[diagnostic(code(data::malformed_example), help("each line must be an object with `messages`, a list of roles and contents"))]
     MalformedExample { line: usize, problem: String },
+
+    /// Examples that stand in what the model will be judged by.
+    #[error("{count} examples stand in the data that they must not stand in; the first is {first}")]
+    #[diagnostic(code(data::contaminated), help("take them out of the sources, or let them go with `how=\"drop\"`"))]
+    Contaminated { count: usize, first: String },
+
+    /// Hashes are wanted, and there is no key for them.
+    #[error("there is no key in the environment variable `{variable}`")]
+    #[diagnostic(code(data::no_key), help("set it: without a key, whoever has a list of addresses can find out whose hash it is"))]
+    NoKey { variable: String },
+
+    /// What an earlier stage made is not as it made it.
+    #[error("{what} cannot be read: {problem}")]
+    #[diagnostic(code(data::unreadable), help("run the stage that made it with `--force`"))]
+    Unreadable { what: String, problem: String },
+
+    /// What does not fit into memory cannot be put on disk, or read again.
+    #[error("cannot keep rows in {}: {source}", path.display())]
+    #[diagnostic(code(data::disk), help("free some space in the workspace and run again; what was finished is kept"))]
+    Disk { path: PathBuf, source: std::io::Error },
+}
+
+impl DataError {
+    /// What an earlier stage made cannot be read.
+    #[must_use]
+    pub fn unreadable(what: &str, problem: &dyn std::fmt::Display) -> Self {
+        Self::Unreadable { what: what.to_owned(), problem: problem.to_string() }
+    }
+
+    /// What went wrong with a file of our own.
+    pub(super) fn disk(path: &Path) -> impl Fn(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Disk { path: path.clone(), source }
+    }
 }

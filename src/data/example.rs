@@ -1,17 +1,25 @@
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::DataError;
+use super::row::rewritten;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The frame of the conversation.
+    #[serde(alias = "developer")]
     System,
     /// The one who asks.
     User,
     /// The model.
     Assistant,
+    /// What a tool gave back.
+    #[serde(alias = "function")]
+    Tool,
 }
 
 /// One message of a conversation.
@@ -19,18 +27,50 @@ pub enum Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said.
+    /// What is said. Of a content in parts, the text.
+    #[serde(default, deserialize_with = "text")]
     pub content: String,
 }
 
-/// One training row in OpenAI's chat format.
+/// A content as text: of parts, those that are text; nothing where a message only calls tools.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
+        _ => String::new(),
+    })
+}
+
+/// What rows train a model to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// To say what the assistant says.
+    Chat,
+    /// To prefer one answer to another.
+    Preference,
+    /// To give answers that a grader likes.
+    Reinforcement,
+    /// To go on with a text.
+    Completion,
+}
+
+/// One training row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Example {
-    /// The conversation; the last message is the assistant's.
+    /// The conversation. The last message is the assistant's; of a preference it is the better answer.
     pub messages: Vec<Message>,
+    /// The row as it is written, where it holds more than the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Box<str>>,
 }
 
 impl Example {
+    /// A plain conversation.
+    #[must_use]
+    pub const fn chat(messages: Vec<Message>) -> Self {
+        Self { messages, written: None }
+    }
+
     /// The messages that a model is asked with: all before the last answer.
     #[must_use]
     pub fn prompt(&self) -> &[Message] {
@@ -45,6 +85,43 @@ impl Example {
     pub fn answer(&self) -> &str {
         self.messages.last().filter(|last| last.role == Role::Assistant).map_or("", |last| &last.content)
     }
+
+    /// Changes every string in it. Tells whether any was changed.
+    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+        let mut changed = false;
+        for message in &mut self.messages {
+            if let Some(content) = change(&message.content) {
+                message.content = content;
+                changed = true;
+            }
+        }
+        if let Some(mut written) = self.written.as_deref().and_then(|written| serde_json::from_str::<Value>(written).ok())
+            && rewritten(&mut written, change)
+        {
+            self.written = Some(written.to_string().into());
+            changed = true;
+        }
+        changed
+    }
+
+    /// The row as it goes to a provider, without a line break.
+    #[must_use]
+    pub fn line(&self) -> String {
+        self.as_line().into_owned()
+    }
+
+    /// The same, borrowed where it is there.
+    #[must_use]
+    pub fn as_line(&self) -> Cow<'_, str> {
+        #[derive(Serialize)]
+        struct Chat<'a> {
+            messages: &'a [Message],
+        }
+        match &self.written {
+            Some(written) => Cow::Borrowed(written),
+            None => Cow::Owned(serde_json::to_string(&Chat { messages: &self.messages }).unwrap_or_default()),
+        }
+    }
 }
 
 /// Reads chat examples, one a line.
@@ -56,11 +133,4 @@ pub fn parse_examples(bytes: &[u8]) -> Result<Vec<Example>, DataError> {
     lines
         .map(|(index, line)| serde_json::from_slice(line).map_err(|error| DataError::MalformedExample { line: index + 1, problem: error.to_string() }))
         .collect()
-}
-
-/// Chat examples as JSON Lines.
-#[must_use]
-pub fn write_examples<'a>(examples: impl IntoIterator<Item = &'a Example>) -> Vec<u8> {
-    let examples: Vec<&Example> = examples.into_iter().collect();
-    super::write_lines(&examples)
 }

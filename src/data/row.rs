@@ -13,6 +13,49 @@ pub struct Row {
     pub fields: Map<String, Value>,
 }
 
+impl Row {
+    /// A field as text: a string as it is, anything else as JSON. `None` where the row does not have it.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<String> {
+        self.fields.get(field).map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+
+    /// All its text, in the order of its fields.
+    #[must_use]
+    pub fn all_text(&self) -> String {
+        let mut texts = Vec::new();
+        self.fields.values().for_each(|value| strings(value, &mut texts));
+        texts.join("\n")
+    }
+
+    /// Changes every string in it, deep inside too. Tells whether any was changed.
+    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+        self.fields.values_mut().fold(false, |changed, value| rewritten(value, change) | changed)
+    }
+}
+
+fn strings<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => found.push(text),
+        Value::Array(parts) => parts.iter().for_each(|part| strings(part, found)),
+        Value::Object(parts) => parts.values().for_each(|part| strings(part, found)),
+        _ => {}
+    }
+}
+
+/// Changes every string in a value.
+pub(super) fn rewritten(value: &mut Value, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+    match value {
+        Value::String(text) => change(text).map(|changed| *text = changed).is_some(),
+        Value::Array(parts) => parts.iter_mut().fold(false, |changed, part| rewritten(part, change) | changed),
+        Value::Object(parts) => parts.values_mut().fold(false, |changed, part| rewritten(part, change) | changed),
+        _ => false,
+    }
+}
+
 /// A row that was kept aside, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {

@@ -1,14 +1,15 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use rayon::prelude::*;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
-use super::flow::{Flow, Item, Verdict};
-use super::{DataError, Example};
+use super::DataError;
+use super::flow::{Flow, Item, Stream, Verdict};
+use super::operator::{Groups, firsts_by_key, joined};
 
 /// The parts that examples are divided into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Split {
     /// What the model learns from.
     Train,
@@ -39,9 +40,9 @@ impl fmt::Display for Split {
     }
 }
 
-/// Divides examples by a hash of their key, each by itself: another row never moves one that is there,
-/// and what has the same key always goes the same way.
-#[derive(Clone, Debug)]
+/// Divides examples by a hash of their key: another row never moves one that is there, and what has the same key always goes the
+/// same way.
+#[derive(Clone, Debug, Default)]
 pub struct Splitter {
     /// The share of each split, in the order of [`Split::ALL`]; they add up to 1.
     pub shares: [f64; 3],
@@ -49,57 +50,98 @@ pub struct Splitter {
     pub key: Option<String>,
     /// Another seed is another division.
     pub seed: i64,
+    /// The field whose values get the same shares in each split. Where there are few rows of a value, one more may move another.
+    pub stratify: Option<String>,
+    /// The similarity from which on examples stay together.
+    pub near: Option<f64>,
 }
 
+/// The splits in which examples stand already, by a hash of what they say.
+type Standing = HashMap<[u8; 16], Split>;
+
 impl Splitter {
-    /// Where an example belongs.
-    #[must_use]
-    pub fn place(&self, item: &Item) -> Split {
-        let key = match self.key.as_ref().and_then(|name| item.row.fields.get(name)) {
-            Some(Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-            None => {
-                let prompt = item.example.as_ref().map_or(&[][..], |example| example.prompt());
-                prompt.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\u{0}")
-            }
-        };
-        self.place_key(&key)
+    fn key(&self, item: &Item) -> String {
+        let own = self.key.as_ref().and_then(|name| item.row.text(name));
+        own.unwrap_or_else(|| {
+            let prompt = item.example.as_ref().map_or(&[][..], |example| example.prompt());
+            prompt.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\u{0}")
+        })
     }
 
-    /// Places all examples. One that stands in another split already, under another key, is let go: a model must not
-    /// be judged by what it was trained on, and no row that came earlier may move for one that came later.
+    /// Says of each example where it belongs. One that stands in another split already, under another key, is let go: a model must
+    /// not be judged by what it was trained on, and no row that came earlier may move for one that came later.
     ///
     /// # Errors
-    /// When no row has the field of the key.
-    pub fn divide(&self, flow: &mut Flow) -> Result<Vec<Split>, DataError> {
-        if let Some(key) = &self.key {
-            flow.needs_field("split", key)?;
+    /// When no row has a field that the split goes by.
+    pub fn divide<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let rows = self.key.iter().chain(&self.stratify).fold(rows, |rows, field| flow.needs_field("split", field, rows));
+        let mut standing = Standing::new();
+        if self.stratify.is_none() && self.near.is_none() {
+            return Ok(flow.chunks("split", rows, move |items| {
+                let places: Vec<Split> = items.par_iter().map(|item| self.place_key(&self.key(item))).collect();
+                Ok(items.iter_mut().zip(places).map(|(item, place)| settled(&mut standing, item, place)).collect())
+            }));
         }
-        let places: Vec<Split> = flow.items.par_iter().map(|item| self.place(item)).collect();
-        let mut first: HashMap<&Example, Split> = HashMap::with_capacity(places.len());
-        let mut verdicts = Vec::with_capacity(places.len());
-        for (item, &place) in flow.items.iter().zip(&places) {
-            let before = item.example.as_ref().map_or(place, |example| *first.entry(example).or_insert(place));
-            verdicts.push(if before == place { Verdict::Keep } else { Verdict::Drop(format!("the same example is in {before} already, under another key")) });
+        let mut spool = flow.spool(rows)?;
+        let (mut keys, mut strata) = (Vec::with_capacity(spool.len()), Vec::new());
+        let mut near = self.near.map(Groups::new);
+        spool.look(|items| {
+            keys.extend(items.iter().map(|item| self.key(item)));
+            strata.extend(self.stratify.iter().flat_map(|field| items.iter().map(|item| item.row.text(field).unwrap_or_default())));
+            if let Some(near) = &mut near {
+                near.add(&items.par_iter().map(|item| item.text(None)).collect::<Vec<_>>());
+            }
+        })?;
+        let mut firsts = firsts_by_key(keys.iter().map(|key| Some(normal(key))));
+        if let Some(near) = near {
+            firsts = joined(&firsts, &near.firsts());
         }
-        let kept = places.into_iter().zip(&verdicts).filter(|(_, verdict)| matches!(verdict, Verdict::Keep)).map(|(place, _)| place).collect();
-        if verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Keep)) {
-            flow.settle("split", verdicts);
+        let places = if self.stratify.is_some() { self.stratified(&firsts, &keys, &strata) } else { keys.iter().map(|key| self.place_key(key)).collect() };
+        Ok(flow.decide("split", spool, move |row, item| settled(&mut standing, item, places[firsts[row]])))
+    }
+
+    /// A place for the first of each group, so that every stratum has about the same shares.
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+    fn stratified(&self, firsts: &[usize], keys: &[String], strata: &[String]) -> Vec<Split> {
+        let mut sizes = vec![0_usize; firsts.len()];
+        firsts.iter().for_each(|&first| sizes[first] += 1);
+        let mut members: BTreeMap<&str, Vec<(f64, usize)>> = BTreeMap::new();
+        for first in (0..firsts.len()).filter(|&row| firsts[row] == row) {
+            members.entry(&strata[first]).or_default().push((self.point(&keys[first]), first));
         }
-        Ok(kept)
+        let mut places = vec![Split::Train; firsts.len()];
+        for groups in members.values_mut() {
+            groups.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            let all: usize = groups.iter().map(|(_, first)| sizes[*first]).sum();
+            let mut before = 0;
+            for (_, first) in groups {
+                // By the middle of the group, so that a stratum of few rows is rounded and not cut off.
+                places[*first] = self.place_point((before as f64 + sizes[*first] as f64 / 2.0) / all as f64);
+                before += sizes[*first];
+            }
+        }
+        places
     }
 
     /// Where a key belongs. Case and white space do not count, so that what is nearly the same text stays together.
     #[must_use]
     pub fn place_key(&self, key: &str) -> Split {
-        let normal = key.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ");
+        self.place_point(self.point(key))
+    }
+
+    /// A number from 0 up to 1 for a key.
+    fn point(&self, key: &str) -> f64 {
         let mut hasher = blake3::Hasher::new_derive_key("retune split v1");
         hasher.update(&self.seed.to_le_bytes());
-        hasher.update(normal.as_bytes());
+        hasher.update(normal(key).as_bytes());
         let mut word = [0; 8];
         word.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         #[expect(clippy::cast_precision_loss, reason = "53 bits of the hash are plenty to place a row")]
         let point = (u64::from_le_bytes(word) >> 11) as f64 / (1_u64 << 53) as f64;
+        point
+    }
+
+    fn place_point(&self, point: f64) -> Split {
         let mut bound = 0.0;
         for (split, share) in Split::ALL.into_iter().zip(self.shares) {
             bound += share;
@@ -110,4 +152,21 @@ impl Splitter {
         // Rounding of the shares may leave a sliver at the top: it belongs to the last split that has a share.
         Split::ALL.into_iter().zip(self.shares).rev().find(|(_, share)| *share > 0.0).map_or(Split::Train, |(split, _)| split)
     }
+}
+
+/// A key without case and with single spaces.
+fn normal(key: &str) -> String {
+    key.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+/// Gives an example its place, where it does not stand in another already.
+fn settled(standing: &mut Standing, item: &mut Item, place: Split) -> Verdict {
+    item.split = Some(place);
+    let Some(example) = &item.example else {
+        return Verdict::Keep;
+    };
+    let mut half = [0; 16];
+    half.copy_from_slice(&blake3::hash(example.as_line().as_bytes()).as_bytes()[..16]);
+    let before = *standing.entry(half).or_insert(place);
+    if before == place { Verdict::Keep } else { Verdict::Drop(format!("the same example is in {before} already, under another key")) }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
-use crate::data::{DataError, Rejected, Row, format, write_lines};
+use crate::data::{DataError, Lines, Rejected, Row, format};
 use crate::fingerprint::{Digest, settings};
 use crate::store::{Artifact, Reading, RecordOutcome};
 
@@ -80,46 +80,86 @@ impl Work for Collect {
 }
 
 fn collect(context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-    let (mut rows, mut rejected) = (Vec::new(), Vec::new());
+    let mut out = Out::new(context)?;
     let mut files = Vec::new();
-    let mut take = |path: &str, bytes: &[u8]| -> Result<(), StageError> {
-        let parsed = format::read(path, bytes)?;
-        files.push(json!({ "file": path, "rows": parsed.rows.len(), "rejected": parsed.rejected.len() }));
-        rows.extend(parsed.rows);
-        rejected.extend(parsed.rejected);
-        context.watch.progress(rows.len() as u64, 0, "rows", path);
-        Ok(())
-    };
-    for (path, content) in contents(context)? {
+    for (path, content) in contents(context, context.inputs.values())? {
         if context.watch.stopped() {
             return Err(StageError::Stopped);
         }
-        match content {
-            Content::Workspace(digest) => take(&path, &context.read_workspace(&path, Reading::Text, digest)?)?,
-            Content::Stored(artifact) => take(&path, &Reading::Text.of(context.store.read(artifact)?))?,
-        }
+        let bytes = content.read(&path, context)?;
+        let (rows, rejected) = (out.rows.count, out.rejected.count);
+        format::read(&path, &bytes, &mut |row| out.take(row))?;
+        files.push(json!({ "file": path, "rows": out.rows.count - rows, "rejected": out.rejected.count - rejected }));
+        context.watch.progress(out.rows.count as u64, 0, "rows", &path);
     }
-    if rows.is_empty() {
-        let first = rejected.first().map_or_else(
+    if out.rows.count == 0 {
+        let first = out.first.map_or_else(
             || "there is nothing below the header, or the list is empty; check the export".to_owned(),
-            |row: &Rejected| format!("the first: {}:{}: {}", row.source, row.line, row.reason),
+            |row| format!("the first: {}:{}: {}", row.source, row.line, row.reason),
         );
         let files = files.iter().filter_map(|file| file["file"].as_str()).collect::<Vec<_>>().join(", ");
-        return Err(DataError::NoRows { files, rejected: rejected.len(), first }.into());
+        return Err(DataError::NoRows { files, rejected: out.rejected.count, first }.into());
     }
-    let report = json!({ "rows": rows.len(), "rejected": rejected.len(), "files": files });
-    publish(context, &rows, &rejected, &report)
+    out.publish(context, &files)
 }
 
-enum Content {
+/// The outputs while they are written.
+struct Out {
+    rows: Lines,
+    rejected: Lines,
+    first: Option<Rejected>,
+}
+
+impl Out {
+    fn new(context: &Context<'_>) -> Result<Self, StageError> {
+        Ok(Self { rows: Lines::new(context.folder.join(ROWS))?, rejected: Lines::new(context.folder.join(REJECTED))?, first: None })
+    }
+
+    fn take(&mut self, row: Result<Row, Rejected>) -> Result<(), DataError> {
+        match row {
+            Ok(row) => self.rows.push(&row),
+            Err(row) => {
+                self.rejected.push(&row)?;
+                self.first.get_or_insert(row);
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+    fn publish(self, context: &Context<'_>, files: &[serde_json::Value]) -> Result<RecordOutcome, StageError> {
+        let (rows, rejected) = (self.rows.count, self.rejected.count);
+        let report = json!({ "rows": rows, "rejected": rejected, "files": files });
+        let outputs = BTreeMap::from([
+            (ROWS.to_owned(), context.store.take_path(&self.rows.finish()?)?),
+            (REJECTED.to_owned(), context.store.take_path(&self.rejected.finish()?)?),
+            (REPORT.to_owned(), context.store.put_bytes(format!("{report:#}\n").as_bytes())?),
+        ]);
+        let metrics = BTreeMap::from([("rows".to_owned(), rows as f64), ("rejected".to_owned(), rejected as f64)]);
+        Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
+    }
+}
+
+/// Where a file of an input is.
+pub enum Content {
     Workspace(Digest),
     Stored(Artifact),
 }
 
-/// Everything to read, by path, each path once.
-fn contents(context: &Context<'_>) -> Result<BTreeMap<String, Content>, StageError> {
+impl Content {
+    /// Its text, made sure to be what the key covers.
+    pub fn read(&self, path: &str, context: &Context<'_>) -> Result<Vec<u8>, StageError> {
+        match self {
+            Self::Workspace(digest) => context.read_workspace(path, Reading::Text, *digest),
+            Self::Stored(artifact) => Ok(Reading::Text.of(context.store.read(*artifact)?)),
+        }
+    }
+}
+
+/// The files of some inputs by path, each path once.
+pub fn contents<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Given>) -> Result<BTreeMap<String, Content>, StageError> {
     let mut contents = BTreeMap::new();
-    for given in context.inputs.values() {
+    for given in inputs {
         match given {
             Given::Files(files) => contents.extend(files.iter().map(|(path, digest)| (path.clone(), Content::Workspace(*digest)))),
             Given::Artifact { name, artifact: artifact @ (Artifact::File { .. } | Artifact::Program { .. }) } => {
@@ -132,15 +172,4 @@ fn contents(context: &Context<'_>) -> Result<BTreeMap<String, Content>, StageErr
         }
     }
     Ok(contents)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-fn publish(context: &Context<'_>, rows: &[Row], rejected: &[Rejected], report: &serde_json::Value) -> Result<RecordOutcome, StageError> {
-    let outputs = BTreeMap::from([
-        (ROWS.to_owned(), context.store.put_bytes(&write_lines(rows))?),
-        (REJECTED.to_owned(), context.store.put_bytes(&write_lines(rejected))?),
-        (REPORT.to_owned(), context.store.put_bytes(format!("{report:#}\n").as_bytes())?),
-    ]);
-    let metrics = BTreeMap::from([("rows".to_owned(), rows.len() as f64), ("rejected".to_owned(), rejected.len() as f64)]);
-    Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
 }

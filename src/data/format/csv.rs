@@ -2,13 +2,12 @@ use csv::{ByteRecord, ReaderBuilder};
 use serde_json::{Map, Value};
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Parsed};
+use super::{Format, Sink};
 
-pub const COMMA: Format = Format { name: "csv", endings: &["csv"], read: |file, bytes| read(file, bytes, b',') };
-pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: |file, bytes| read(file, bytes, b'\t') };
+pub const COMMA: Format = Format { name: "csv", endings: &["csv"], read: |file, bytes, rows| read(file, bytes, b',', rows) };
+pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: |file, bytes, rows| read(file, bytes, b'\t', rows) };
 
-fn read(file: &str, bytes: &[u8], delimiter: u8) -> Result<Parsed, DataError> {
-    let mut parsed = Parsed::default();
+fn read(file: &str, bytes: &[u8], delimiter: u8, rows: Sink<'_>) -> Result<(), DataError> {
     let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "CSV", problem };
     let mut names: Option<Vec<String>> = None;
     // Where reading begins, by byte and by line: after a quote that was left open it begins anew on the next line.
@@ -31,20 +30,20 @@ fn read(file: &str, bytes: &[u8], delimiter: u8) -> Result<Parsed, DataError> {
                 }
                 let first = raw.iter().position(|&byte| byte == b'\n').map_or(raw.len(), |end| end + 1);
                 let reason = "a quote is left open, or text follows where it closes";
-                parsed.rejected.push(Rejected::new(file, line, "csv", reason, &String::from_utf8_lossy(&raw[..first])));
+                rows(Err(Rejected::new(file, line, "csv", reason, &String::from_utf8_lossy(&raw[..first]))))?;
                 start += usize::try_from(at).unwrap_or(rest.len()) + first;
                 before = line;
                 continue 'file;
             }
             match row(&record, names) {
-                Ok(fields) => parsed.rows.push(Row { source: file.to_owned(), line, fields }),
+                Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields }))?,
                 Err(reason) => {
                     let text = record.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(",");
-                    parsed.rejected.push(Rejected::new(file, line, "csv", reason, &text));
+                    rows(Err(Rejected::new(file, line, "csv", reason, &text)))?;
                 }
             }
         }
-        return Ok(parsed);
+        return Ok(());
     }
 }
 

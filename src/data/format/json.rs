@@ -1,15 +1,14 @@
 use serde_json::value::RawValue;
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Parsed, newlines};
+use super::{Format, Sink, newlines};
 
 pub const FORMAT: Format = Format { name: "json", endings: &["json"], read };
 
 /// One array of objects.
-fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
-    let mut parsed = Parsed::default();
+fn read(file: &str, bytes: &[u8], rows: Sink<'_>) -> Result<(), DataError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(parsed);
+        return Ok(());
     }
     let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "JSON", problem };
     let items: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| malformed(format!("expected a list of objects: {error}")))?;
@@ -19,9 +18,9 @@ fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
         line += newlines(&bytes[at..begins]);
         at = begins;
         match serde_json::from_str(item.get()) {
-            Ok(fields) => parsed.rows.push(Row { source: file.to_owned(), line, fields }),
-            Err(_) => parsed.rejected.push(Rejected::new(file, line, "json", "expected an object", item.get())),
+            Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields }))?,
+            Err(_) => rows(Err(Rejected::new(file, line, "json", "expected an object", item.get())))?,
         }
     }
-    Ok(parsed)
+    Ok(())
 }

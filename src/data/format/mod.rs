@@ -14,17 +14,11 @@ pub struct Format {
     /// The endings of files that have it.
     pub endings: &'static [&'static str],
     /// Reads a file of it.
-    pub read: fn(&str, &[u8]) -> Result<Parsed, DataError>,
+    pub read: fn(&str, &[u8], Sink<'_>) -> Result<(), DataError>,
 }
 
-/// The rows of a file, and those that were none.
-#[derive(Debug, Default)]
-pub struct Parsed {
-    /// Rows in the order of the file.
-    pub rows: Vec<Row>,
-    /// What could not be read as a row.
-    pub rejected: Vec<Rejected>,
-}
+/// What takes the rows of a file in their order, and what could not be read as a row.
+pub type Sink<'a> = &'a mut dyn FnMut(Result<Row, Rejected>) -> Result<(), DataError>;
 
 /// All formats.
 pub static FORMATS: &[Format] = &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FORMAT];
@@ -32,8 +26,8 @@ pub static FORMATS: &[Format] = &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FOR
 /// Reads a file in the format that its name says.
 ///
 /// # Errors
-/// When the format is unknown, or the file as a whole cannot be read in it.
-pub fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
+/// When the format is unknown, the file as a whole cannot be read in it, or `rows` says so.
+pub fn read(file: &str, bytes: &[u8], rows: Sink<'_>) -> Result<(), DataError> {
     let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     let format = FORMATS.iter().find(|format| format.endings.contains(&ending.as_str()));
     let known = || FORMATS.iter().flat_map(|format| format.endings).map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ");
@@ -42,11 +36,11 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Parsed, DataError> {
     if let Some(offset) = bytes.iter().take(1 << 16).position(|&byte| byte == 0) {
         return Err(DataError::Binary { file: file.to_owned(), offset });
     }
-    let mut parsed = (format.read)(file, bytes)?;
+    (format.read)(file, bytes, rows)?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        parsed.rejected.push(Rejected::new(file, 1, format.name, "the file is empty", ""));
+        rows(Err(Rejected::new(file, 1, format.name, "the file is empty", "")))?;
     }
-    Ok(parsed)
+    Ok(())
 }
 
 fn newlines(bytes: &[u8]) -> u64 {

@@ -3,42 +3,79 @@ use std::collections::hash_map::Entry;
 
 use rayon::prelude::*;
 
-use crate::config::{Block, Fallback, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
-use super::super::flow::{Flow, Item, Verdict};
+use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::near::{Groups, firsts_by_key};
 use super::{Operator, OperatorKind};
 
-static SETTING: Setting = Setting::new("deduplicate", "Keeps the first of rows that are the same.")
-    .operator(2)
-    .arguments(&[Slot::new("how", Kind::Choice(&["exact"]), "What counts as the same: `exact` is letter by letter.")])
-    .properties(&[Slot::new("key", Kind::Text, "The field to compare; without it rows must agree in all fields.").or(Fallback::Absent)]);
+static SETTING: Setting = Setting::new("deduplicate", "Keeps one of rows that are the same, or nearly.")
+    .operator(3)
+    .arguments(&[Slot::new(
+        "how",
+        Kind::Choice(&["exact", "near"]),
+        "What counts as the same: `exact` is letter by letter, `near` shares most of its word 5-grams.",
+    )])
+    .properties(&[
+        Slot::new("key", Kind::Text, "The field to compare; without it all fields, or the example where there is one already.").or(Fallback::Absent),
+        Slot::new(
+            "threshold",
+            Kind::Number(0.1, 1.0),
+            "Of `near`: the share of 5-grams that two have in common, of all that either has; 0.8 where it is not given.",
+        )
+        .or(Fallback::Absent),
+        Slot::new("keep", Kind::Choice(&["first", "longest", "best"]), "Which of them stays.").or(Fallback::Text("first")),
+        Slot::new("by", Kind::Text, "Of `keep=\"best\"`: the field with the number that is highest for the best.").or(Fallback::Absent),
+    ]);
 
-pub const KIND: OperatorKind =
-    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Deduplicate::from(block))), makes_examples: false, needs_examples: false };
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Deduplicate::of(block)?)));
 
 #[derive(Debug)]
 struct Deduplicate {
     key: Option<String>,
+    /// The similarity from which on rows are nearly the same.
+    near: Option<f64>,
+    keep: Keep,
 }
 
-impl From<&Block> for Deduplicate {
-    fn from(block: &Block) -> Self {
-        Self { key: block.find_text("key").map(str::to_owned) }
-    }
+#[derive(Debug)]
+enum Keep {
+    First,
+    Longest,
+    Best(String),
 }
 
 impl Deduplicate {
+    fn of(block: &Block) -> Result<Self, ConfigError> {
+        let wrong = |problem: &str, slot: &str, label: &str, help: &str| {
+            Err(ConfigError::Contradiction { problem: problem.into(), label: label.into(), at: block.span_of(slot).into(), help: help.into() })
+        };
+        let near = (block.text("how") == "near").then(|| block.find_number("threshold").unwrap_or(0.8));
+        if near.is_none() && block.find_number("threshold").is_some() {
+            return wrong("`exact` has no threshold", "threshold", "nothing reads it", "take it out, or write `deduplicate \"near\"`");
+        }
+        let keep = match (block.text("keep"), block.find_text("by")) {
+            ("best", Some(by)) => Keep::Best(by.to_owned()),
+            ("best", None) => return wrong("`keep=\"best\"` does not say by what", "keep", "the best by which field?", "write `by=\"score\"`"),
+            (_, Some(_)) => return wrong("`by` goes with `keep=\"best\"`", "by", "nothing reads it", "take it out, or write `keep=\"best\"`"),
+            ("longest", None) => Keep::Longest,
+            _ => Keep::First,
+        };
+        Ok(Self { key: block.find_text("key").map(str::to_owned), near, keep })
+    }
+
     /// A hash of what is compared, if the row has it. 256 bits make a chance collision impossible in practice.
-    fn identity(&self, item: &Item) -> Option<blake3::Hash> {
+    fn identity(&self, item: &Item) -> Option<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         let mut part = |text: &str| {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
         };
-        match &self.key {
-            Some(key) => part(&item.row.fields.get(key)?.to_string()),
-            None => {
+        match (&self.key, &item.example) {
+            (Some(key), _) => part(&item.row.fields.get(key)?.to_string()),
+            (None, Some(example)) => part(&example.as_line()),
+            (None, None) => {
                 let mut fields: Vec<_> = item.row.fields.iter().collect();
                 fields.sort_by_key(|(name, _)| *name);
                 for (name, value) in fields {
@@ -47,30 +84,89 @@ impl Deduplicate {
                 }
             }
         }
-        Some(hasher.finalize())
+        Some(*hasher.finalize().as_bytes())
+    }
+
+    /// How much a row is to be kept.
+    fn worth(&self, item: &Item) -> f64 {
+        match &self.keep {
+            Keep::First => 0.0,
+            #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^52")]
+            Keep::Longest => item.text(self.key.as_deref()).chars().count() as f64,
+            Keep::Best(by) => item.row.text(by).and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NEG_INFINITY),
+        }
+    }
+
+    /// Row by row, where the first stays.
+    fn exact<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Stream<'a> {
+        let mut first: HashMap<[u8; 16], (u32, u64)> = HashMap::new();
+        let mut sources: Vec<String> = Vec::new();
+        flow.chunks("deduplicate", rows, move |items| {
+            let identities: Vec<Option<[u8; 32]>> = items.par_iter().map(|item| self.identity(item)).collect();
+            let verdicts = items.iter().zip(identities).map(|(item, identity)| {
+                let Some(identity) = identity else {
+                    return Verdict::Keep;
+                };
+                let mut half = [0; 16];
+                half.copy_from_slice(&identity[..16]);
+                match first.entry(half) {
+                    Entry::Vacant(entry) => {
+                        if sources.last() != Some(&item.row.source) {
+                            sources.push(item.row.source.clone());
+                        }
+                        entry.insert((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), item.row.line));
+                        Verdict::Keep
+                    }
+                    Entry::Occupied(entry) => {
+                        let (source, line) = entry.get();
+                        Verdict::Drop(format!("the same as {}:{line}", sources.get(*source as usize).map_or("", String::as_str)))
+                    }
+                }
+            });
+            Ok(verdicts.collect())
+        })
+    }
+
+    /// After all have been seen.
+    fn grouped<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let mut spool = flow.spool(rows)?;
+        let mut worth = Vec::with_capacity(spool.len());
+        let mut places = Vec::with_capacity(spool.len());
+        let mut identities = Vec::new();
+        let mut groups = self.near.map(Groups::new);
+        spool.look(|items| {
+            worth.extend(items.iter().map(|item| self.worth(item)));
+            places.extend(items.iter().map(Item::place));
+            match &mut groups {
+                Some(groups) => groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>()),
+                None => identities.extend(items.par_iter().map(|item| self.identity(item)).collect::<Vec<_>>()),
+            }
+        })?;
+        let firsts = groups.map_or_else(|| firsts_by_key(identities), Groups::firsts);
+        let mut best: Vec<usize> = (0..firsts.len()).collect();
+        for (row, &first) in firsts.iter().enumerate() {
+            if worth[row] > worth[best[first]] {
+                best[first] = row;
+            }
+        }
+        let word = if self.near.is_some() { "nearly the same" } else { "the same" };
+        Ok(flow.decide("deduplicate", spool, move |row, _| {
+            let kept = best[firsts[row]];
+            if kept == row { Verdict::Keep } else { Verdict::Drop(format!("{word} as {}", places[kept])) }
+        }))
     }
 }
 
 impl Operator for Deduplicate {
-    fn apply(&self, flow: &mut Flow) -> Result<(), DataError> {
-        if let Some(key) = &self.key {
-            flow.needs_field("deduplicate", key)?;
-        }
-        let identities: Vec<Option<blake3::Hash>> = flow.items.par_iter().map(|item| self.identity(item)).collect();
-        let mut first: HashMap<[u8; 32], usize> = HashMap::with_capacity(identities.len());
-        let verdicts = identities.iter().enumerate().map(|(index, identity)| match identity.map(|identity| first.entry(*identity.as_bytes())) {
-            None => Verdict::Keep,
-            Some(Entry::Vacant(entry)) => {
-                entry.insert(index);
-                Verdict::Keep
-            }
-            Some(Entry::Occupied(entry)) => {
-                let row = &flow.items[*entry.get()].row;
-                Verdict::Drop(format!("the same as {}:{}", row.source, row.line))
-            }
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let named = self.key.iter().chain(match &self.keep {
+            Keep::Best(by) => Some(by),
+            _ => None,
         });
-        let verdicts = verdicts.collect();
-        flow.settle("deduplicate", verdicts);
-        Ok(())
+        let rows = named.fold(rows, |rows, field| flow.needs_field("deduplicate", field, rows));
+        match (&self.near, &self.keep) {
+            (None, Keep::First) => Ok(self.exact(rows, flow)),
+            _ => self.grouped(rows, flow),
+        }
     }
 }

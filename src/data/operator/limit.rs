@@ -1,49 +1,108 @@
 use rayon::prelude::*;
 
-use crate::config::{Block, Fallback, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
-use super::super::flow::{Flow, Item, Verdict};
-use super::super::{DataError, Tokenizer};
+use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::super::{Counter, DataError, Example, Role};
 use super::{Operator, OperatorKind};
 
-static SETTING: Setting = Setting::new("limit", "Bounds the length of an example.").operator(1).properties(&[
-    Slot::new("tokens", Kind::Integer(1, 1 << 24), "The most tokens that an example may have, counted with the tokenizer of `builtin:tiny`."),
-    Slot::new("overflow", Kind::Choice(&["drop", "fail"]), "What happens to a longer one: it is rejected, or the stage fails.").or(Fallback::Text("drop")),
+static SETTING: Setting = Setting::new("limit", "Bounds the length of an example.").operator(2).properties(&[
+    Slot::new("tokens", Kind::Integer(1, 1 << 24), "The most tokens that an example may have."),
+    Slot::new("of", Kind::Text, "The model whose tokenizer counts: `builtin:tiny`, or a model of OpenAI such as `gpt-4.1`.").or(Fallback::Text("builtin:tiny")),
+    Slot::new(
+        "overflow",
+        Kind::Choice(&["drop", "truncate", "fail"]),
+        "What happens to a longer one: it is rejected, what is asked is cut at its end, or the stage fails.",
+    )
+    .or(Fallback::Text("drop")),
 ]);
 
-pub const KIND: OperatorKind =
-    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Limit::from(block))), makes_examples: false, needs_examples: true };
+pub const KIND: OperatorKind = OperatorKind { needs_examples: true, ..OperatorKind::new(&SETTING, |block| Ok(Box::new(Limit::of(block)?))) };
 
 #[derive(Debug)]
 struct Limit {
     tokens: usize,
-    fail: bool,
+    counter: Counter,
+    overflow: Overflow,
 }
 
-impl From<&Block> for Limit {
-    fn from(block: &Block) -> Self {
-        Self { tokens: block.count("tokens"), fail: block.text("overflow") == "fail" }
+#[derive(Clone, Copy, Debug)]
+enum Overflow {
+    Drop,
+    Truncate,
+    Fail,
+}
+
+impl Limit {
+    fn of(block: &Block) -> Result<Self, ConfigError> {
+        let model = block.text("of");
+        let counter = Counter::exact(model).ok_or_else(|| ConfigError::UnknownChoice {
+            name: "of".into(),
+            found: format!("{model:?}"),
+            at: block.span_of("of").into(),
+            help: "tokens are counted exactly for `builtin:tiny` and for the models of OpenAI (`gpt-4.1`, `o200k_base`, ...)".into(),
+        })?;
+        let overflow = match block.text("overflow") {
+            "truncate" => Overflow::Truncate,
+            "fail" => Overflow::Fail,
+            _ => Overflow::Drop,
+        };
+        Ok(Self { tokens: block.count("tokens"), counter, overflow })
+    }
+
+    fn length(&self, item: &Item) -> usize {
+        item.example.as_ref().map_or(0, |example| self.counter.count(&example.messages))
+    }
+
+    /// Cuts the longest question at its end, word by word, until the example fits. What is to be learnt is never cut.
+    fn cut(&self, example: &mut Example) -> bool {
+        if example.written.is_some() {
+            return false;
+        }
+        let asked = example.messages.iter().enumerate().filter(|(_, message)| message.role == Role::User);
+        let Some((place, whole)) = asked.max_by_key(|(_, message)| message.content.len()).map(|(place, message)| (place, message.content.clone())) else {
+            return false;
+        };
+        let ends: Vec<usize> = whole.split_whitespace().map(|word| word.as_ptr().addr() - whole.as_ptr().addr() + word.len()).collect();
+        let mut fits = |words: usize| {
+            example.messages[place].content = whole[..ends[words - 1]].to_owned();
+            self.counter.count(&example.messages) <= self.tokens
+        };
+        // The most words that fit, at least one.
+        let (mut low, mut high) = (0, ends.len());
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        low > 0 && fits(low)
+    }
+
+    fn judge(&self, item: &mut Item) -> Verdict {
+        let length = self.length(item);
+        if length <= self.tokens {
+            return Verdict::Keep;
+        }
+        let cut = matches!(self.overflow, Overflow::Truncate) && item.example.as_mut().is_some_and(|example| self.cut(example));
+        if cut { Verdict::Changed } else { Verdict::Reject(format!("{length} tokens, more than {}", self.tokens)) }
     }
 }
 
-fn length(item: &Item) -> usize {
-    item.example.as_ref().map_or(0, |example| Tokenizer::tiny().count(&example.messages))
-}
-
 impl Operator for Limit {
-    fn apply(&self, flow: &mut Flow) -> Result<(), DataError> {
-        let lengths: Vec<usize> = flow.items.par_iter().map(length).collect();
-        let long: Vec<usize> = (0..lengths.len()).filter(|&index| lengths[index] > self.tokens).collect();
-        if let (true, Some(&first)) = (self.fail, long.first()) {
-            let row = &flow.items[first].row;
-            let place = format!("{}:{}", row.source, row.line);
-            return Err(DataError::TooLong { count: long.len(), limit: self.tokens, place, tokens: lengths[first] });
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        if !matches!(self.overflow, Overflow::Fail) {
+            return Ok(flow.each("limit", rows, |item| self.judge(item)));
         }
-        let verdict = |&length: &usize| {
-            if length > self.tokens { Verdict::Reject(format!("{length} tokens, more than {}", self.tokens)) } else { Verdict::Keep }
-        };
-        let verdicts = lengths.iter().map(verdict).collect();
-        flow.settle("limit", verdicts);
-        Ok(())
+        Ok(flow.chunks("limit", rows, |items| {
+            let lengths: Vec<usize> = items.par_iter().map(|item| self.length(item)).collect();
+            match lengths.iter().position(|&length| length > self.tokens) {
+                None => Ok(vec![Verdict::Keep; items.len()]),
+                Some(first) => Err(DataError::TooLong {
+                    count: lengths.iter().filter(|&&length| length > self.tokens).count(),
+                    limit: self.tokens,
+                    place: items[first].place(),
+                    tokens: lengths[first],
+                }),
+            }
+        }))
     }
 }

@@ -1,16 +1,29 @@
 //! The operators of `prepare`. An operator is one file here and one line in [`OPERATORS`].
 
-mod chat;
+mod balance;
+mod decontaminate;
 mod deduplicate;
+mod filter;
+mod language;
 mod limit;
+mod map;
+mod mix;
+mod near;
 mod normalize;
+mod passthrough;
+mod quality;
+mod redact;
+mod sample;
+mod template;
 
 use std::fmt;
 
 use crate::config::{Block, ConfigError, Setting};
 
-use super::DataError;
-use super::flow::Flow;
+use super::flow::{Flow, Stream};
+use super::{DataError, Form};
+
+pub use near::{Groups, MinHash, firsts_by_key, jaccard, joined, shingles};
 
 /// A kind of operator: its table, and how a declared one is made ready.
 #[derive(Clone, Copy, Debug)]
@@ -19,20 +32,63 @@ pub struct OperatorKind {
     pub setting: &'static Setting,
     /// Makes it ready from its settings.
     pub prepare: fn(&Block) -> Result<Box<dyn Operator>, ConfigError>,
-    /// Whether it makes examples of rows; a `prepare` needs exactly one that does.
-    pub makes_examples: bool,
+    /// What examples it makes of rows, if it does; a `prepare` needs exactly one that does.
+    pub makes: fn(&Block) -> Option<Form>,
     /// Whether it works on examples, and so must stand after the one that makes them.
     pub needs_examples: bool,
+    /// The property that names files which it reads beside the rows.
+    pub beside: Option<&'static str>,
+}
+
+impl OperatorKind {
+    /// A kind that works on rows or examples alike, and makes none.
+    const fn new(setting: &'static Setting, prepare: fn(&Block) -> Result<Box<dyn Operator>, ConfigError>) -> Self {
+        Self { setting, prepare, makes: |_| None, needs_examples: false, beside: None }
+    }
 }
 
 /// All operators.
-pub static OPERATORS: &[OperatorKind] = &[chat::KIND, deduplicate::KIND, limit::KIND, normalize::KIND];
+pub static OPERATORS: &[OperatorKind] = &[
+    balance::KIND,
+    decontaminate::KIND,
+    deduplicate::KIND,
+    filter::KIND,
+    language::KIND,
+    limit::KIND,
+    map::KIND,
+    mix::KIND,
+    normalize::KIND,
+    passthrough::KIND,
+    quality::KIND,
+    redact::KIND,
+    sample::KIND,
+    template::CHAT,
+    template::COMPLETION,
+    template::PREFERENCE,
+    template::REINFORCEMENT,
+];
 
 /// An operator that is ready to work.
 pub trait Operator: Send + Sync + fmt::Debug {
-    /// Works on all rows.
+    /// Lets rows through in their order: what comes out is the same for any number of threads.
     ///
     /// # Errors
     /// When the user asked for a failure where rows are not as they should be.
-    fn apply(&self, flow: &mut Flow) -> Result<(), DataError>;
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError>;
+}
+
+/// A number from 0 up to 1 that is the same for the same text and seed, whatever else there is.
+fn chance(purpose: &str, seed: i64, text: &str) -> f64 {
+    let mut hasher = blake3::Hasher::new_derive_key("retune operator v1");
+    hasher.update(purpose.as_bytes()).update(&seed.to_le_bytes()).update(text.as_bytes());
+    let mut word = [0; 8];
+    word.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    #[expect(clippy::cast_precision_loss, reason = "53 bits of the hash are plenty")]
+    let point = (u64::from_le_bytes(word) >> 11) as f64 / (1_u64 << 53) as f64;
+    point
+}
+
+/// What a row is chosen by where chance decides: all that it says.
+fn identity(item: &super::flow::Item) -> String {
+    item.text(None)
 }

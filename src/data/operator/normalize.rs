@@ -1,19 +1,18 @@
-use serde_json::Value;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
 
 use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
-use super::super::flow::{Flow, Verdict};
+use super::super::flow::{Flow, Stream, Verdict};
 use super::{Operator, OperatorKind};
 
-static SETTING: Setting = Setting::new("normalize", "Brings the text of all fields into one form, so that equal things look equal.").operator(1).properties(&[
+static SETTING: Setting = Setting::new("normalize", "Brings the text of all fields into one form, so that equal things look equal.").operator(2).properties(&[
     Slot::new("unicode", Kind::Choice(&["nfc", "nfkc", "none"]), "The Unicode normalisation form.").or(Fallback::Text("nfc")),
     Slot::new("whitespace", Kind::Flag, "Makes one space of every run of white space, and trims.").or(Fallback::Flag(true)),
+    Slot::new("control", Kind::Flag, "Takes out control characters, and marks that are not seen such as zero-width spaces.").or(Fallback::Flag(true)),
 ]);
 
-pub const KIND: OperatorKind =
-    OperatorKind { setting: &SETTING, prepare: |block| Ok(Box::new(Normalize::from(block))), makes_examples: false, needs_examples: false };
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Normalize::from(block))));
 
 #[derive(Debug, Clone, Copy)]
 enum Form {
@@ -26,6 +25,7 @@ enum Form {
 struct Normalize {
     form: Form,
     whitespace: bool,
+    control: bool,
 }
 
 impl From<&Block> for Normalize {
@@ -35,21 +35,29 @@ impl From<&Block> for Normalize {
             "none" => Form::AsIs,
             _ => Form::Nfc,
         };
-        Self { form, whitespace: block.flag("whitespace") }
+        Self { form, whitespace: block.flag("whitespace"), control: block.flag("control") }
     }
 }
 
 impl Normalize {
     /// The text in its normal form, or nothing if it has it already.
     fn normal(&self, text: &str) -> Option<String> {
+        let plain = self.control.then(|| seen(text)).flatten();
+        let text = plain.as_deref().unwrap_or(text);
         let composed: Option<String> = match self.form {
             Form::Nfc if is_nfc_quick(text.chars()) != IsNormalized::Yes => Some(text.nfc().collect()),
             Form::Nfkc if is_nfkc_quick(text.chars()) != IsNormalized::Yes => Some(text.nfkc().collect()),
             _ => None,
         };
         let spaced = self.whitespace.then(|| squeezed(composed.as_deref().unwrap_or(text))).flatten();
-        spaced.or(composed).filter(|normal| normal != text)
+        spaced.or(composed).or_else(|| plain.clone())
     }
+}
+
+/// The text without what is not seen and is no white space; nothing if there is none of it.
+fn seen(text: &str) -> Option<String> {
+    let unseen = |c: char| (c.is_control() && !c.is_whitespace()) || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
+    text.contains(unseen).then(|| text.replace(unseen, ""))
 }
 
 fn squeezed(text: &str) -> Option<String> {
@@ -65,19 +73,22 @@ fn squeezed(text: &str) -> Option<String> {
 }
 
 impl Operator for Normalize {
-    fn apply(&self, flow: &mut Flow) -> Result<(), DataError> {
-        flow.each("normalize", |item| {
-            let mut changed = false;
-            for value in item.row.fields.values_mut() {
-                if let Value::String(text) = value
-                    && let Some(normal) = self.normal(text)
-                {
-                    *text = normal;
-                    changed = true;
-                }
-            }
-            if changed { Verdict::Changed } else { Verdict::Keep }
-        });
-        Ok(())
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        Ok(flow.each("normalize", rows, |item| if item.rewrite(&mut |text| self.normal(text)) { Verdict::Changed } else { Verdict::Keep }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_goes_and_what_is_normal_is_not_touched() {
+        let normalize = Normalize { form: Form::Nfc, whitespace: true, control: true };
+        assert_eq!(normalize.normal("a\u{200b}b\u{7} \t c\n"), Some("ab c".into()));
+        assert_eq!(normalize.normal("e\u{301}"), Some("\u{e9}".into()));
+        assert_eq!(normalize.normal("plain text"), None);
+        let bare = Normalize { form: Form::AsIs, whitespace: false, control: false };
+        assert_eq!(bare.normal(" e\u{301}\u{7}\n"), None);
     }
 }

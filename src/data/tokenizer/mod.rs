@@ -1,5 +1,6 @@
 //! Byte-level BPE, small and complete: any text becomes tokens and comes back unchanged.
 
+mod counter;
 mod learn;
 mod words;
 
@@ -7,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+pub use counter::Counter;
 pub use learn::learn_merges;
 
 use super::{Message, Role};
@@ -34,7 +36,8 @@ impl Special {
     const fn opening(role: Role) -> Self {
         match role {
             Role::System => Self::System,
-            Role::User => Self::User,
+            // A tool speaks to the model as a user does.
+            Role::User | Role::Tool => Self::User,
             Role::Assistant => Self::Assistant,
         }
     }

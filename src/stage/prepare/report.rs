@@ -3,69 +3,115 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::data::Split;
-use crate::data::flow::{Flow, Item};
+use crate::data::flow::Account;
+use crate::data::tally::{Part, Tally, Values};
 
 /// The account of a preparation, from which report, metrics and expectations are drawn.
 #[derive(Debug)]
-pub struct Account<'a> {
+pub struct Whole<'a> {
     pub rows_in: usize,
     /// Rows that the collect stages had kept aside.
     pub rejected_before: usize,
-    pub flow: &'a Flow,
-    pub parts: &'a [Vec<&'a Item>; 3],
+    pub account: &'a Account,
+    pub tally: &'a Tally,
 }
 
-/// Labels are listed where there are at most so many different answers.
-const MOST_LABELS: usize = 200;
+/// A slice with fewer rows is thin: what is measured on it says little.
+const THIN: usize = 20;
+/// Labels of a slice are lopsided where one label has so much more of it than of all rows.
+const LOPSIDED: f64 = 0.3;
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-impl Account<'_> {
-    /// Examples that came out.
-    pub fn rows(&self) -> f64 {
-        self.flow.items.len() as f64
-    }
-
+impl Whole<'_> {
     /// Of all rows that the sources held, the share that was rejected as wrong. Duplicates are not wrong.
     pub fn rejected_share(&self) -> f64 {
         let all = self.rows_in + self.rejected_before;
-        (self.flow.rejected.len() + self.rejected_before) as f64 / all.max(1) as f64
+        (self.account.rejected.count + self.rejected_before) as f64 / all.max(1) as f64
     }
 
     /// Of the rows that came in, the share that was let go as duplicates.
     pub fn duplicate_share(&self) -> f64 {
-        self.flow.dropped.len() as f64 / self.rows_in.max(1) as f64
+        self.duplicates() as f64 / self.rows_in.max(1) as f64
+    }
+
+    /// Rows that are the same as others, wherever that was found.
+    fn duplicates(&self) -> usize {
+        self.account.dropped_by("deduplicate") + self.account.dropped_by("split")
     }
 
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let mut metrics = BTreeMap::from([
-            ("rows".to_owned(), self.rows()),
-            ("rejected".to_owned(), (self.flow.rejected.len() + self.rejected_before) as f64),
-            ("duplicates".to_owned(), self.flow.dropped.len() as f64),
+            ("rows".to_owned(), self.tally.rows() as f64),
+            ("rejected".to_owned(), (self.account.rejected.count + self.rejected_before) as f64),
+            ("duplicates".to_owned(), self.duplicates() as f64),
         ]);
-        metrics.extend(Split::ALL.iter().zip(self.parts).map(|(split, items)| (split.name().to_owned(), items.len() as f64)));
+        let others = self.account.dropped.count - self.duplicates();
+        metrics.extend((others > 0).then(|| ("dropped".to_owned(), others as f64)));
+        let redacted: usize = self.account.redactions.values().sum();
+        metrics.extend((redacted > 0).then(|| ("redactions".to_owned(), redacted as f64)));
+        metrics.extend(Split::ALL.iter().zip(&self.tally.parts).map(|(split, part)| (split.name().to_owned(), part.rows as f64)));
         metrics
     }
 
-    pub fn report(&self) -> Value {
-        let splits: BTreeMap<&str, Value> = Split::ALL.iter().zip(self.parts).map(|(split, items)| (split.name(), part(items))).collect();
+    /// What is worth a warning in the slices: thin ones, and those whose labels are not like those of all.
+    pub fn warnings(&self) -> Vec<String> {
+        let labels = self.tally.labels();
+        let share = |label: &str| {
+            let counts = labels.listed()?;
+            Some(*counts.get(label)? as f64 / counts.values().sum::<usize>() as f64)
+        };
+        let mut warnings = Vec::new();
+        for (field, values) in self.tally.slices() {
+            for (value, answers) in values {
+                let rows: usize = answers.listed().map_or(usize::MAX, |counts| counts.values().sum());
+                if rows < THIN {
+                    warnings.push(format!("the slice {field}={value:?} has only {rows} rows"));
+                    continue;
+                }
+                if let Some((label, here)) = answers.largest()
+                    && let Some(everywhere) = share(label).filter(|everywhere| here - everywhere > LOPSIDED)
+                {
+                    warnings.push(format!("in the slice {field}={value:?} {label:?} makes up {:.0} %, and {:.0} % of all", here * 100.0, everywhere * 100.0));
+                }
+            }
+        }
+        warnings
+    }
+
+    pub fn report(&self, warnings: &[String]) -> Value {
+        let splits: BTreeMap<&str, Value> = Split::ALL.iter().zip(&self.tally.parts).map(|(split, items)| (split.name(), part(items))).collect();
         json!({
             "rows-in": self.rows_in,
             "rejected-before": self.rejected_before,
             "rejected-share": self.rejected_share(),
             "duplicate-share": self.duplicate_share(),
-            "operators": self.flow.steps,
+            "operators": self.account.steps,
+            "redactions": self.account.redactions,
             "splits": splits,
+            "warnings": warnings,
         })
     }
 }
 
-fn part(items: &[&Item]) -> Value {
-    let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
-    for example in items.iter().filter_map(|item| item.example.as_ref()) {
-        *labels.entry(example.answer()).or_default() += 1;
-        if labels.len() > MOST_LABELS {
-            return json!({ "rows": items.len() });
-        }
+fn part(part: &Part) -> Value {
+    let mut told = json!({ "rows": part.rows });
+    if let Some(labels) = part.labels.listed() {
+        told["labels"] = json!(labels);
     }
-    json!({ "rows": items.len(), "labels": labels })
+    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+    let mean = part.lengths.sum as f64 / part.rows.max(1) as f64;
+    told["tokens"] = json!({ "mean": mean, "most": part.lengths.most, "sum": part.lengths.sum });
+    if !part.slices.is_empty() {
+        let slices: BTreeMap<&String, BTreeMap<&String, Value>> =
+            part.slices.iter().map(|(field, values)| (field, values.iter().map(|(value, labels)| (value, slice(labels))).collect())).collect();
+        told["slices"] = json!(slices);
+    }
+    told
+}
+
+fn slice(labels: &Values) -> Value {
+    match labels.listed() {
+        Some(counts) => json!({ "rows": counts.values().sum::<usize>(), "labels": counts }),
+        None => json!({ "labels": "more than 200" }),
+    }
 }

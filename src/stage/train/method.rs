@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
+use crate::data::Form;
 use crate::provider::{Alarm, Care, Hyperparameters, Method, ProviderError, Report};
 
 use super::super::StageError;
@@ -115,6 +116,15 @@ pub fn check(stage: &Block) -> Result<(), ConfigError> {
         });
     }
     Ok(())
+}
+
+/// The form of the examples that a method learns from, and the operator that makes them.
+pub fn takes(method: &str) -> (Form, &'static str) {
+    match method {
+        "dpo" => (Form::Preference, "preference"),
+        "reinforcement" => (Form::Reinforcement, "reinforcement"),
+        _ => (Form::Chat, "chat"),
+    }
 }
 
 /// The file with the grader, where the method has one.

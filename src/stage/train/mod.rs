@@ -7,13 +7,14 @@ mod work;
 use std::collections::BTreeMap;
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
+use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::model::builtin_digest;
 use crate::provider::{Api, Declared};
 use crate::store::Reading;
 
 use super::providers::Purpose;
-use super::{Action, Compiler, Input, StageKind, checkpoints, providers, scheduling};
+use super::{Action, Compiler, Input, StageKind, checkpoints, prepare, providers, scheduling};
 pub use card::{card, described, load, untuned};
 pub use command::answer;
 pub use tokens::chat_tokens;
@@ -158,10 +159,12 @@ fn examples(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<(Examples, Vec
             if let Some(validation) = block.child("validation") {
                 return Err(wrong(validation, "`validation` goes with `examples`".into(), "`data` has a validation split of its own", "take it out"));
             }
-            if method::name(block) != "supervised" {
+            let made = compiler.pipeline.stage(data.text("stage")).map_or(Form::Chat, |stage| prepare::form(&stage.block));
+            let (wanted, by) = method::takes(method::name(block));
+            if made != wanted {
                 let at = block.child("method").unwrap_or(block);
-                let problem = format!("a prepare stage makes examples for `supervised`, and this is `{}`", method::name(block));
-                return Err(wrong(at, problem, "needs rows of another form", "name a file of ready rows: `examples \"pairs.jsonl\"`"));
+                let problem = format!("`{}` does not learn from what `{}` makes", method::name(block), data.text("stage"));
+                return Err(wrong(at, problem, "needs rows of another form", &format!("let that stage make them by `{by}`, or take another method")));
             }
             let inputs = compiler.pipeline.stage(data.text("stage"));
             let inputs = inputs.into_iter().flat_map(|data| ["train", "validation"].map(|split| Input::output(split, &data.name, split)));

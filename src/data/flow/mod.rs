@@ -1,0 +1,192 @@
+//! Rows on their way through the operators of `prepare`, some at a time, so that memory does not grow with the data.
+
+mod account;
+mod spool;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, Example, Role, Row, Split};
+
+pub use account::{Account, Step};
+pub use spool::Spool;
+
+/// A row under way: its fields, and the example that was made of it once one was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// Which of the stages in `from` it comes from, from 0.
+    pub from: usize,
+    /// The row as collected and changed since.
+    pub row: Row,
+    /// The example, after a template operator.
+    pub example: Option<Example>,
+    /// Where it belongs, after the split.
+    pub split: Option<Split>,
+}
+
+impl Item {
+    /// A row as collected.
+    #[must_use]
+    pub const fn new(from: usize, row: Row) -> Self {
+        Self { from, row, example: None, split: None }
+    }
+
+    /// What an operator that looks at text looks at: the value of a field, else what is asked and answered in the example, else all
+    /// text of the row.
+    #[must_use]
+    pub fn text(&self, field: Option<&str>) -> String {
+        match (field, &self.example) {
+            (Some(field), _) => self.row.text(field).unwrap_or_default(),
+            (None, Some(example)) => {
+                let said = example.messages.iter().filter(|message| message.role != Role::System);
+                said.map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
+            }
+            (None, None) => self.row.all_text(),
+        }
+    }
+
+    /// Changes every string in the row and in its example. Tells whether any was changed.
+    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+        let mut changed = self.row.rewrite(change);
+        if let Some(example) = &mut self.example {
+            changed |= example.rewrite(change);
+        }
+        changed
+    }
+
+    /// Where it was, for messages.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.row.source, self.row.line)
+    }
+}
+
+/// What an operator does with one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays as it is.
+    Keep,
+    /// It stays, changed.
+    Changed,
+    /// It goes, and that is as it should be (a duplicate).
+    Drop(String),
+    /// It goes, because something is wrong with it.
+    Reject(String),
+}
+
+/// Rows in their order, some at a time.
+pub type Stream<'a> = Box<dyn Iterator<Item = Result<Vec<Item>, DataError>> + 'a>;
+
+/// Rows that go together through the operators.
+pub const CHUNK: usize = 4096;
+
+/// Files beside the rows that operators read, by the path or glob that names them: each with its path and content.
+pub type Beside = BTreeMap<String, Vec<(String, Vec<u8>)>>;
+
+/// What the operators of one preparation share: the account of what they do, and a folder for what does not fit into memory.
+#[derive(Debug)]
+pub struct Flow {
+    account: Mutex<Account>,
+    folder: PathBuf,
+    beside: Beside,
+}
+
+impl Flow {
+    /// A flow that may write in a folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new(folder: &Path, beside: Beside) -> Result<Self, DataError> {
+        Ok(Self { account: Mutex::new(Account::new(folder)?), folder: folder.to_owned(), beside })
+    }
+
+    /// The account so far.
+    pub fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The account of everything.
+    #[must_use]
+    pub fn into_account(self) -> Account {
+        self.account.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files that a path or glob names.
+    #[must_use]
+    pub fn beside(&self, pattern: &str) -> &[(String, Vec<u8>)] {
+        self.beside.get(pattern).map_or(&[], Vec::as_slice)
+    }
+
+    /// Lets an operator judge every row by itself, on all cores.
+    pub fn each<'a>(&'a self, operator: &str, rows: Stream<'a>, judge: impl Fn(&mut Item) -> Verdict + Send + Sync + 'a) -> Stream<'a> {
+        self.chunks(operator, rows, move |items| Ok(items.par_iter_mut().map(&judge).collect()))
+    }
+
+    /// Lets an operator judge rows in their order, some at a time: a verdict for each.
+    pub fn chunks<'a>(
+        &'a self,
+        operator: &str,
+        mut rows: Stream<'a>,
+        mut judge: impl FnMut(&mut [Item]) -> Result<Vec<Verdict>, DataError> + 'a,
+    ) -> Stream<'a> {
+        let step = self.account().begin(operator);
+        Box::new(std::iter::from_fn(move || {
+            let mut items = match rows.next()? {
+                Ok(items) => items,
+                Err(error) => return Some(Err(error)),
+            };
+            let before = self.account().wants_changes(step).then(|| items.clone());
+            let verdicts = match judge(&mut items) {
+                Ok(verdicts) => verdicts,
+                Err(error) => return Some(Err(error)),
+            };
+            Some(self.account().settle(step, items, verdicts, before.as_deref()))
+        }))
+    }
+
+    /// Takes all rows in, for an operator that cannot say anything before it has seen the last: in memory, and on disk what is
+    /// too much for that.
+    ///
+    /// # Errors
+    /// When a row before went wrong, or the disk is full.
+    pub fn spool(&self, rows: Stream<'_>) -> Result<Spool, DataError> {
+        let mut spool = Spool::new(&self.folder);
+        for items in rows {
+            spool.push(items?)?;
+        }
+        Ok(spool)
+    }
+
+    /// Lets the rows of a spool go on, with a verdict for each by its number.
+    pub fn decide<'a>(&'a self, operator: &str, spool: Spool, mut verdict: impl FnMut(usize, &mut Item) -> Verdict + 'a) -> Stream<'a> {
+        let mut number = 0;
+        self.chunks(operator, spool.into_rows(), move |items| {
+            let verdicts = items.iter_mut().enumerate().map(|(at, item)| verdict(number + at, item)).collect();
+            number += items.len();
+            Ok(verdicts)
+        })
+    }
+
+    /// Makes sure that a field which settings name is there at all: a misspelt one would make all rows the same. When there are
+    /// rows and none has it, the stream ends in an error.
+    pub fn needs_field<'a>(&'a self, by: &str, field: &str, mut rows: Stream<'a>) -> Stream<'a> {
+        let (by, field) = (by.to_owned(), field.to_owned());
+        let (mut seen, mut others) = (false, None);
+        Box::new(std::iter::from_fn(move || {
+            let Some(items) = rows.next() else {
+                let fields = others.take().filter(|_| !seen)?;
+                return Some(Err(DataError::NoField { by: by.clone(), field: field.clone(), fields }));
+            };
+            if let (Ok(items), false) = (&items, seen) {
+                seen = items.iter().any(|item| item.row.fields.contains_key(&field));
+                let names = |item: &Item| item.row.fields.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                others = others.take().or_else(|| items.first().map(names));
+            }
+            Some(items)
+        }))
+    }
+}

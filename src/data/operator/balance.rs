@@ -1,0 +1,64 @@
+use std::collections::BTreeMap;
+
+use crate::config::{Block, Fallback, Kind, Setting, Slot};
+
+use super::super::DataError;
+use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::sample::lowest;
+use super::{Operator, OperatorKind, chance, identity};
+
+static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(1).properties(&[
+    Slot::new("by", Kind::Text, "The field that says the class."),
+    Slot::new("ratio", Kind::Number(1.0, 1e9), "How many times the smallest class the largest may be.").or(Fallback::Number(1.0)),
+    Slot::new("most", Kind::Integer(1, i64::MAX), "How many rows a class may have in any case.").or(Fallback::Absent),
+    Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another choice.").or(Fallback::Integer(0)),
+]);
+
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Balance::from(block))));
+
+#[derive(Debug)]
+struct Balance {
+    by: String,
+    ratio: f64,
+    most: Option<usize>,
+    seed: i64,
+}
+
+impl From<&Block> for Balance {
+    fn from(block: &Block) -> Self {
+        let most = block.find_integer("most").map(|_| block.count("most"));
+        Self { by: block.text("by").to_owned(), ratio: block.number("ratio"), most, seed: block.integer("seed") }
+    }
+}
+
+impl Operator for Balance {
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let class = |item: &Item| item.row.text(&self.by).unwrap_or_default();
+        let mut spool = flow.spool(flow.needs_field("balance", &self.by, rows))?;
+        let mut classes: BTreeMap<String, (Vec<usize>, Vec<f64>)> = BTreeMap::new();
+        let mut number = 0;
+        spool.look(|items| {
+            for item in items {
+                let (numbers, places) = classes.entry(class(item)).or_default();
+                numbers.push(number);
+                places.push(chance("balance", self.seed, &identity(item)));
+                number += 1;
+            }
+        })?;
+        let smallest = classes.values().map(|(numbers, _)| numbers.len()).min().unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]
+        let limit = ((smallest as f64 * self.ratio) as usize).min(self.most.unwrap_or(usize::MAX));
+        let mut kept = vec![false; number];
+        for (numbers, places) in classes.values() {
+            let of_class = lowest(places, limit);
+            numbers.iter().zip(of_class).for_each(|(&number, stays)| kept[number] = stays);
+        }
+        Ok(flow.decide(
+            "balance",
+            spool,
+            move |number, item| {
+                if kept[number] { Verdict::Keep } else { Verdict::Drop(format!("`{}` has more than {limit} rows", class(item))) }
+            },
+        ))
+    }
+}

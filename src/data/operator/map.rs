@@ -1,0 +1,50 @@
+use serde_json::Value;
+
+use crate::config::{Block, ConfigError, Kind, Setting, Slot};
+
+use super::super::DataError;
+use super::super::flow::{Flow, Stream, Verdict};
+use super::template::Templates;
+use super::{Operator, OperatorKind};
+
+static SETTING: Setting = Setting::new("map", "Makes and removes fields.").operator(1).children(|| vec![&FIELD, &WITHOUT]);
+static FIELD: Setting = Setting::new("field", "A field that is made, or made anew.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "Its name."), Slot::new("template", Kind::Template, "Its value: text with `{{ field }}`.")]);
+static WITHOUT: Setting = Setting::new("without", "A field that goes.").many().arguments(&[Slot::new("name", Kind::Text, "Its name.")]);
+
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Map::of(block)?)));
+
+#[derive(Debug)]
+struct Map {
+    templates: Templates,
+    fields: Vec<(String, usize)>,
+    without: Vec<String>,
+}
+
+impl Map {
+    fn of(block: &Block) -> Result<Self, ConfigError> {
+        let mut templates = Templates::default();
+        let fields = block.all(FIELD.name).map(|child| Ok((child.text("name").to_owned(), templates.add(child)?)));
+        let fields = fields.collect::<Result<_, ConfigError>>()?;
+        let without = block.all(WITHOUT.name).map(|child| child.text("name").to_owned()).collect();
+        Ok(Self { templates, fields, without })
+    }
+}
+
+impl Operator for Map {
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        Ok(flow.each("map", rows, |item| {
+            for (name, template) in &self.fields {
+                match self.templates.render(*template, name, item) {
+                    Ok(text) => drop(item.row.fields.insert(name.clone(), Value::String(text))),
+                    Err(reason) => return Verdict::Reject(reason),
+                }
+            }
+            for name in &self.without {
+                item.row.fields.shift_remove(name);
+            }
+            Verdict::Changed
+        }))
+    }
+}

@@ -1,0 +1,57 @@
+use crate::config::{Block, Fallback, Kind, Setting, Slot, Value};
+
+use super::super::DataError;
+use super::super::flow::{Flow, Stream, Verdict};
+use super::sample::lowest;
+use super::{Operator, OperatorKind, chance, identity};
+
+static SETTING: Setting = Setting::new("mix", "Takes rows of several `from` stages in given proportions, as many as there are for that.")
+    .operator(1)
+    .arguments(&[Slot::new("weight", Kind::Number(0.0, 1e9), "The weight of the first `from`.")])
+    .rest(&Slot::new("weights", Kind::Number(0.0, 1e9), "The weights of the others, in their order."))
+    .properties(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another choice.").or(Fallback::Integer(0))]);
+
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Mix::from(block))));
+
+#[derive(Debug)]
+struct Mix {
+    weights: Vec<f64>,
+    seed: i64,
+}
+
+impl From<&Block> for Mix {
+    fn from(block: &Block) -> Self {
+        let further = block.rest.iter().filter_map(|weight| match weight.value {
+            Value::Number(weight) => Some(weight),
+            _ => None,
+        });
+        Self { weights: std::iter::once(block.number("weight")).chain(further).collect(), seed: block.integer("seed") }
+    }
+}
+
+impl Operator for Mix {
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let mut spool = flow.spool(rows)?;
+        let mut of_stage: Vec<(Vec<usize>, Vec<f64>)> = vec![(Vec::new(), Vec::new()); self.weights.len()];
+        let mut number = 0;
+        spool.look(|items| {
+            for item in items {
+                if let Some((numbers, places)) = of_stage.get_mut(item.from) {
+                    numbers.push(number);
+                    places.push(chance("mix", self.seed, &identity(item)));
+                }
+                number += 1;
+            }
+        })?;
+        #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+        let scale = of_stage.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0).map(|((numbers, _), weight)| numbers.len() as f64 / weight);
+        let scale = scale.min_by(f64::total_cmp).unwrap_or_default();
+        let mut kept = vec![false; number];
+        for ((numbers, places), weight) in of_stage.iter().zip(&self.weights) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of rows")]
+            let wanted = weight.mul_add(scale, 1e-9) as usize;
+            numbers.iter().zip(lowest(places, wanted)).for_each(|(&number, stays)| kept[number] = stays);
+        }
+        Ok(flow.decide("mix", spool, move |number, _| if kept[number] { Verdict::Keep } else { Verdict::Drop("more than its part of the mix".into()) }))
+    }
+}

@@ -1,0 +1,120 @@
+use std::collections::HashMap;
+
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value};
+
+use super::super::DataError;
+use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::super::personal::Personal;
+use super::{Operator, OperatorKind};
+
+static SETTING: Setting = Setting::new("redact", "Takes personal data out of all text.")
+    .operator(1)
+    .arguments(&[Slot::new("what", Kind::Choice(Personal::NAMES), "What is looked for.")])
+    .rest(&Slot::new("more", Kind::Choice(Personal::NAMES), "What else."))
+    .properties(&[
+        Slot::new("how", Kind::Choice(&["mask", "hash", "drop"]), "A mark such as `[EMAIL_1]`, a keyed hash that is the same in all rows, or the row goes.")
+            .or(Fallback::Text("mask")),
+        Slot::new("key", Kind::Secret, "`(secret)\"NAME\"`: the environment variable with the key of the hashes.").or(Fallback::Absent),
+    ]);
+
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Redact::of(block)?)));
+
+#[derive(Debug, PartialEq)]
+enum How {
+    Mask,
+    /// With the key in this variable.
+    Hash(String),
+    Drop,
+}
+
+#[derive(Debug)]
+struct Redact {
+    kinds: Vec<Personal>,
+    how: How,
+}
+
+impl Redact {
+    fn of(block: &Block) -> Result<Self, ConfigError> {
+        let further = block.rest.iter().filter_map(|kind| match &kind.value {
+            Value::Text(name) => Personal::named(name),
+            _ => None,
+        });
+        let mut kinds: Vec<Personal> = Personal::named(block.text("what")).into_iter().chain(further).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let how = match (block.text("how"), block.find_text("key")) {
+            ("hash", Some(variable)) => How::Hash(variable.to_owned()),
+            ("drop", None) => How::Drop,
+            ("mask", None) => How::Mask,
+            (how, _) => {
+                return Err(ConfigError::Contradiction {
+                    problem: if how == "hash" { "a hash without a key can be guessed".into() } else { format!("`how=\"{how}\"` has no use for a key") },
+                    label: "how=\"hash\" and `key=` go together".into(),
+                    at: block.name_span.into(),
+                    help: "write `how=\"hash\" key=(secret)\"NAME\"`, with the key in that environment variable".into(),
+                });
+            }
+        };
+        Ok(Self { kinds, how })
+    }
+
+    fn key(&self) -> Result<Option<[u8; 32]>, DataError> {
+        let How::Hash(variable) = &self.how else {
+            return Ok(None);
+        };
+        let key = std::env::var(variable).ok().filter(|key| !key.is_empty());
+        let key = key.ok_or_else(|| DataError::NoKey { variable: variable.clone() })?;
+        Ok(Some(blake3::derive_key("retune redact v1", key.as_bytes())))
+    }
+
+    fn judge(&self, key: Option<&[u8; 32]>, item: &mut Item, flow: &Flow) -> Verdict {
+        let mut counts: HashMap<Personal, usize> = HashMap::new();
+        let mut marks: HashMap<(Personal, String), String> = HashMap::new();
+        let changed = item.rewrite(&mut |text| {
+            let mut changed: Option<String> = None;
+            // What stood apart may come together: until nothing is found.
+            loop {
+                let current = changed.as_deref().unwrap_or(text);
+                let found = Personal::find_all(&self.kinds, current);
+                if found.is_empty() {
+                    return changed;
+                }
+                let mut next = String::with_capacity(current.len());
+                let mut end = 0;
+                for finding in found {
+                    *counts.entry(finding.kind).or_default() += 1;
+                    let value: String = current[finding.at.clone()].chars().filter(|c| c.is_alphanumeric() || *c == '@').flat_map(char::to_lowercase).collect();
+                    let number = marks.keys().filter(|(kind, _)| *kind == finding.kind).count() + 1;
+                    let mark = marks.entry((finding.kind, value)).or_insert_with_key(|(kind, value)| match key {
+                        None => format!("[{}_{number}]", kind.mark()),
+                        Some(key) => format!("[{}_{}]", kind.mark(), &blake3::keyed_hash(key, value.as_bytes()).to_hex()[..12]),
+                    });
+                    next.push_str(&current[end..finding.at.start]);
+                    next.push_str(mark);
+                    end = finding.at.end;
+                }
+                next.push_str(&current[end..]);
+                changed = Some(next);
+            }
+        });
+        if !changed {
+            return Verdict::Keep;
+        }
+        flow.account().redacted(counts.iter().map(|(kind, count)| (kind.name(), *count)));
+        match self.how {
+            How::Drop => {
+                let mut names: Vec<&str> = counts.keys().map(|kind| kind.name()).collect();
+                names.sort_unstable();
+                Verdict::Drop(format!("it holds personal data: {}", names.join(", ")))
+            }
+            _ => Verdict::Changed,
+        }
+    }
+}
+
+impl Operator for Redact {
+    fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let key = self.key()?;
+        Ok(flow.each("redact", rows, move |item| self.judge(key.as_ref(), item, flow)))
+    }
+}

@@ -1,0 +1,171 @@
+//! Personal data and secrets in text: what can be told by its form, and by check digits where there are some.
+
+mod numbers;
+mod phone;
+mod secret;
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// A kind of personal data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Personal {
+    /// A key or token of an API, a password that is named so, a private key.
+    Secret,
+    /// An e-mail address.
+    Email,
+    /// An international bank account number, with its country's length and check digits (ISO 13616).
+    Iban,
+    /// A payment card number, with its check digit (ISO/IEC 7812).
+    Card,
+    /// A national identity number: US, UK, ES, FR, IT, BR.
+    NationalId,
+    /// An address of the Internet Protocol, version 4 or 6.
+    Ip,
+    /// A phone number as people write it.
+    Phone,
+}
+
+/// Something found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: Personal,
+    /// Where it stands, in bytes.
+    pub at: Range<usize>,
+}
+
+impl Personal {
+    /// All kinds; of two that claim the same text the first has it.
+    pub const ALL: [Self; 7] = [Self::Secret, Self::Email, Self::Iban, Self::Card, Self::NationalId, Self::Ip, Self::Phone];
+
+    /// The names of all kinds, in their order.
+    pub const NAMES: &'static [&'static str] = &["secret", "email", "iban", "card", "national-id", "ip", "phone"];
+
+    /// Its name in a pipeline.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// The kind of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What stands for it in a text.
+    #[must_use]
+    pub fn mark(self) -> String {
+        self.name().to_uppercase().replace('-', "_")
+    }
+
+    fn find(self, text: &str) -> Vec<Range<usize>> {
+        match self {
+            Self::Secret => secret::find(text),
+            Self::Email => emails(text),
+            Self::Iban => numbers::ibans(text),
+            Self::Card => numbers::cards(text),
+            Self::NationalId => numbers::national(text),
+            Self::Ip => numbers::addresses(text),
+            Self::Phone => phone::find(text),
+        }
+    }
+
+    /// Everything of some kinds in a text, in its order, without overlaps.
+    #[must_use]
+    pub fn find_all(kinds: &[Self], text: &str) -> Vec<Finding> {
+        let mut found: Vec<Finding> = Vec::new();
+        for &kind in kinds {
+            found.extend(kind.find(text).into_iter().map(|at| Finding { kind, at }));
+        }
+        found.sort_by_key(|finding| (finding.at.start, finding.kind, std::cmp::Reverse(finding.at.end)));
+        let mut kept: Vec<Finding> = Vec::with_capacity(found.len());
+        for finding in found {
+            match kept.last_mut() {
+                Some(last) if finding.at.start < last.at.end => {
+                    // All that is claimed goes, under the name of the kind that is surer.
+                    last.at.end = last.at.end.max(finding.at.end);
+                    last.kind = last.kind.min(finding.kind);
+                }
+                _ => kept.push(finding),
+            }
+        }
+        kept
+    }
+}
+
+fn emails(text: &str) -> Vec<Range<usize>> {
+    static EMAIL: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)[\p{L}0-9._%+'\-]*[\p{L}0-9_%+\-]@(?:[\p{L}0-9](?:[\p{L}0-9\-]*[\p{L}0-9])?\.)+\p{L}{2,}"));
+    if !text.contains('@') {
+        return Vec::new();
+    }
+    EMAIL.find_iter(text).map(|found| found.range()).collect()
+}
+
+/// A pattern of ours.
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).unwrap_or_else(|error| unreachable!("a pattern of ours is right: {error}"))
+}
+
+/// Whether something stands alone: no letter, digit or underscore touches it.
+fn stands_alone(text: &str, at: &Range<usize>) -> bool {
+    let touches = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    !touches(text[..at.start].chars().next_back()) && !touches(text[at.end..].chars().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<(&'static str, &str)> {
+        Personal::find_all(&Personal::ALL, text).into_iter().map(|finding| (finding.kind.name(), &text[finding.at])).collect()
+    }
+
+    #[test]
+    fn each_kind_is_found_by_its_form() {
+        for (text, kind, what) in [
+            ("write to Anna.B+x@mail.example.co.uk, please", "email", "Anna.B+x@mail.example.co.uk"),
+            ("call +44 20 7946 0958 today", "phone", "+44 20 7946 0958"),
+            ("call (555) 123-4567.", "phone", "(555) 123-4567"),
+            ("Tel: 030 12345678", "phone", "030 12345678"),
+            ("ring 0171/1234567 now", "phone", "0171/1234567"),
+            ("my card 4111 1111 1111 1111 is lost", "card", "4111 1111 1111 1111"),
+            ("4111-1111-1111-1111", "card", "4111-1111-1111-1111"),
+            ("to GB82 WEST 1234 5698 7654 32 PLEASE", "iban", "GB82 WEST 1234 5698 7654 32"),
+            ("DE89370400440532013000", "iban", "DE89370400440532013000"),
+            ("from 192.168.100.200 at noon", "ip", "192.168.100.200"),
+            ("host 2001:db8::8a2e:370:7334 is up", "ip", "2001:db8::8a2e:370:7334"),
+            ("ssn 219-09-9999", "national-id", "219-09-9999"),
+            ("nino AB 12 34 56 C", "national-id", "AB 12 34 56 C"),
+            ("dni 12345678Z", "national-id", "12345678Z"),
+            ("cpf 529.982.247-25", "national-id", "529.982.247-25"),
+            ("cf RSSMRA85T10A562S", "national-id", "RSSMRA85T10A562S"),
+            ("key sk-proj-abcdefghijklmnop1234 ok", "secret", "sk-proj-abcdefghijklmnop1234"),
+            ("AKIAIOSFODNN7EXAMPLE", "secret", "AKIAIOSFODNN7EXAMPLE"),
+            ("password: hunter2hunter2", "secret", "hunter2hunter2"),
+        ] {
+            assert_eq!(found(text), [(kind, what)], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_left() {
+        for text in [
+            "on 2026-11-24 at 10:30:45",
+            "24.11.2026 and 11/24/2026",
+            "order 123456789 of 1 000 000 000 pieces",
+            "version 1.2.3.4.5 costs 12.50",
+            "card 4111 1111 1111 1112",
+            "GB83 WEST 1234 5698 7654 32",
+            "dni 12345678A",
+            "a@b and @handle",
+            "my password is long, the token: ok",
+            "room 12-34, page 100-200",
+        ] {
+            assert_eq!(found(text), [], "{text}");
+        }
+    }
+}

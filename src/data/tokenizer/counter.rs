@@ -1,0 +1,68 @@
+use super::super::Message;
+use super::Tokenizer;
+
+/// How the tokens of a conversation are counted for a model.
+#[derive(Clone, Copy, Debug)]
+pub enum Counter {
+    /// Exactly, for `builtin:tiny`.
+    Tiny,
+    /// Exactly, for models of OpenAI since GPT-4o: the encoding `o200k_base`.
+    O200k,
+    /// Exactly, for models of OpenAI before: the encoding `cl100k_base`.
+    Cl100k,
+    /// By letters, four to a token, where nothing better is known.
+    Letters,
+}
+
+impl Counter {
+    /// The exact way for a model, if there is one.
+    #[must_use]
+    pub fn exact(model: &str) -> Option<Self> {
+        let name = model.trim_start_matches("ft:");
+        let is =
+            |family: &[&str]| family.iter().any(|family| name == *family || name.starts_with(&format!("{family}-")) || name.starts_with(&format!("{family}:")));
+        if name == "builtin:tiny" {
+            Some(Self::Tiny)
+        } else if name.starts_with("gpt-3.5") || is(&["gpt-4", "cl100k_base"]) {
+            Some(Self::Cl100k)
+        } else if name.starts_with("gpt-") || is(&["o1", "o3", "o4-mini", "o200k_base"]) {
+            Some(Self::O200k)
+        } else {
+            None
+        }
+    }
+
+    /// Tokens of a conversation. OpenAI's rule for chat rows: three tokens a message besides its role and content, and three for
+    /// the beginning of an answer.
+    #[must_use]
+    pub fn count(self, messages: &[Message]) -> usize {
+        match self {
+            Self::Tiny => Tokenizer::tiny().count(messages),
+            Self::O200k => openai(bpe_openai::o200k_base(), messages),
+            Self::Cl100k => openai(bpe_openai::cl100k_base(), messages),
+            Self::Letters => messages.iter().map(|message| message.content.len().div_ceil(4) + 4).sum(),
+        }
+    }
+}
+
+fn openai(encoding: &bpe_openai::Tokenizer, messages: &[Message]) -> usize {
+    // The name of each role is one token.
+    messages.iter().map(|message| 4 + encoding.count(message.content.as_str())).sum::<usize>() + 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Role;
+    use super::*;
+
+    #[test]
+    fn openai_models_are_counted_by_their_own_encoding() {
+        let message = |role, content: &str| Message { role, content: content.to_owned() };
+        let messages = [message(Role::System, "You are a helpful assistant."), message(Role::User, "hello world"), message(Role::Assistant, "hi")];
+        let count = |model: &str| Counter::exact(model).map(|counter| counter.count(&messages));
+        assert_eq!(count("gpt-4.1-nano"), Some(3 * 4 + 6 + 2 + 1 + 3));
+        assert_eq!(count("gpt-3.5-turbo"), count("ft:gpt-4o:org::1"));
+        assert!(matches!((Counter::exact("gpt-4-0613"), Counter::exact("gpt-4o")), (Some(Counter::Cl100k), Some(Counter::O200k))));
+        assert_eq!(count("llama-3"), None);
+    }
+}

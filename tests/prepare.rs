@@ -1,0 +1,318 @@
+//! The operators of `prepare`, through the program.
+
+mod common;
+
+use common::Workspace;
+use serde_json::Value;
+
+/// A workspace with these rows and operators.
+fn workspace(rows: &str, operators: &str) -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("rows.jsonl", rows);
+    pipeline(&workspace, operators);
+    workspace
+}
+
+fn pipeline(workspace: &Workspace, operators: &str) {
+    workspace.write(
+        "p.kdl",
+        format!("pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.jsonl\"\n}}\nprepare \"out\" {{\n    from \"rows\"\n{operators}\n}}\n"),
+    );
+}
+
+const CHAT: &str = "    chat {\n        user \"{{ text }}\"\n        assistant \"{{ answer }}\"\n    }\n";
+
+/// Runs, and gives the lines of a split.
+fn lines(workspace: &Workspace, split: &str) -> Vec<Value> {
+    workspace.run(&[], 0);
+    assert_eq!(workspace.retune(&["get", "out", "p.kdl", "--to", "made"]).code, 0);
+    workspace.read(&format!("made/{split}")).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn report(workspace: &Workspace) -> Value {
+    workspace.run(&[], 0);
+    assert_eq!(workspace.retune(&["get", "out", "p.kdl", "--to", "made"]).code, 0);
+    serde_json::from_str(&workspace.read("made/report")).expect("JSON")
+}
+
+fn asked(line: &Value) -> &str {
+    line["messages"][0]["content"].as_str().expect("a text")
+}
+
+fn rows(texts: &[&str]) -> String {
+    texts.iter().map(|text| format!("{}\n", serde_json::json!({ "text": text, "answer": "yes" }))).collect()
+}
+
+#[test]
+fn filter_and_map_work_on_fields() {
+    let text = (0..10).fold(String::new(), |text, n| text + &format!("{{\"text\":\"t{n}\",\"answer\":\"a\",\"score\":{n},\"secret\":\"s\"}}\n"));
+    let operators = format!(
+        "    filter \"score >= 7 and text != 't9'\"\n    map {{\n        field \"text\" \"{{{{ text|upper }}}}-{{{{ score }}}}\"\n        without \"secret\"\n    }}\n{CHAT}"
+    );
+    let workspace = workspace(&text, &operators);
+    let made = lines(&workspace, "train");
+    assert_eq!(made.iter().map(asked).collect::<Vec<_>>(), ["T7-7", "T8-8"]);
+    let report = report(&workspace);
+    assert_eq!(report["operators"][0]["dropped"], 8);
+    assert_eq!((&report["rejected-share"], &report["duplicate-share"]), (&Value::from(0.0), &Value::from(0.0)), "what is filtered is neither");
+    assert!(report["operators"][1]["changes"][0]["after"].as_str().is_some_and(|after| !after.contains("secret")));
+    pipeline(&workspace, &format!("    filter \"scroe > 1\"\n{CHAT}    expect \"rejected-share\" max=0.5\n"));
+    assert!(workspace.retune(&["run", "p.kdl"]).stderr.contains("expected `rejected-share` to be at most 0.5, found 1"));
+    pipeline(&workspace, &format!("    filter \"score >\"\n{CHAT}"));
+    assert_eq!(workspace.retune(&["check", "p.kdl"]).code, 2);
+}
+
+#[test]
+fn each_form_of_examples_is_made_as_providers_take_it() {
+    let row = "{\"text\":\"q\",\"answer\":\"good\",\"worse\":\"bad\",\"colour\":\"red\"}\n";
+    for (operator, wanted) in [
+        (
+            "preference {\n        user \"{{ text }}\"\n        preferred \"{{ answer }}\"\n        other \"{{ worse }}\"\n    }",
+            r#"{"input":{"messages":[{"role":"user","content":"q"}]},"preferred_output":[{"role":"assistant","content":"good"}],"non_preferred_output":[{"role":"assistant","content":"bad"}]}"#,
+        ),
+        (
+            "reinforcement {\n        system \"s\"\n        user \"{{ text }}\"\n        field \"wanted\" \"{{ colour }}\"\n    }",
+            r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"q"}],"wanted":"red"}"#,
+        ),
+        ("completion {\n        prompt \"{{ text }}\"\n        completion \"{{ answer }}\"\n    }", r#"{"prompt":"q","completion":"good"}"#),
+    ] {
+        let made = lines(&workspace(row, &format!("    {operator}")), "train");
+        assert_eq!(made, [serde_json::from_str::<Value>(wanted).expect("JSON")]);
+    }
+}
+
+#[test]
+fn a_method_learns_from_examples_of_its_form() {
+    let workspace = workspace("{}\n", "    preference {\n        user \"q\"\n        preferred \"a\"\n        other \"b\"\n    }");
+    let train = |method: &str| {
+        let stage = format!(
+            "train \"model\" {{\n    data \"out\"\n    provider \"openai\"\n    model \"gpt-4.1\"\n    method \"{method}\" {{\n        epochs 1\n    }}\n}}\n"
+        );
+        let text = workspace.read("p.kdl").split("train \"model\"").next().expect("a text").to_owned();
+        workspace.write("p.kdl", text + &stage);
+        workspace.retune(&["check", "p.kdl"])
+    };
+    assert_eq!(train("dpo").code, 0);
+    let wrong = train("supervised");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("does not learn from what `out` makes"), "{}", wrong.stderr);
+}
+
+#[test]
+fn ready_rows_pass_with_tools_weights_and_images_as_they_are() {
+    let tools = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image_url","image_url":{"url":"x"}}]},{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}],"weight":0},{"role":"tool","tool_call_id":"1","content":"7"},{"role":"assistant","content":"seven","weight":1}],"tools":[{"type":"function","function":{"name":"f"}}]}"#;
+    let plain = r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#;
+    let with_more = plain.replacen('{', "{\"customer\":7,", 1);
+    let text = format!(
+        "{tools}\n{with_more}\n{{\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}}]}}\n{{\"messages\":[{{\"role\":\"cat\",\"content\":\"a\"}}]}}\n{{\"x\":1}}\n"
+    );
+    let workspace = workspace(&text, "    passthrough\n    limit tokens=100");
+    let made = lines(&workspace, "train");
+    assert_eq!(made, [tools, plain].map(|line| serde_json::from_str::<Value>(line).expect("JSON")));
+    let rejected = workspace.read("made/rejected");
+    for wanted in ["nothing to learn", "no list of messages", "has no `messages`"] {
+        assert!(rejected.contains(wanted), "{wanted}: {rejected}");
+    }
+}
+
+#[test]
+fn personal_data_goes_and_is_the_same_within_a_row() {
+    let text = "{\"text\":\"I am a@b.com, not c@d.org. Call +44 20 7946 0958\",\"answer\":\"write to A@B.com\"}\n{\"text\":\"hello\",\"answer\":\"yes\"}\n";
+    let redact = |how: &str| format!("    redact \"email\" \"phone\"{how}\n{CHAT}");
+    let workspace = workspace(text, &redact(""));
+    let made = lines(&workspace, "train");
+    assert_eq!(asked(&made[0]), "I am [EMAIL_1], not [EMAIL_2]. Call [PHONE_1]");
+    assert_eq!(made[0]["messages"][1]["content"], "write to [EMAIL_1]");
+    assert_eq!(report(&workspace)["redactions"], serde_json::json!({ "email": 3, "phone": 1 }));
+    pipeline(&workspace, &redact(" how=\"drop\""));
+    assert_eq!(lines(&workspace, "train").len(), 1);
+    pipeline(&workspace, &redact(" how=\"hash\" key=(secret)\"HASH_KEY\""));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("no key in the environment variable `HASH_KEY`"), "{}", done.stderr);
+    let output = workspace.command(&["run", "p.kdl"]).env("HASH_KEY", "k").output().expect("it starts");
+    assert!(output.status.success());
+    assert_eq!(workspace.retune(&["get", "out", "p.kdl", "--to", "made"]).code, 0);
+    let hashed = workspace.read("made/train");
+    assert!(hashed.contains("[EMAIL_") && !hashed.contains("EMAIL_1]") && !hashed.contains("a@b"), "{hashed}");
+    pipeline(&workspace, &redact(" how=\"hash\""));
+    assert!(workspace.retune(&["check", "p.kdl"]).stderr.contains("can be guessed"));
+}
+
+#[test]
+fn what_is_nearly_the_same_is_kept_once() {
+    let long = "the quick brown fox jumps over the lazy dog and runs into the deep green forest where nobody has been for a very long time";
+    let near = format!("{long} indeed");
+    let texts = [long, "something else altogether that is not like the other text at all in any way", &near, &long.to_uppercase()];
+    let workspace = workspace(&rows(&texts), &format!("    deduplicate \"near\" key=\"text\"\n{CHAT}"));
+    assert_eq!(lines(&workspace, "train").iter().map(asked).collect::<Vec<_>>(), texts[..2]);
+    assert!(workspace.read("made/rejected").contains("nearly the same as rows.jsonl:1"));
+    pipeline(&workspace, &format!("    deduplicate \"near\" key=\"text\" keep=\"longest\"\n{CHAT}"));
+    assert_eq!(lines(&workspace, "train").iter().map(asked).collect::<Vec<_>>(), [texts[1], &near]);
+    for (wrong, said) in [("\"exact\" threshold=0.5", "no threshold"), ("\"near\" keep=\"best\"", "by what"), ("\"near\" by=\"x\"", "goes with")] {
+        pipeline(&workspace, &format!("    deduplicate {wrong}\n{CHAT}"));
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains(said), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn the_best_of_the_same_is_kept() {
+    let text = "{\"text\":\"q\",\"answer\":\"poor\",\"score\":1}\n{\"text\":\"q\",\"answer\":\"rich\",\"score\":\"9.5\"}\n{\"text\":\"r\",\"answer\":\"x\",\"score\":0}\n";
+    let workspace = workspace(text, &format!("    deduplicate \"exact\" key=\"text\" keep=\"best\" by=\"score\"\n{CHAT}"));
+    let made = lines(&workspace, "train");
+    assert_eq!(made.iter().map(|line| line["messages"][1]["content"].as_str().expect("a text")).collect::<Vec<_>>(), ["rich", "x"]);
+}
+
+#[test]
+fn what_stands_in_a_benchmark_is_found() {
+    let question = "how many legs does a spider have when it sits on the wall of the old house at night";
+    let texts = [question, "something new", "short one"];
+    let operators = |how: &str| format!("{CHAT}    decontaminate against=\"bench/*.jsonl\" how=\"{how}\"\n    expect \"leaked\" max=5");
+    let workspace = workspace(&rows(&texts), &operators("drop"));
+    workspace.write("bench/a.jsonl", format!("{{\"question\":\"Tell me: {}\"}}\n{{\"messages\":[{{\"role\":\"user\",\"content\":\"Short ONE!\"}},{{\"role\":\"assistant\",\"content\":\"yes\"}}]}}\n", question.to_uppercase()));
+    assert_eq!(lines(&workspace, "train").iter().map(asked).collect::<Vec<_>>(), ["something new"], "and `yes` alone is no leak");
+    let rejected = workspace.read("made/rejected");
+    assert!(rejected.contains("its prompt stands in bench/a.jsonl:1 (100 %)") && rejected.contains("bench/a.jsonl:2"), "{rejected}");
+    pipeline(&workspace, &operators("warn"));
+    assert_eq!(lines(&workspace, "train").len(), 3);
+    assert!(report(&workspace)["operators"][1]["notes"][0].as_str().is_some_and(|note| note.contains("rows.jsonl:1")));
+    pipeline(&workspace, &operators("fail"));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.stderr.contains("2 examples stand in the data that they must not stand in"), "{}", done.stderr);
+    // Another benchmark is another result.
+    pipeline(&workspace, &operators("drop"));
+    workspace.write("bench/a.jsonl", "{\"question\":\"something new\"}\n");
+    assert_eq!(lines(&workspace, "train").len(), 2);
+}
+
+#[test]
+fn languages_and_quality_are_told_by_rules() {
+    let english = "This is a rather long sentence in English, written so that it can be told from other languages.";
+    let german = "Das ist ein ziemlich langer Satz auf Deutsch, damit man ihn von anderen Sprachen unterscheiden kann.";
+    let noise = "# # # # ... 1 2 3 4 5";
+    let workspace = workspace(
+        &rows(&[english, german, noise]),
+        &format!("    language \"en\" field=\"text\"\n    quality field=\"text\" alphabetic=0.5 symbols=0.2\n{CHAT}"),
+    );
+    assert_eq!(lines(&workspace, "train").iter().map(asked).collect::<Vec<_>>(), [english]);
+    let rejected = workspace.read("made/rejected");
+    assert!(rejected.contains("it is in German") && rejected.contains("`symbols` is 0.5, and 0.2 is the most"), "{rejected}");
+    pipeline(&workspace, &format!("    quality field=\"text\" gopher=#true\n{CHAT}    expect \"rows\" min=1 then=\"warn\""));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("warning: expected `rows` to be at least 1, found 0"), "{}", done.stderr);
+    pipeline(&workspace, &format!("    language \"klingon\"\n{CHAT}"));
+    assert!(workspace.retune(&["check", "p.kdl"]).stderr.contains("ISO 639"));
+}
+
+#[test]
+fn long_questions_are_cut_and_answers_are_not() {
+    let long = "word ".repeat(200);
+    let workspace = workspace(&rows(&["short", long.trim()]), &format!("{CHAT}    limit tokens=40 of=\"gpt-4.1\" overflow=\"truncate\""));
+    let made = lines(&workspace, "train");
+    assert_eq!((made.len(), &made[1]["messages"][1]["content"]), (2, &Value::from("yes")));
+    let kept = asked(&made[1]).split(' ').count();
+    // Forty less three at the end, four for each of two messages, and one for the answer.
+    assert_eq!(kept, 40 - 3 - 8 - 1);
+    pipeline(&workspace, &format!("{CHAT}    limit tokens=40 of=\"my-model\""));
+    assert!(workspace.retune(&["check", "p.kdl"]).stderr.contains("counted exactly for"));
+}
+
+#[test]
+fn classes_are_balanced_and_samples_are_stable() {
+    let class = |n: usize| if n % 10 == 0 { "rare" } else { "common" };
+    let text = |rows: usize| (0..rows).fold(String::new(), |text, n| text + &format!("{{\"text\":\"t{n}\",\"answer\":\"{}\"}}\n", class(n)));
+    let workspace = workspace(&text(200), &format!("    balance by=\"answer\" ratio=2\n{CHAT}"));
+    let labels = &report(&workspace)["splits"]["train"]["labels"];
+    assert_eq!(labels, &serde_json::json!({ "common": 40, "rare": 20 }));
+    pipeline(&workspace, &format!("    sample rows=50\n{CHAT}"));
+    assert_eq!(lines(&workspace, "train").len(), 50);
+    pipeline(&workspace, &format!("    sample share=0.3 seed=4\n{CHAT}"));
+    let before = lines(&workspace, "train");
+    assert!((30..90).contains(&before.len()), "{}", before.len());
+    workspace.write("rows.jsonl", text(230));
+    let after = lines(&workspace, "train");
+    assert_eq!(after[..before.len()], before, "more rows change nothing of what was chosen");
+}
+
+#[test]
+fn several_sources_are_mixed_by_weight() {
+    let workspace = workspace(&(0..90).map(|n| format!("{{\"text\":\"a{n}\",\"answer\":\"a\"}}\n")).collect::<String>(), "");
+    workspace.write("more.jsonl", (0..30).map(|n| format!("{{\"text\":\"b{n}\",\"answer\":\"b\"}}\n")).collect::<String>());
+    let text = |weights: &str| {
+        format!(
+            "pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.jsonl\"\n}}\ncollect \"more\" {{\n    source \"more.jsonl\"\n}}\nprepare \"out\" {{\n    from \"rows\"\n    from \"more\"\n    mix {weights}\n{CHAT}}}\n"
+        )
+    };
+    workspace.write("p.kdl", text("1 1"));
+    assert_eq!(report(&workspace)["splits"]["train"]["labels"], serde_json::json!({ "a": 30, "b": 30 }));
+    workspace.write("p.kdl", text("4 1"));
+    assert_eq!(report(&workspace)["splits"]["train"]["labels"], serde_json::json!({ "a": 90, "b": 22 }));
+    workspace.write("p.kdl", text("1"));
+    assert!(workspace.retune(&["check", "p.kdl"]).stderr.contains("a weight for each `from`"));
+}
+
+#[test]
+fn a_stratified_split_gives_every_class_its_share() {
+    let text =
+        (0..400).fold(String::new(), |text, n| text + &format!("{{\"text\":\"t{n}\",\"answer\":\"{}\"}}\n", if n % 20 == 0 { "rare" } else { "common" }));
+    let workspace = workspace(&text, &format!("{CHAT}    split train=0.8 validation=0.1 test=0.1 stratify=\"answer\""));
+    let report = report(&workspace);
+    for (split, rare, common) in [("train", 16, 304), ("validation", 2, 38), ("test", 2, 38)] {
+        assert_eq!(report["splits"][split]["labels"], serde_json::json!({ "common": common, "rare": rare }), "{split}");
+    }
+}
+
+#[test]
+fn what_is_nearly_the_same_never_straddles_a_split() {
+    let base = |n: usize| (0..30).map(|at| format!("w{}", (n * 7919 + at * 104_729) % 997)).collect::<Vec<_>>();
+    let mut text = String::new();
+    for n in 0..200 {
+        for copy in 0..3 {
+            let mut words = base(n);
+            words.push(format!("end{copy}"));
+            text += &format!("{{\"text\":\"{}\",\"answer\":\"a\",\"group\":\"g{n}\"}}\n", words.join(" "));
+        }
+    }
+    let workspace = workspace(&text, &format!("{CHAT}    split train=0.5 validation=0.25 test=0.25 near=0.7"));
+    let mut place: std::collections::BTreeMap<String, &str> = std::collections::BTreeMap::new();
+    for split in ["train", "validation", "test"] {
+        let made = lines(&workspace, split);
+        assert!(made.len() > 60, "{split}: {}", made.len());
+        for line in &made {
+            let key = asked(line).split(" end").next().expect("a text").to_owned();
+            assert_eq!(*place.entry(key).or_insert(split), split, "{line}");
+        }
+    }
+}
+
+#[test]
+fn slices_are_looked_at_and_lopsided_ones_are_said() {
+    let row = |n: usize, channel: &str, answer: &str| format!("{{\"text\":\"t{n} {channel}\",\"answer\":\"{answer}\",\"channel\":\"{channel}\"}}\n");
+    let mut text: String = (0..60).map(|n| row(n, "mail", if n % 2 == 0 { "a" } else { "b" })).collect();
+    text += &(0..30).map(|n| row(n, "chat", "a")).collect::<String>();
+    text += &(0..5).map(|n| row(n, "fax", "b")).collect::<String>();
+    let workspace = workspace(
+        &text,
+        &format!("{CHAT}    slice by=\"channel\"\n    expect \"classes\" min=2 max=2\n    expect \"smallest-slice\" min=5\n    expect \"longest\" max=100"),
+    );
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("the slice channel=\"fax\" has only 5 rows"), "{}", done.stderr);
+    assert!(done.stderr.contains("in the slice channel=\"chat\" \"a\" makes up 100 %"), "{}", done.stderr);
+    assert_eq!(report(&workspace)["splits"]["train"]["slices"]["channel"]["mail"], serde_json::json!({ "rows": 60, "labels": { "a": 30, "b": 30 } }));
+}
+
+#[test]
+fn the_same_comes_out_whatever_the_number_of_threads() {
+    let text: String = (0..9000).map(|n| format!("{{\"text\":\"row {} says x{}@y.com\",\"answer\":\"a{}\"}}\n", n % 7000, n % 13, n % 3)).collect();
+    let operators = format!(
+        "    redact \"email\"\n    deduplicate \"near\"\n    balance by=\"answer\"\n{CHAT}    split train=0.8 validation=0.1 test=0.1 near=0.9 stratify=\"answer\""
+    );
+    let made = |threads: &str| {
+        let workspace = workspace(&text, &operators);
+        let output = workspace.command(&["run", "p.kdl"]).env("RAYON_NUM_THREADS", threads).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        workspace.read("p.lock.kdl")
+    };
+    assert_eq!(made("1"), made("3"));
+}
