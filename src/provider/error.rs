@@ -112,6 +112,14 @@ pub enum ProviderError {
     #[diagnostic(code(provider::job_failed), help("mend what it names and run again, which makes a new job; this one is never followed again"))]
     JobFailed { job: String, status: String, message: String },
 
+    /// The batch of questions did not come to its end.
+    #[error("the batch {batch} ended as {status}: {message}")]
+    #[diagnostic(
+        code(provider::batch_failed),
+        help("mend what it names and run again, which asks in a new batch; or take `batch=#true` out, to ask one by one")
+    )]
+    BatchFailed { batch: String, status: String, message: String },
+
     /// A provider without what is asked of it.
     #[error("provider `{provider}` {lack}")]
     #[diagnostic(code(provider::cannot), help("name another provider in the pipeline"))]

@@ -145,6 +145,8 @@ pub struct Batch {
     pub key: String,
     /// A folder for the file that is sent.
     pub folder: PathBuf,
+    /// Where it is kept what was begun, so that it is not begun again.
+    pub state: PathBuf,
 }
 
 /// A model that can be asked.

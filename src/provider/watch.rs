@@ -48,8 +48,11 @@ pub trait Watch: Send + Sync {
         Ok(())
     }
 
-    /// It did cost so much in US dollars, and was expected to cost so much.
-    fn billed(&self, _usd: f64, _expected: f64) {}
+    /// It did cost so much in US dollars.
+    fn billed(&self, _usd: f64) {}
+
+    /// What was about to be spent is not: nothing was begun.
+    fn unspent(&self) {}
 
     /// Whether it must stop now.
     fn stopped(&self) -> bool;

@@ -159,6 +159,34 @@ fn together(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<V
     })
 }
 
+/// The same server with figures that are written in other ways.
+fn odd_together(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
+    let odd = |mut job: Value| {
+        job["created_at"] = Value::Null;
+        job["events"] = Value::Null;
+        job["token_count"] = json!(777.0);
+        job
+    };
+    let reply = together(seen, method, path, body)?;
+    Some(match (method, path) {
+        ("GET", "/v1/fine-tunes") => json!({ "data": seen.jobs.iter().cloned().map(odd).collect::<Vec<_>>() }),
+        (_, "/v1/fine-tunes" | "/v1/fine-tunes/ft-1") => odd(reply),
+        _ => reply,
+    })
+}
+
+#[test]
+fn a_job_of_together_that_is_written_in_another_way_is_found_all_the_same() {
+    let server = Elsewhere::start(odd_together);
+    let declaration = "provider \"there\" {\n    api \"together\"\n    base-url \"http://ADDRESS/v1\"\n    key (secret)\"THEIR_KEY\"\n}";
+    let workspace = server.workspace(declaration, "");
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.sent("POST", "/v1/fine-tunes").len(), 1);
+}
+
 #[test]
 fn together_has_a_protocol_of_its_own() {
     let server = Elsewhere::start(together);

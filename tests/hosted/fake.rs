@@ -27,6 +27,8 @@ pub enum Fault {
     Reset,
     /// It is not done, and answered with this status.
     Status(u16),
+    /// It is done, and answered with this status.
+    DoneAnd(u16),
     /// The same, with a code in the complaint.
     Coded(u16, &'static str),
     /// 429, and to be tried again after so many milliseconds.
@@ -83,6 +85,7 @@ async fn take(State(world): State<Shared>, ConnectInfo(cut): ConnectInfo<Cut>, r
     match fault {
         Some(Fault::LoseReply) => return Body::from_stream(broken(Vec::new())).into_response(),
         Some(Fault::Reset) => cut.now(),
+        Some(Fault::DoneAnd(status)) => return refusal(status, "something went wrong", None),
         Some(Fault::Trickle) => {
             let bytes = futures_util::stream::unfold((), |()| async {
                 tokio::time::sleep(Duration::from_millis(50)).await;

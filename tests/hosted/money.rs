@@ -115,11 +115,34 @@ fn what_cannot_go_well_is_refused_before_it_is_uploaded() {
     let (server, workspace) = (Server::start(), colours_workspace());
     workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    moderate\n"));
     refused(&workspace, &server, "provider::flagged");
+    // In parts of a content, in what tools are called with, late in the file, in the validation; and an empty row is nothing to ask of.
+    let row = |n: usize, text: &str| {
+        format!(
+            "{{\"messages\":[{{\"role\":\"user\",\"content\":[{{\"type\":\"text\",\"text\":\"q{n}\"}}]}},{{\"role\":\"assistant\",\"content\":\"{text}\"}}]}}\n"
+        )
+    };
+    let harmless: String = (0..70).map(|n| row(n, "a")).collect();
+    let last = |bad: String| harmless.clone() + &bad;
+    let parts = last(row(70, "a").replace("q70", "number 33 x"));
+    let tools = last(
+        row(70, "a")
+            .replace("\"content\":\"a\"", "\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"number 33 x\"}}]"),
+    );
+    for (train, valid) in [(&parts, String::new()), (&tools, String::new()), (&harmless, row(99, "number 33 x"))] {
+        let (server, workspace) = (Server::start(), colours_workspace());
+        workspace.write("train.jsonl", train);
+        workspace.write("valid.jsonl", &valid);
+        let text = workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    moderate\n");
+        let text = text.replacen("    data \"chat\"\n    provider", "    examples \"train.jsonl\"\n    validation \"valid.jsonl\"\n    provider", 1);
+        workspace.write("p.kdl", text);
+        refused(&workspace, &server, "provider::flagged");
+    }
     // Rows that stand in both files.
     let (server, workspace) = (Server::start(), colours_workspace());
     let row = |n: usize| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"q{n}\"}},{{\"role\":\"assistant\",\"content\":\"a{n}\"}}]}}\n");
     workspace.write("train.jsonl", (0..20).map(row).collect::<String>());
-    workspace.write("valid.jsonl", row(3) + &row(77));
+    // Whatever the order of their fields.
+    workspace.write("valid.jsonl", row(3).replace("{\"role\":\"user\",\"content\":\"q3\"}", "{\"content\":\"q3\",\"role\":\"user\"}") + &row(77));
     workspace.write(
         "p.kdl",
         workspace.read("p.kdl").replacen("    data \"chat\"\n    provider", "    examples \"train.jsonl\"\n    validation \"valid.jsonl\"\n    provider", 1),
@@ -143,4 +166,59 @@ fn doctor_tells_what_retires_and_who_could_take_it() {
     let done = server.retune(&workspace, &["doctor", "p.kdl", "--profile", "openai"]);
     assert!(done.stdout.contains("its key is set"), "{}", done.stdout);
     assert!(!done.stdout.contains(crate::fake::KEY));
+}
+
+#[test]
+fn a_default_that_is_written_down_is_no_other_training() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let text = workspace.read("p.kdl").replace("        batch-size 8\n", "").replace("    seed 3\n", "");
+    workspace.write("p.kdl", &text);
+    assert_eq!(server.run(&workspace).code, 0);
+    for written in ["        batch-size \"auto\"\n", "        rate-multiplier \"auto\"\n        learning-rate \"auto\"\n"] {
+        workspace.write("p.kdl", text.replace("        epochs (param)\"epochs\"\n", &format!("        epochs (param)\"epochs\"\n{written}")));
+        assert!(server.run(&workspace).code == 0 || server.retune(&workspace, &["check", "p.kdl"]).code == 2);
+    }
+    workspace.write("p.kdl", text.replace("    method \"supervised\"", "    seed 0\n    method \"supervised\""));
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn a_job_of_an_earlier_run_and_an_attempt_that_failed_take_nothing_from_the_budget() {
+    use std::process::Stdio;
+    let train = |name: &str, data: &str| {
+        format!(
+            "train \"{name}\" {{\n    examples \"{data}\"\n    provider \"openai\"\n    model \"gpt-4.1-nano-2025-04-14\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n    retry 2 delay=\"1ms\"\n}}\n"
+        )
+    };
+    let rows = |count: usize, mark: &str| {
+        (0..count)
+            .map(|n| {
+                format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{mark}{n} {}\"}},{{\"role\":\"assistant\",\"content\":\"a\"}}]}}\n", "w ".repeat(40))
+            })
+            .collect::<String>()
+    };
+    let (server, workspace) = (Server::start(), Workspace::new());
+    // A token costs a dollar: the fake bills 1,234 of them for each job.
+    workspace.write("prices.kdl", "price \"openai\" \"gpt-4.1-nano-2025-04-14\" training=1000000 input=0 output=0\n");
+    workspace.write("one.jsonl", rows(30, "x"));
+    workspace.write("two.jsonl", rows(40, "y"));
+    workspace.write("p.kdl", format!("pipeline \"p\"\nbudget usd=2000.0\n{}", train("one", "one.jsonl")));
+    server.world().life = vec!["running"];
+    let mut child = server.command(&workspace, &["run", "p.kdl"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    while server.world().jobs.is_empty() && child.try_wait().expect("it can be looked at").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    server.world().life.clear();
+    // The followed job was spoken for by the run before; the new one is over what this one has.
+    workspace.write("p.kdl", format!("pipeline \"p\"\nbudget usd=2000.0\n{}{}", train("one", "one.jsonl"), train("two", "two.jsonl")));
+    let done = server.retune(&workspace, &["run", "p.kdl", "--jobs", "1"]);
+    assert_eq!((done.code, server.billed()), (5, 1), "{}", done.stderr);
+    // Uploads that fail for a while are no money spent.
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("2000.0", "3000.0"));
+    server.world().faults = (0..7).map(|_| ("POST /files", crate::fake::Fault::Status(500))).collect();
+    let done = server.retune(&workspace, &["run", "p.kdl", "--jobs", "1"]);
+    assert_eq!((done.code, server.billed()), (0, 2), "{}", done.stderr);
 }

@@ -14,19 +14,160 @@ fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
         assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
         assert_eq!(server.billed(), 1, "{fault:?}");
     }
-    // It was certainly not done: it fails, and the next run asks again.
-    for fault in [Fault::Status(500), Fault::Status(503), Fault::Coded(429, "insufficient_quota")] {
+    // Whatever begins with a 5 may come after it was done, or instead of it.
+    for fault in [Fault::DoneAnd(500), Fault::DoneAnd(501), Fault::DoneAnd(503)] {
         let (server, workspace) = (Server::start(), colours_workspace());
         workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    retry 3 delay=\"1ms\"\n"));
+        server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
+        // It shows only after a while.
+        server.world().late = 3;
+        let done = server.run(&workspace);
+        assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
+        assert_eq!(server.billed(), 1, "{fault:?}");
+    }
+    for fault in [Fault::Status(500), Fault::Status(503), Fault::Coded(429, "insufficient_quota")] {
+        let (server, workspace) = (Server::start(), colours_workspace());
+        limited(&server, &workspace, "visible=\"300ms\"");
         server.world().faults = (0..4).map(|_| ("POST /fine_tuning/jobs", fault)).collect();
         assert_eq!(server.run(&workspace).code, 1, "{fault:?}");
         assert_eq!(server.billed(), 0);
         let asked = server.world().log.iter().filter(|what| *what == "POST /fine_tuning/jobs").count();
-        assert!(asked == 1 || !matches!(fault, Fault::Coded(..)), "an empty account is not asked again");
+        assert_eq!(asked, 1, "it is never sent again in the same run");
         server.world().faults.clear();
         assert_eq!(server.run(&workspace).code, 0);
         assert_eq!(server.billed(), 1);
     }
+}
+
+/// Declares the provider with limits.
+fn limited(server: &Server, workspace: &crate::common::Workspace, limits: &str) {
+    let declared =
+        format!("provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits {limits}\n}}\npipeline \"colours\"", server.address);
+    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
+}
+
+#[test]
+fn the_next_run_waits_for_a_job_that_may_have_been_made() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    limited(&server, &workspace, "visible=\"500ms\"");
+    // The reply is lost, and the list shows the job only in the next run, and not at once.
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+    server.world().late = 6;
+    assert_eq!(server.run(&workspace).code, 1);
+    server.world().late = 2;
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn the_id_of_a_job_is_on_disk_before_anything_else_is_asked() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().life = vec!["running"];
+    // The look for jobs of others, right after it was made, takes for ever.
+    server.world().faults = vec![("GET /fine_tuning/jobs", Fault::Slow(Duration::ZERO)), ("GET /fine_tuning/jobs", Fault::Stall)];
+    let mut child =
+        server.command(&workspace, crate::fake::RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    while !server.world().faults.is_empty() && child.try_wait().expect("it can be looked at").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    assert!(server.retune(&workspace, &["jobs"]).stdout.contains("ftjob-1"), "it can be seen, and cancelled");
+    // A server that keeps no mark of ours: only the disk knows it.
+    server.world().jobs[0].body["metadata"] = serde_json::json!({});
+    server.world().life.clear();
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn a_job_that_was_just_made_and_does_not_show_is_waited_for() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().faults = (0..4).map(|_| ("GET /fine_tuning/jobs/id", Fault::Status(404))).collect();
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.billed(), 1);
+}
+
+#[test]
+fn a_batch_is_made_once_whatever_is_answered() {
+    let batched = |limits: &str| {
+        let (server, workspace) = (Server::start(), colours_workspace());
+        limited(&server, &workspace, limits);
+        let text = workspace.read("p.kdl").replace("    baseline (param)\"base\"\n", "").replace("    grader", "    generate batch=#true\n    grader");
+        workspace.write("p.kdl", text);
+        (server, workspace)
+    };
+    for fault in [Fault::DoneAnd(503), Fault::DoneAnd(409), Fault::LoseReply, Fault::Reset] {
+        let (server, workspace) = batched("visible=\"5s\"");
+        server.world().faults = vec![("POST /batches", fault)];
+        server.world().late_batches = 2;
+        let done = server.run(&workspace);
+        assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
+        assert_eq!(server.world().batches.len(), 1, "{fault:?}");
+    }
+    // One that does not show within the time is looked for again by the next run.
+    let (server, workspace) = batched("visible=\"200ms\"");
+    server.world().faults = vec![("POST /batches", Fault::DoneAnd(503))];
+    server.world().late_batches = 50;
+    assert_eq!(server.run(&workspace).code, 1);
+    server.world().late_batches = 1;
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.world().batches.len(), 1);
+    // What one that expired had answered is paid for, and is not asked again.
+    let (server, workspace) = batched("visible=\"200ms\"");
+    server.world().expires = true;
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("are asked in another"), "{}", done.stderr);
+    let questions = server.world().questions;
+    let asked = server.world().batches.len();
+    assert_eq!(asked, 2);
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    assert_eq!(server.run(&workspace).code, 0);
+    let world = server.world();
+    assert_eq!((world.questions, world.batches.len()), (questions, 2), "both are found again");
+    drop(world);
+    // A question that the filter refuses is a wrong answer, and no reason to lose all others.
+    let (server, workspace) = batched("visible=\"200ms\"");
+    server.world().refused = Some("number 1");
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("counts as answered wrongly"), "{}", done.stderr);
+}
+
+#[test]
+fn early_stop_goes_by_steps_and_needs_no_checkpoints() {
+    let stopping = |patience: u32| {
+        let (server, workspace) = (Server::start(), colours_workspace());
+        workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", &format!("    seed 3\n    early-stop patience={patience}\n")));
+        server.world().all_at_once = true;
+        (server, workspace)
+    };
+    // A loss that falls steadily, told from the oldest on.
+    let (server, workspace) = stopping(2);
+    server.world().losses = vec![(3.0, 3.0), (2.0, 2.0), (1.0, 1.0), (0.5, 0.5)];
+    server.world().oldest_first = true;
+    assert_eq!(server.run(&workspace).code, 0);
+    assert!(!server.world().jobs[0].cancelled);
+    // A server without checkpoints: the finished model is kept.
+    let (server, workspace) = stopping(2);
+    server.world().losses = vec![(3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (0.5, 5.0)];
+    server.world().faults = (0..9).map(|_| ("GET /fine_tuning/jobs/id/checkpoints", Fault::Status(404))).collect();
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("left no checkpoint"), "{}", done.stderr);
+    // A job that cannot be cancelled runs on, and that is said.
+    let (server, workspace) = stopping(2);
+    server.world().life = vec!["running"];
+    server.world().losses = vec![(3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (0.5, 5.0)];
+    server.world().faults = vec![("POST /fine_tuning/jobs/id/cancel", Fault::Status(404))];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("runs on and costs"), "{}", done.stderr);
+    assert_eq!(server.retune(&workspace, &["get", "model", "p.kdl", "--profile", "openai", "--to", "out"]).code, 0);
+    assert!(workspace.read("out/losses").contains("1,3,2\n"), "what its events told is kept: {}", workspace.read("out/losses"));
 }
 
 #[test]
@@ -122,10 +263,12 @@ fn answers_are_kept_as_they_come_and_a_refused_question_is_a_wrong_answer() {
 #[test]
 fn a_job_that_is_gone_can_be_forgotten() {
     let (server, workspace) = (Server::start(), colours_workspace());
+    limited(&server, &workspace, "visible=\"100ms\"");
     server.world().life = vec!["running", "failed"];
-    server.world().faults = vec![("GET /fine_tuning/jobs/id", Fault::Status(404))];
+    server.world().faults = (0..20).map(|_| ("GET /fine_tuning/jobs/id", Fault::Status(404))).collect();
     let done = server.run(&workspace);
     assert!(done.stderr.contains("provider::job_gone"), "{}", done.stderr);
+    server.world().faults.clear();
     server.world().jobs.clear();
     assert_eq!(server.run(&workspace).code, 1);
     assert_eq!(server.retune(&workspace, &["jobs", "--forget", "ftjob-1"]).code, 0);

@@ -55,6 +55,12 @@ pub struct World {
     pub all_at_once: bool,
     /// So many lists do not show the latest job yet.
     pub late: usize,
+    /// So many lists of batches do not show the latest yet.
+    pub late_batches: usize,
+    /// Whether the first batch expires with half of its questions answered.
+    pub expires: bool,
+    /// Whether events are listed from the oldest on.
+    pub oldest_first: bool,
     /// A question with this in it is refused.
     pub refused: Option<&'static str>,
     /// Questions under way, and the most at once.
@@ -150,7 +156,11 @@ pub fn plain(world: &mut World, method: &str, parts: &[&str], query: &BTreeMap<S
             axum::Json(json!({ "id": "modr-1", "model": "omni-moderation-latest", "results": texts.iter().map(verdict).collect::<Vec<_>>() })).into_response()
         }
         ("POST", ["batches"]) => world.batch(&body),
-        ("GET", ["batches"]) => list(world.batches.iter().map(|(batch, _)| batch.clone()).collect(), false),
+        ("GET", ["batches"]) => {
+            let hidden = usize::from(world.late_batches > 0);
+            world.late_batches = world.late_batches.saturating_sub(1);
+            list(world.batches.iter().rev().skip(hidden).map(|(batch, _)| batch.clone()).collect(), false)
+        }
         ("GET", ["batches", id]) => world.look_at_batch(id),
         ("GET", ["files", id, "content"]) => world.file(id).map_or_else(|| refusal(404, "no such file", None), |(_, content)| content.clone().into_response()),
         ("POST", ["chat", "completions"]) => world.chat(&body),
@@ -245,7 +255,7 @@ impl World {
     }
 
     fn events(&mut self, id: &str) -> Response {
-        let (losses, all) = (self.losses.clone(), self.all_at_once);
+        let (losses, all, oldest_first) = (self.losses.clone(), self.all_at_once, self.oldest_first);
         let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
         let event = |number: usize, (train, validation): &(f64, f64)| {
             json!({
@@ -255,7 +265,7 @@ impl World {
         };
         let seen: Vec<Value> =
             losses.iter().take(if all { usize::MAX } else { job.looks }).enumerate().map(|(at, losses)| event(at + 1, losses)).rev().collect();
-        list(seen, false)
+        list(if oldest_first { seen.into_iter().rev().collect() } else { seen }, false)
     }
 
     fn checkpoints(&mut self, id: &str) -> Response {
@@ -308,14 +318,21 @@ impl World {
             let questions = String::from_utf8(self.file(&input).map(|(_, content)| content.clone()).unwrap_or_default()).expect("a text");
             // The answers come in any order.
             let mut lines: Vec<String> = Vec::new();
-            for line in questions.lines() {
+            let expires = std::mem::take(&mut self.expires);
+            let most = if expires { questions.lines().count() / 2 } else { usize::MAX };
+            for line in questions.lines().take(most) {
                 let question: Value = serde_json::from_str(line).expect("a question");
+                if self.refused.is_some_and(|refused| line.contains(refused)) {
+                    let complaint = json!({ "error": { "message": "the content filter says no", "code": "content_filter" } });
+                    lines.insert(0, json!({ "id": "r", "custom_id": question["custom_id"], "response": { "status_code": 400, "request_id": "r", "body": complaint }, "error": null }).to_string());
+                    continue;
+                }
                 let answer = self.answered(&question["body"]);
                 lines.insert(0, json!({ "id": "r", "custom_id": question["custom_id"], "response": { "status_code": 200, "request_id": "r", "body": answer }, "error": null }).to_string());
             }
             let output = self.keep("output.jsonl", lines.join("\n").into_bytes(), "batch_output")["id"].clone();
             let batch = &mut self.batches[place].0;
-            batch["status"] = json!("completed");
+            batch["status"] = json!(if expires { "expired" } else { "completed" });
             batch["output_file_id"] = output;
         }
         axum::Json(self.batches[place].0.clone()).into_response()

@@ -17,6 +17,8 @@ pub struct StageWatch<'a> {
     pub notes: Mutex<Vec<String>>,
     /// When the attempt under way has to be over.
     pub deadline: Mutex<Option<Instant>>,
+    /// What of the budget is spoken for by what is under way, in US dollars.
+    pub spoken_for: Mutex<f64>,
     /// Cancelled when nothing new is to begin, since something failed.
     pub halt: CancellationToken,
 }
@@ -63,11 +65,22 @@ impl Watch for StageWatch<'_> {
     }
 
     fn spend(&self, provider: &str, usd: Option<f64>) -> Result<(), ProviderError> {
-        self.shared.purse.spend(provider, usd)
+        self.shared.purse.spend(provider, usd)?;
+        *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner) += usd.unwrap_or_default();
+        Ok(())
     }
 
-    fn billed(&self, usd: f64, expected: f64) {
-        self.shared.purse.settle(usd, expected);
+    fn billed(&self, usd: f64) {
+        let spoken_for = std::mem::take(&mut *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner));
+        // What an earlier run spoke for is no part of what this one may spend.
+        if spoken_for > 0.0 {
+            self.shared.purse.settle(usd, spoken_for);
+        }
+    }
+
+    fn unspent(&self) {
+        let spoken_for = std::mem::take(&mut *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.purse.settle(0.0, spoken_for);
     }
 
     fn stopped(&self) -> bool {

@@ -43,7 +43,7 @@ impl Shared {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
         if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
-            let watch = StageWatch { shared: self, stage, notes: Mutex::default(), deadline: Mutex::default(), halt };
+            let watch = StageWatch { shared: self, stage, notes: Mutex::default(), deadline: Mutex::default(), spoken_for: Mutex::default(), halt };
             let mut done = Done::from(found);
             if node.appears {
                 let _ = blocking(is_large(&done.outcome), || self.workspace.restock(&done.outcome));
@@ -54,7 +54,7 @@ impl Shared {
         // Files of the workspace may be large; what stages made is known by its digest.
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
         let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
-        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), halt };
+        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), spoken_for: Mutex::default(), halt };
         let always = self.history.runs_always(&self.recipe, node);
         let again = self.forced(id) || always;
         if !again && let Some(found) = self.found(id, &ready, &watch)? {

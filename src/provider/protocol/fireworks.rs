@@ -134,7 +134,7 @@ impl Wire for Fireworks {
     }
 
     fn rules(&self) -> Rules {
-        Rules { fewest: 3, largest: LARGEST, ends: None }
+        Rules { fewest: 3, largest: LARGEST, ends: None, parts: false }
     }
 
     async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fingerprint::ActionKey;
 
 use super::super::transport::{Client, FilePart, Repeat, Request};
-use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire};
+use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire, csv};
 use super::super::{Method, ProviderError, TuningRequest, Watch};
 use super::openai::mark;
 
@@ -35,24 +35,38 @@ struct FileObject {
     bytes: u64,
 }
 
-#[derive(Debug, Deserialize)]
+/// A job. Only its id must be what it should be.
+#[derive(Debug)]
 struct FineTune {
     id: String,
-    #[serde(default)]
     status: String,
-    #[serde(default)]
     created_at: String,
-    #[serde(default)]
-    suffix: Option<String>,
-    #[serde(default, alias = "output_name")]
-    model_output_name: Option<String>,
-    #[serde(default)]
-    token_count: Option<u64>,
+    names: Vec<String>,
+    model: Option<String>,
+    token_count: Option<f64>,
     /// In billionths of a dollar.
-    #[serde(default)]
     total_price: Option<f64>,
-    #[serde(default)]
-    events: Vec<Value>,
+    problem: Option<String>,
+}
+
+impl FineTune {
+    fn read(job: &Value) -> Option<Self> {
+        let word = |name: &str| job.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let number = |name: &str| job.get(name).and_then(Value::as_f64).filter(|number| *number > 0.0);
+        let model = word("model_output_name").or_else(|| word("output_name"));
+        let events = job.get("events").and_then(Value::as_array);
+        let last = events.into_iter().flatten().rev().find_map(|event| event.get("message").and_then(Value::as_str));
+        Some(Self {
+            id: word("id")?,
+            status: word("status").unwrap_or_default(),
+            created_at: word("created_at").unwrap_or_default(),
+            names: word("suffix").into_iter().chain(model.clone()).collect(),
+            model,
+            token_count: number("token_count"),
+            total_price: number("total_price"),
+            problem: last.map(str::to_owned),
+        })
+    }
 }
 
 /// What a job will cost, in US dollars.
@@ -72,18 +86,17 @@ impl From<FineTune> for Job {
             "cancelled" => JobState::Cancelled,
             _ => JobState::Going,
         };
-        let last = job.events.iter().rev().find_map(|event| event.get("message").and_then(Value::as_str));
-        let problem = last.filter(|_| state == JobState::Failed).map(str::to_owned);
         Self {
             id: job.id,
             state,
             word: job.status,
             created: job.created_at.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).unwrap_or_default(),
-            model: job.model_output_name.filter(|model| !model.is_empty()),
+            model: job.model,
             results: Vec::new(),
-            trained_tokens: job.token_count.filter(|tokens| *tokens > 0),
-            usd: job.total_price.filter(|price| *price > 0.0).map(|price| price / 1e9),
-            problem,
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token counts are far below 2^52")]
+            trained_tokens: job.token_count.map(|tokens| tokens as u64),
+            usd: job.total_price.map(|price| price / 1e9),
+            problem: job.problem.filter(|_| state == JobState::Failed),
         }
     }
 }
@@ -109,7 +122,7 @@ impl Wire for Together {
     }
 
     fn rules(&self) -> Rules {
-        Rules { fewest: 1, largest: 25 << 30, ends: None }
+        Rules { fewest: 1, largest: 25 << 30, ends: None, parts: false }
     }
 
     async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
@@ -135,9 +148,17 @@ impl Wire for Together {
     async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
         let all: Data<Value> = self.client.json(Request::get("/fine-tunes"), watch).await?;
         let mark = mark(key);
-        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| name.contains(&mark));
-        let jobs = all.data.into_iter().filter_map(|job| serde_json::from_value::<FineTune>(job).ok());
-        Ok(jobs.filter(|job| named(&job.suffix) || named(&job.model_output_name)).map(Job::from).collect())
+        let mut found = Vec::new();
+        for job in &all.data {
+            match FineTune::read(job) {
+                Some(job) if job.names.iter().any(|name| name.contains(&mark)) => found.push(job.into()),
+                Some(_) => {}
+                // It may be ours, and cannot be followed: to make another one would be to pay twice.
+                None if job.to_string().contains(&mark) => return Err(self.unreadable(job)),
+                None => {}
+            }
+        }
+        Ok(found)
     }
 
     fn quotes(&self) -> bool {
@@ -165,12 +186,13 @@ impl Wire for Together {
     }
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
-        let job: FineTune = self.client.json(Request::post("/fine-tunes", self.creation(request, train, validation), Repeat::Never), watch).await?;
-        Ok(job.into())
+        let reply: Value = self.client.json(Request::post("/fine-tunes", self.creation(request, train, validation), Repeat::Never), watch).await?;
+        FineTune::read(&reply).map(Job::from).ok_or_else(|| self.unreadable(&reply))
     }
 
     async fn job(&self, id: &str, watch: &dyn Watch) -> Result<Job, ProviderError> {
-        Ok(self.client.json::<FineTune>(Request::get(format!("/fine-tunes/{id}")), watch).await?.into())
+        let reply: Value = self.client.json(Request::get(format!("/fine-tunes/{id}")), watch).await?;
+        FineTune::read(&reply).map(Job::from).ok_or_else(|| self.unreadable(&reply))
     }
 
     async fn events(&self, id: &str, told: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
@@ -201,12 +223,7 @@ impl Wire for Together {
     }
 
     async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError> {
-        let mut csv = String::from("step,train_loss,valid_loss\n");
-        for Losses { step, train, validation, .. } in self.events(&job.id, &BTreeSet::new(), watch).await?.into_iter().filter_map(|event| event.losses) {
-            let figure = |loss: Option<f64>| loss.map_or(String::new(), |loss| loss.to_string());
-            csv += &format!("{step},{},{}\n", figure(train), figure(validation));
-        }
-        Ok(csv.into_bytes())
+        Ok(csv(self.events(&job.id, &BTreeSet::new(), watch).await?.into_iter().filter_map(|event| event.losses)))
     }
 
     async fn cancel(&self, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
@@ -215,6 +232,11 @@ impl Wire for Together {
 }
 
 impl Together {
+    fn unreadable(&self, job: &Value) -> ProviderError {
+        let shown: String = job.to_string().chars().take(200).collect();
+        ProviderError::Unexpected { url: self.client.url("/fine-tunes"), problem: format!("a job without an id: {shown}") }
+    }
+
     fn creation(&self, request: &TuningRequest, train: &str, validation: Option<&str>) -> Value {
         let sizes = &request.hyperparameters;
         let name: String = request.suffix.chars().take(23).collect();

@@ -15,7 +15,7 @@ use super::super::declared::{Declared, Endpoint};
 use super::super::dialect::Auth;
 use super::super::error::ProviderError;
 use super::super::secret::{clean, without};
-use super::super::watch::{Exchange, Watch};
+use super::super::watch::{Exchange, Watch, until_stopped};
 use super::header::header;
 use super::network::{Network, Seen};
 use super::pace::Pace;
@@ -171,8 +171,12 @@ impl Client {
         let key = self.declared.key.reveal(self.provider())?;
         let mut attempt = 1;
         loop {
-            self.pace.request().await;
-            self.pace.tokens(request.tokens).await;
+            let paced = async {
+                self.pace.request().await;
+                self.pace.tokens(request.tokens).await;
+            };
+            // What is waited for with patience once it is under way is not under way yet.
+            until_stopped(watch, || request.repeat == Repeat::Never, paced).await.ok_or(ProviderError::Detached { job: None })?;
             let began = Instant::now();
             let (result, exchange) = self.attempt(request, &key, attempt).await;
             watch.exchange(&Exchange { seconds: began.elapsed().as_secs_f64(), ..exchange });

@@ -21,8 +21,10 @@ pub enum Repeat {
 const ATTEMPTS: u32 = 6;
 /// The same for one that came too early: to wait costs nothing.
 const PATIENT_ATTEMPTS: u32 = 20;
-/// The longest that a server may make us wait before the next attempt.
+/// The longest wait of our own before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest that a server may make us wait: who asks for more is asked no more.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// What is to be done about a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,8 +107,10 @@ impl Plan {
         }
         let doubled = Duration::from_millis(250).saturating_mul(2_u32.saturating_pow(attempt - 1));
         // Up to a quarter more, so that many that failed together do not come back together.
-        let wait = self.asked.unwrap_or(doubled).min(LONGEST_WAIT).mul_f64(1.0 + chance() / 4.0);
-        Next::After(wait)
+        if self.asked.is_some_and(|asked| asked > LONGEST_ASKED) {
+            return Next::GiveUp;
+        }
+        Next::After(self.asked.unwrap_or(doubled.min(LONGEST_WAIT)).mul_f64(1.0 + chance() / 4.0))
     }
 }
 

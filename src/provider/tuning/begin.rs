@@ -19,9 +19,9 @@ use super::rows::{self, Rows};
 use super::wire::{Job, JobState, RemoteCheckpoint, TrainingFile};
 
 /// Whether a reply says for certain that no job was made.
-fn is_no(error: &ProviderError) -> bool {
-    // 409 also says that it is there already, where ids are ours to choose; a gateway's 502 or 504 says nothing of what is behind it.
-    matches!(error, ProviderError::Refused { status: 400..=407 | 410..=501 | 503, .. } | ProviderError::Detached { .. })
+pub fn is_no(error: &ProviderError) -> bool {
+    // 409 also says that it is there already, where ids are ours to choose. Whatever begins with a 5 may come after the job was made.
+    matches!(error, ProviderError::Refused { status: 400..=407 | 410..=499, .. } | ProviderError::Detached { .. })
 }
 
 impl Hosted {
@@ -49,6 +49,18 @@ impl Hosted {
             journal.note(JobStep::Stopping { model: kept.model, step: kept.step })?;
             return Ok(id);
         }
+        let made = self.made(request, journal, watch).await;
+        if made.is_err() && !journal.is_unsure() {
+            // Nothing was begun, and nothing will be paid for.
+            watch.unspent();
+        }
+        let job = made?;
+        watch.note(&format!("job {job} begun"));
+        Ok(job)
+    }
+
+    /// The id of a job that is made, after all that may stand against it was looked at.
+    async fn made(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
         let (train, validation) = (TrainingFile::of(&request.train)?, request.validation.as_deref().map(TrainingFile::of).transpose()?);
         self.fit(request, &train, validation.as_ref(), watch).await?;
         let quotes = self.wire.quotes();
@@ -73,9 +85,19 @@ impl Hosted {
         journal.note(JobStep::Creating)?;
         self.creating.store(true, Ordering::Relaxed);
         let created = self.wire.create(request, &train, validation.as_deref(), watch).await;
+        if let Ok(job) = &created {
+            // On disk before anything else is waited for.
+            journal.note(JobStep::Exists { job: job.id.clone(), found: false })?;
+        }
         self.creating.store(false, Ordering::Relaxed);
         let (job, found) = match created {
-            Ok(job) => (self.only_one(request.key, job, watch).await?, false),
+            Ok(job) => {
+                let only = self.only_one(request.key, job.clone(), watch).await?;
+                if only.id == job.id {
+                    return Ok(job.id);
+                }
+                (only, true)
+            }
             Err(error) if is_no(&error) => {
                 let status = if matches!(error, ProviderError::Detached { .. }) { "interrupted" } else { "refused" };
                 journal.note(JobStep::Ended { status: status.into() })?;
@@ -85,7 +107,6 @@ impl Hosted {
             Err(error) => (self.look(request.key, self.visible(), watch).await?.ok_or(error)?, true),
         };
         journal.note(JobStep::Exists { job: job.id.clone(), found })?;
-        watch.note(&format!("job {} begun", job.id));
         Ok(job.id)
     }
 
@@ -115,7 +136,7 @@ impl Hosted {
     }
 
     /// How long a job may take to show in the provider's list.
-    fn visible(&self) -> Duration {
+    pub(super) fn visible(&self) -> Duration {
         self.wire.client().declared().limits.visible
     }
 
@@ -143,7 +164,11 @@ impl Hosted {
     async fn fit(&self, request: &TuningRequest, train: &TrainingFile, validation: Option<&TrainingFile>, watch: &dyn Watch) -> Result<(), ProviderError> {
         let (rules, provider) = (self.wire.rules(), self.provider());
         let refuse = |lack: String| Err(ProviderError::Cannot { provider: provider.clone(), lack });
+        let in_one = self.wire.client().declared().limits.largest.filter(|_| !rules.parts);
         for file in std::iter::once(train).chain(validation) {
+            if in_one.is_some_and(|most| file.bytes > most) {
+                return refuse(format!("takes a file in one request only, and one of {} bytes is over `limits largest-request`", file.bytes));
+            }
             if file.bytes > rules.largest {
                 return refuse(format!("takes files of at most {} bytes, and there is one of {}", rules.largest, file.bytes));
             }
@@ -156,7 +181,9 @@ impl Hosted {
             return Err(ProviderError::Leaked { count: leak.count, line: leak.line, sample: leak.sample });
         }
         if request.moderate {
-            self.moderated(&train.path, count, watch).await?;
+            for file in std::iter::once(train).chain(validation) {
+                self.moderated(&file.path, count, watch).await?;
+            }
         }
         if let Some(last) = rules.ends.and_then(|last| last.parse::<Date>().ok()).filter(|last| today() > *last) {
             return refuse(format!("takes no new fine-tuning jobs since {last}"));
@@ -198,15 +225,20 @@ impl Hosted {
         let mut said = rows::Said::of(path)?;
         let (mut looked_at, mut flagged, mut first) = (0, 0, None);
         loop {
-            let (lines, texts): (Vec<usize>, Vec<String>) = said.further(AT_ONCE)?.into_iter().unzip();
-            if lines.is_empty() {
+            let some = said.further(AT_ONCE)?;
+            if some.is_empty() {
                 return first.map_or(Ok(()), |line| Err(ProviderError::Flagged { count: flagged, line }));
+            }
+            looked_at += some.len();
+            // A row that says nothing is nothing to look at.
+            let (lines, texts): (Vec<usize>, Vec<String>) = some.into_iter().filter(|(_, text)| !text.trim().is_empty()).unzip();
+            if lines.is_empty() {
+                continue;
             }
             let verdicts = self.wire.moderate(&texts, watch).await?;
             let found: Vec<usize> = lines.iter().zip(verdicts).filter(|(_, is_flagged)| *is_flagged).map(|(line, _)| *line).collect();
             flagged += found.len();
             first = first.or(found.first().copied());
-            looked_at += lines.len();
             watch.progress(looked_at as u64, rows as u64, "rows moderated", "");
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -48,6 +48,8 @@ struct Heard {
     monitor: Monitor,
     /// Whether any event told a loss.
     losses: bool,
+    /// Whether it was said that events cannot be had.
+    deaf: bool,
 }
 
 /// How a job that was followed came to its end.
@@ -80,27 +82,45 @@ impl Hosted {
     /// The checkpoint of a job with the lowest validation loss.
     pub(super) async fn best(&self, id: &str, watch: &dyn Watch) -> Result<Option<RemoteCheckpoint>, ProviderError> {
         let loss = |kept: &RemoteCheckpoint| kept.validation.unwrap_or(f64::MAX);
-        let checkpoints = self.wire.checkpoints(id, watch).await?.into_iter().filter(|kept| kept.validation.is_some());
+        let checkpoints = match self.wire.checkpoints(id, watch).await {
+            Ok(checkpoints) => checkpoints,
+            // A server that has none.
+            Err(ProviderError::Refused { status: 400 | 404 | 405 | 501, .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let checkpoints = checkpoints.into_iter().filter(|kept| kept.validation.is_some());
         Ok(checkpoints.min_by(|a, b| loss(a).total_cmp(&loss(b))))
     }
 
     pub(super) async fn cancel(&self, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
         match self.wire.cancel(id, watch).await {
-            // What is over already cannot be cancelled, and need not be.
-            Err(ProviderError::Refused { status: 400 | 404 | 409, .. }) => Ok(()),
+            // What is over already cannot be cancelled, and need not be; what goes on must not be taken for it.
+            Err(error @ ProviderError::Refused { status: 400 | 404 | 405 | 409 | 501, .. }) => match self.wire.job(id, watch).await {
+                Ok(job) if matches!(job.state, JobState::Going | JobState::Paused) => Err(error),
+                _ => Ok(()),
+            },
             done => done,
         }
     }
 
     async fn follow(&self, id: &str, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         let mut pause = Duration::from_millis(100);
-        let mut heard = Heard { told: BTreeSet::new(), monitor: Monitor::new(request.care), losses: false };
+        let mut heard = Heard { told: BTreeSet::new(), monitor: Monitor::new(request.care), losses: false, deaf: false };
         let mut paused = false;
+        let mut unseen: Option<Instant> = None;
         loop {
             let job = match self.wire.job(id, watch).await {
-                Err(ProviderError::Refused { status: 404, .. }) => return Err(ProviderError::JobGone { job: id.to_owned() }),
+                Err(ProviderError::Refused { status: 404, .. }) => {
+                    // A new one may take a while to show.
+                    if unseen.get_or_insert_with(Instant::now).elapsed() >= self.visible() {
+                        return Err(ProviderError::JobGone { job: id.to_owned() });
+                    }
+                    self.wait(pause, id, watch).await?;
+                    continue;
+                }
                 job => job?,
             };
+            unseen = None;
             if let Some(kept) = journal.kept() {
                 // It was stopped before, here or by a run that was killed while it did.
                 let (model, step) = (kept.0.to_owned(), kept.1);
@@ -158,10 +178,17 @@ impl Hosted {
     /// Ends a job over which an alarm went off, and says so.
     async fn alarmed(&self, job: &Job, why: String, journal: &mut JobJournal, watch: &dyn Watch) -> Result<ProviderError, ProviderError> {
         if matches!(job.state, JobState::Going | JobState::Paused) {
-            self.cancel(&job.id, watch).await?;
+            self.end(&job.id, watch).await;
         }
         journal.note(JobStep::Ended { status: "stopped by an alarm".into() })?;
         Ok(ProviderError::Alarm { job: job.id.clone(), why })
+    }
+
+    /// Cancels a job, or says that it goes on and costs.
+    async fn end(&self, id: &str, watch: &dyn Watch) {
+        if let Err(error) = self.cancel(id, watch).await {
+            watch.note(&format!("warning: job {id} runs on and costs, since it cannot be cancelled: {error}"));
+        }
     }
 
     async fn wait(&self, pause: Duration, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
@@ -196,7 +223,7 @@ impl Hosted {
 
     async fn stop(&self, job: Job, kept: RemoteCheckpoint, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         if matches!(job.state, JobState::Going | JobState::Paused) {
-            self.cancel(&job.id, watch).await?;
+            self.end(&job.id, watch).await;
         }
         Ok(Followed { job: self.wire.job(&job.id, watch).await?, kept: Some(kept) })
     }
@@ -205,9 +232,18 @@ impl Hosted {
     /// them is no error.
     async fn tell(&self, id: &str, heard: &mut Heard, watch: &dyn Watch) -> Verdict {
         let mut verdict = Verdict::GoOn;
-        let Ok(events) = self.wire.events(id, &heard.told, watch).await else {
-            return verdict;
+        let mut events = match self.wire.events(id, &heard.told, watch).await {
+            Ok(events) => events,
+            Err(error) => {
+                if !std::mem::replace(&mut heard.deaf, true) {
+                    watch.note(&format!("warning: nothing is heard of what job {id} does, so that its losses are not looked after: {error}"));
+                }
+                return verdict;
+            }
         };
+        heard.deaf = false;
+        // Some list what is newest first, some what is oldest.
+        events.sort_by_key(|event| event.losses.map(|losses| losses.step));
         let mut shown = false;
         for event in events {
             heard.told.insert(event.id);
@@ -241,10 +277,15 @@ impl Hosted {
             return Err(ProviderError::Unexpected { url: format!("job {}", job.id), problem: "it succeeded and names no model".into() });
         };
         // A model that is paid for is not lost over its losses.
-        let losses = self.wire.losses(&job, watch).await.unwrap_or_else(|error| {
+        let mut losses = self.wire.losses(&job, watch).await.unwrap_or_else(|error| {
             watch.note(&format!("the losses of the job cannot be had: {error}"));
             Vec::new()
         });
+        if losses.is_empty() {
+            // A job that was stopped leaves no result file; its events told the same.
+            let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
+            losses = rows::csv(events.into_iter().filter_map(|event| event.losses));
+        }
         let mut metrics: BTreeMap<String, f64> = rows::last_losses(&losses).into_iter().collect();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         metrics.extend(job.trained_tokens.map(|tokens| ("trained-tokens".to_owned(), tokens as f64)));

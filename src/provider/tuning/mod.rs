@@ -6,6 +6,8 @@ mod monitor;
 mod rows;
 mod wire;
 
+pub use begin::is_no;
 pub use hosted::Hosted;
 pub use monitor::{Alarm, Care, Monitor, Verdict};
+pub use rows::csv;
 pub use wire::{Happened, Job, JobState, Losses, Remote, RemoteCheckpoint, Rules, TrainingFile, Wire};

@@ -1,11 +1,14 @@
 //! A look at training files line by line, never whole in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::super::ProviderError;
+use super::wire::Losses;
 
 /// What a look at the files of a training found.
 #[derive(Debug)]
@@ -65,19 +68,39 @@ pub fn look(method: &str, train: &Path, validation: Option<&Path>) -> Result<Row
 
 /// What keeps a row from being an example.
 fn problem(row: &[u8], wanted: &[&str]) -> Option<String> {
-    let row: serde_json::Value = match serde_json::from_slice(row) {
+    let row: Value = match serde_json::from_slice(row) {
         Ok(row) => row,
         Err(error) => return Some(format!("it is not JSON ({error})")),
     };
     wanted.iter().find(|field| row.get(**field).is_none()).map(|field| format!("it has no `{field}`"))
 }
 
-/// A digest of what a row says, whatever its spaces.
+/// A digest of what a row says, whatever its spaces and the order of its fields.
 fn canonical(row: &[u8]) -> u128 {
-    let value: Option<serde_json::Value> = serde_json::from_slice(row).ok();
-    let digest = value.map_or_else(|| blake3::hash(row), |value| blake3::hash(value.to_string().as_bytes()));
+    let value: Option<Value> = serde_json::from_slice(row).ok();
+    let digest = value.map_or_else(|| blake3::hash(row), |value| blake3::hash(sorted(value).to_string().as_bytes()));
     let (half, _) = digest.as_bytes().split_at(16);
     half.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(parts) => {
+            let parts: BTreeMap<String, Value> = parts.into_iter().map(|(name, part)| (name, sorted(part))).collect();
+            Value::Object(parts.into_iter().collect())
+        }
+        Value::Array(parts) => Value::Array(parts.into_iter().map(sorted).collect()),
+        plain => plain,
+    }
+}
+
+/// Losses as a result file has them.
+pub fn csv(losses: impl Iterator<Item = Losses>) -> Vec<u8> {
+    let figure = |loss: Option<f64>| loss.map_or(String::new(), |loss| loss.to_string());
+    let mut steps: Vec<Losses> = losses.collect();
+    steps.sort_by_key(|losses| losses.step);
+    let lines: String = steps.iter().map(|losses| format!("{},{},{}\n", losses.step, figure(losses.train), figure(losses.validation))).collect();
+    if lines.is_empty() { Vec::new() } else { format!("step,train_loss,valid_loss\n{lines}").into_bytes() }
 }
 
 /// The losses of each step in a result file: step, training, validation.
@@ -139,17 +162,13 @@ impl Said {
     }
 }
 
-fn contents(value: &serde_json::Value, said: &mut Vec<String>) {
+/// Everything in a row that a model reads or says; what only names things is left out.
+fn contents(value: &Value, said: &mut Vec<String>) {
+    const NAMES: &[&str] = &["role", "type", "id", "tool_call_id", "url", "detail", "reference_id"];
     match value {
-        serde_json::Value::Object(parts) => {
-            for (name, part) in parts {
-                match part.as_str() {
-                    Some(text) if name == "content" => said.push(text.to_owned()),
-                    _ => contents(part, said),
-                }
-            }
-        }
-        serde_json::Value::Array(parts) => parts.iter().for_each(|part| contents(part, said)),
+        Value::Object(parts) => parts.iter().filter(|(name, _)| !NAMES.contains(&name.as_str())).for_each(|(_, part)| contents(part, said)),
+        Value::Array(parts) => parts.iter().for_each(|part| contents(part, said)),
+        Value::String(text) => said.push(text.clone()),
         _ => {}
     }
 }

@@ -117,6 +117,8 @@ pub struct Rules {
     pub largest: u64,
     /// The last day for new jobs.
     pub ends: Option<&'static str>,
+    /// Whether a large file may go in parts.
+    pub parts: bool,
 }
 
 /// A protocol, one request at a time.

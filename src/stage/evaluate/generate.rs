@@ -65,7 +65,11 @@ impl Work for Generate {
         if matches!(declared.api, Api::Hosted(_)) {
             context.watch.spend(&declared.name, expected)?;
         }
-        let batch = self.batch.then(|| Batch { key: context.key.to_string(), folder: context.folder.to_owned() });
+        let batch = self.batch.then(|| Batch {
+            key: context.key.to_string(),
+            folder: context.folder.to_owned(),
+            state: context.store.root().join("jobs").join("batches"),
+        });
         let kept = matches!(declared.api, Api::Hosted(_)) && !context.network.replays();
         let kept = kept.then(|| Checkpoints::take(context, "answers")).transpose()?;
         let kept = kept.as_ref().map(|kept| kept.place().join("answers.jsonl"));
@@ -75,8 +79,8 @@ impl Work for Generate {
             Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, how, context.watch).await?,
         };
         let metrics = figures(&answers, price);
-        if let (Some(usd), Some(expected)) = (metrics.get("usd"), expected) {
-            context.watch.billed(*usd, expected);
+        if let Some(usd) = metrics.get("usd") {
+            context.watch.billed(*usd);
         }
         let answers: Vec<Answer> = answers.texts.into_iter().map(|answer| Answer { answer }).collect();
         let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);

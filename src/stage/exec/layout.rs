@@ -43,8 +43,13 @@ pub type Laid = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
 /// Looks at all that lies in the folder before the command begins.
 pub fn laid(context: &Context<'_>) -> Laid {
-    let entries = walkdir::WalkDir::new(context.folder).min_depth(1).into_iter().flatten().filter(|entry| !entry.file_type().is_dir());
-    entries.filter_map(|entry| Some((entry.path().strip_prefix(context.folder).ok()?.to_owned(), written(entry.path())))).collect()
+    files(context.folder)
+}
+
+/// Looks at all that lies in a folder.
+pub fn files(folder: &Path) -> Laid {
+    let entries = walkdir::WalkDir::new(folder).min_depth(1).into_iter().flatten().filter(|entry| !entry.file_type().is_dir());
+    entries.filter_map(|entry| Some((entry.path().strip_prefix(folder).ok()?.to_owned(), written(entry.path())))).collect()
 }
 
 /// Looks at the inputs where they lie in the workspace, for a command that works there. What it writes itself is left out.

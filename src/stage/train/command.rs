@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::data::{Message, write_lines};
 use crate::provider::{Answers, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
 
-use super::super::exec::{Launch, Program, Sandbox, figures, launch};
+use super::super::exec::{Launch, Program, Sandbox, figures, files, launch};
 use super::super::{Context, StageError};
 
 /// What a program finds in its folder, and leaves there.
@@ -135,7 +135,15 @@ pub async fn answer(
     let mut environment = variables(program);
     environment.insert("RETUNE_BASE".into(), model.card.base.clone());
     let line = Program::Shell(command.clone());
+    let before = files(&folder.join(MODEL));
     launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On }, context).await?;
+    if let Ok(artifact) = context.artifact("model")
+        && files(&folder.join(MODEL)) != before
+        && context.store.verify_all(artifact).is_err()
+    {
+        // What is wrong has been set aside, and is made anew.
+        return Err(StageError::InputWritten { path: MODEL.into() });
+    }
     let path = folder.join(ANSWERS);
     let text = std::fs::read_to_string(&path).map_err(|_| StageError::MissingOutput { path: ANSWERS.into() })?;
     let wrong = |problem: String| StageError::Unreadable { what: ANSWERS, problem };

@@ -244,8 +244,16 @@ fn forget(settings: &mut Tree, name: &str) {
 
 /// What is written and says the same as if it were not is no other training.
 fn defaults(settings: &mut Tree) {
-    let auto = |tree: &Tree| matches!(tree, Tree::Map(parts) if parts.values().all(|part| *part == Tree::text("auto")) && !parts.is_empty());
-    let zero = |tree: &Tree| matches!(tree, Tree::Map(parts) if parts.values().all(|part| matches!(part, Tree::Leaf { value: Leaf::Integer(0), .. })) && !parts.is_empty());
+    /// Whether all that a setting says is this.
+    fn says(tree: &Tree, value: &Leaf) -> bool {
+        match tree {
+            Tree::Leaf { value: found, .. } => found == value,
+            Tree::Map(parts) => !parts.is_empty() && parts.values().all(|part| says(part, value)),
+            Tree::List(parts) => !parts.is_empty() && parts.iter().all(|part| says(part, value)),
+        }
+    }
+    let auto = |tree: &Tree| says(tree, &Leaf::Text("auto".into()));
+    let zero = |tree: &Tree| says(tree, &Leaf::Integer(0));
     if let Tree::Map(parts) = settings {
         if parts.get("seed").is_some_and(zero) {
             parts.remove("seed");

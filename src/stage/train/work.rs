@@ -85,7 +85,7 @@ impl Work for Train {
             metrics.entry("usd".to_owned()).or_insert(paid);
         }
         if let Some(usd) = metrics.get("usd") {
-            context.watch.billed(*usd, expected.usd.unwrap_or_default());
+            context.watch.billed(*usd);
         }
         if matches!(self.declared.api, Api::Hosted(_)) {
             metrics.extend(expected.tokens.map(|tokens| ("estimated-tokens".to_owned(), tokens)));

@@ -1,20 +1,23 @@
 //! Many questions at once, answered within a day at a lower price.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::data::Message;
+use crate::store::write_atomically;
 
 use super::super::super::request::Batch;
-use super::super::super::transport::Repeat;
-use super::super::super::transport::{Client, FilePart, Request};
+use super::super::super::transport::{Client, FilePart, Repeat, Request};
+use super::super::super::tuning::is_no;
 use super::super::super::watch::until_stopped;
 use super::super::super::{Answers, ProviderError, Watch};
-use super::question::{answered, question};
-use super::shapes::{Completion, FileObject, Page};
+use super::question::{answered, is_filtered, question};
+use super::shapes::{Answered, Completion, FileObject, Page};
 
 #[derive(Debug, Deserialize)]
 struct BatchObject {
@@ -60,7 +63,11 @@ struct Responded {
     body: Value,
 }
 
-/// Asks all questions in one batch, or follows the one that was begun under the same key.
+/// How often what an expired batch left open is asked again.
+const ROUNDS: usize = 5;
+
+/// Asks all questions in one batch, or follows the one that was begun under the same key. What a batch that expired left open is
+/// asked in another.
 pub async fn answer(
     client: &Client,
     limit: &str,
@@ -70,19 +77,165 @@ pub async fn answer(
     batch: &Batch,
     watch: &dyn Watch,
 ) -> Result<Answers, ProviderError> {
+    let sending = AtomicBool::new(false);
     let work = async {
-        let begun = match find(client, &batch.key, watch).await? {
-            Some(found) => {
-                watch.note(&format!("following batch {}", found.id));
-                found
+        let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
+        for round in 0..ROUNDS {
+            let open: Vec<(usize, &[Message])> =
+                prompts.iter().enumerate().filter(|(place, _)| !found.contains_key(place)).map(|(place, messages)| (place, messages.as_slice())).collect();
+            let key = if round == 0 { batch.key.clone() } else { format!("{}-{round}", batch.key) };
+            let state = State { place: batch.state.join(&key), key, visible: client.declared().limits.visible, replayed: client.network().replays() };
+            let asked = Asked { client, limit, model, max_tokens, folder: &batch.folder, sending: &sending };
+            let ended = follow(client, asked.begun(&open, &state, watch).await?, &state, watch).await?;
+            let expired = ended.status == "expired";
+            found.extend(fetch(client, ended, open.len(), watch).await?);
+            if found.len() == prompts.len() {
+                return Ok(answered(found.into_values()));
             }
-            None => begin(client, limit, model, prompts, max_tokens, batch, watch).await?,
-        };
-        let ended = follow(client, begun, watch).await?;
-        fetch(client, ended, prompts.len(), watch).await
+            if !expired {
+                break;
+            }
+            watch.note(&format!("a batch expired with {} of {} questions answered; the others are asked in another", found.len(), prompts.len()));
+        }
+        let problem = format!("it answered {} of {} questions", found.len(), prompts.len());
+        Err(ProviderError::Unexpected { url: client.url("/batches"), problem })
     };
     // A batch goes on at the provider, and the next run finds it.
-    until_stopped(watch, || true, work).await.unwrap_or(Err(ProviderError::Stopped))
+    until_stopped(watch, || !sending.load(Ordering::Relaxed), work).await.unwrap_or(Err(ProviderError::Stopped))
+}
+
+/// What is on disk of a batch: nothing, that it may have been made, or its id.
+struct State {
+    key: String,
+    place: PathBuf,
+    /// How long a new batch may take to show.
+    visible: Duration,
+    replayed: bool,
+}
+
+/// What stands there while nobody knows whether the batch was made.
+const CREATING: &str = "creating";
+
+impl State {
+    fn read(&self) -> Option<String> {
+        std::fs::read_to_string(&self.place).ok().filter(|_| !self.replayed)
+    }
+
+    fn write(&self, text: &str) -> Result<(), ProviderError> {
+        if self.replayed {
+            return Ok(());
+        }
+        let unwritable = |reason: String| ProviderError::UnreadableFile { path: self.place.clone(), reason };
+        self.place.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| unwritable(error.to_string()))?;
+        write_atomically(&self.place, text.as_bytes()).map_err(|error| unwritable(error.to_string()))?;
+        // On disk before anything is paid for.
+        let synced = [Some(self.place.as_path()), self.place.parent()].into_iter().flatten().try_for_each(|path| std::fs::File::open(path)?.sync_all());
+        synced.map_err(|error| unwritable(error.to_string()))
+    }
+
+    fn forget(&self) {
+        let _ = std::fs::remove_file(&self.place);
+    }
+}
+
+/// How questions are asked.
+struct Asked<'a> {
+    client: &'a Client,
+    limit: &'a str,
+    model: &'a str,
+    max_tokens: usize,
+    folder: &'a Path,
+    /// Whether a request is under way that makes something paid for.
+    sending: &'a AtomicBool,
+}
+
+impl Asked<'_> {
+    /// The batch of these questions: the one on disk, one that is found under our key, or a new one.
+    async fn begun(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<BatchObject, ProviderError> {
+        let kept = state.read();
+        if let Some(id) = kept.as_ref().filter(|kept| *kept != CREATING) {
+            match self.client.json(Request::get(format!("/batches/{id}")), watch).await {
+                Ok(batch) if !is_void(&batch) => {
+                    watch.note(&format!("following batch {id}"));
+                    return Ok(batch);
+                }
+                Ok(_) | Err(ProviderError::Refused { status: 404, .. }) => state.forget(),
+                Err(error) => return Err(error),
+            }
+        }
+        let patience = if kept.as_deref() == Some(CREATING) { state.visible } else { Duration::ZERO };
+        if let Some(found) = look(self.client, state, patience, watch).await? {
+            watch.note(&format!("following batch {}", found.id));
+            state.write(&found.id)?;
+            return Ok(found);
+        }
+        let body = self.body(open, state, watch).await?;
+        if watch.let_go() {
+            return Err(ProviderError::Stopped);
+        }
+        state.write(CREATING)?;
+        self.sending.store(true, Ordering::Relaxed);
+        let made: Result<BatchObject, _> = self.client.json(Request::post("/batches", body, Repeat::Never), watch).await;
+        let noted = made.as_ref().map_or(Ok(()), |batch| state.write(&batch.id));
+        self.sending.store(false, Ordering::Relaxed);
+        noted?;
+        match made {
+            Ok(begun) => Ok(begun),
+            Err(error) if is_no(&error) => {
+                state.forget();
+                Err(error)
+            }
+            // Nobody knows whether it arrived: look, and never send it again in this run.
+            Err(error) => {
+                let found = look(self.client, state, state.visible, watch).await?.ok_or(error)?;
+                state.write(&found.id)?;
+                Ok(found)
+            }
+        }
+    }
+
+    /// The request for a new batch, after its questions were sent as a file.
+    async fn body(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<Value, ProviderError> {
+        let path = self.folder.join("batch.jsonl");
+        let lines = open.iter().map(|(place, messages)| {
+            let body = question(self.limit, self.model, messages, self.max_tokens);
+            format!("{}\n", json!({ "custom_id": place.to_string(), "method": "POST", "url": "/v1/chat/completions", "body": body }))
+        });
+        let unwritable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.clone(), reason: error.to_string() };
+        std::fs::write(&path, lines.collect::<String>()).map_err(unwritable)?;
+        let length = std::fs::metadata(&path).map_err(unwritable)?.len();
+        let fields = vec![("purpose", "batch".to_owned())];
+        let part = FilePart { path: path.clone(), name: format!("retune-{}.jsonl", state.key), start: 0, length, field: "file", fields };
+        let file: FileObject = self.client.json(Request::upload("/files", part), watch).await?;
+        Ok(json!({
+            "input_file_id": file.id,
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+            "metadata": { "retune_key": state.key },
+        }))
+    }
+}
+
+/// Whether there is nothing to be had from a batch.
+fn is_void(batch: &BatchObject) -> bool {
+    match batch.status.as_str() {
+        "failed" | "cancelled" | "cancelling" => true,
+        "expired" => batch.output_file_id.is_none(),
+        _ => false,
+    }
+}
+
+/// Looks for a batch until it shows or the time is up.
+async fn look(client: &Client, state: &State, patience: Duration, watch: &dyn Watch) -> Result<Option<BatchObject>, ProviderError> {
+    let (began, mut pause) = (Instant::now(), Duration::from_millis(200));
+    loop {
+        let found = find(client, &state.key, watch).await?;
+        if found.is_some() || began.elapsed() >= patience || state.replayed {
+            return Ok(found);
+        }
+        tokio::time::sleep(pause.min(patience.saturating_sub(began.elapsed()))).await;
+        pause = (pause * 3 / 2).min(Duration::from_secs(3));
+    }
 }
 
 async fn find(client: &Client, key: &str, watch: &dyn Watch) -> Result<Option<BatchObject>, ProviderError> {
@@ -95,8 +248,7 @@ async fn find(client: &Client, key: &str, watch: &dyn Watch) -> Result<Option<Ba
         let page: Page<BatchObject> = client.json(request, watch).await?;
         let last = page.data.last().map(|batch| batch.id.clone()).unwrap_or_default();
         let ours = |batch: &BatchObject| batch.metadata.as_ref().and_then(|metadata| metadata.get("retune_key")).and_then(Value::as_str) == Some(key);
-        let over = |batch: &BatchObject| matches!(batch.status.as_str(), "failed" | "expired" | "cancelled" | "cancelling");
-        if let Some(found) = page.data.into_iter().find(|batch| ours(batch) && !over(batch)) {
+        if let Some(found) = page.data.into_iter().find(|batch| ours(batch) && !is_void(batch)) {
             return Ok(Some(found));
         }
         if !page.has_more || last.is_empty() || last == after {
@@ -106,54 +258,18 @@ async fn find(client: &Client, key: &str, watch: &dyn Watch) -> Result<Option<Ba
     }
 }
 
-async fn begin(
-    client: &Client,
-    limit: &str,
-    model: &str,
-    prompts: &[Vec<Message>],
-    max_tokens: usize,
-    batch: &Batch,
-    watch: &dyn Watch,
-) -> Result<BatchObject, ProviderError> {
-    let path = batch.folder.join("batch.jsonl");
-    let lines = prompts.iter().enumerate().map(|(place, messages)| {
-        let line =
-            json!({ "custom_id": place.to_string(), "method": "POST", "url": "/v1/chat/completions", "body": question(limit, model, messages, max_tokens) });
-        format!("{line}\n")
-    });
-    let unwritable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.clone(), reason: error.to_string() };
-    std::fs::write(&path, lines.collect::<String>()).map_err(unwritable)?;
-    let length = std::fs::metadata(&path).map_err(unwritable)?.len();
-    let fields = vec![("purpose", "batch".to_owned())];
-    let part = FilePart { path: path.clone(), name: format!("retune-{}.jsonl", batch.key), start: 0, length, field: "file", fields };
-    let file: FileObject = client.json(Request::upload("/files", part), watch).await?;
-    let body = json!({
-        "input_file_id": file.id,
-        "endpoint": "/v1/chat/completions",
-        "completion_window": "24h",
-        "metadata": { "retune_key": batch.key },
-    });
-    match client.json(Request::post("/batches", body, Repeat::Never), watch).await {
-        Ok(begun) => Ok(begun),
-        Err(error @ ProviderError::Refused { status: 400..=499, .. }) => Err(error),
-        // Nobody knows whether it arrived: look, and never send it again in this run.
-        Err(error) => {
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            find(client, &batch.key, watch).await?.ok_or(error)
-        }
-    }
-}
-
-async fn follow(client: &Client, mut batch: BatchObject, watch: &dyn Watch) -> Result<BatchObject, ProviderError> {
+async fn follow(client: &Client, mut batch: BatchObject, state: &State, watch: &dyn Watch) -> Result<BatchObject, ProviderError> {
     let mut pause = Duration::from_millis(100);
     loop {
         let counts = batch.request_counts.take().unwrap_or_default();
         watch.progress(counts.completed + counts.failed, counts.total, "answers", &format!("batch {} is {}", batch.id, batch.status));
         match batch.status.as_str() {
             "completed" => return Ok(batch),
+            "expired" if batch.output_file_id.is_some() => return Ok(batch),
             "failed" | "expired" | "cancelled" => {
+                state.forget();
                 let message = batch.errors.map_or_else(|| "no reason was given".into(), |errors| errors.to_string());
-                return Err(ProviderError::JobFailed { job: batch.id, status: batch.status, message });
+                return Err(ProviderError::BatchFailed { batch: batch.id, status: batch.status, message });
             }
             _ => {}
         }
@@ -163,9 +279,10 @@ async fn follow(client: &Client, mut batch: BatchObject, watch: &dyn Watch) -> R
     }
 }
 
-async fn fetch(client: &Client, batch: BatchObject, count: usize, watch: &dyn Watch) -> Result<Answers, ProviderError> {
+/// The answers that a batch holds. A question that the provider would not be asked is answered wrongly, as it is one by one.
+async fn fetch(client: &Client, batch: BatchObject, count: usize, watch: &dyn Watch) -> Result<BTreeMap<usize, Answered>, ProviderError> {
     let unexpected = |problem: String| ProviderError::Unexpected { url: client.url(&format!("/batches/{}", batch.id)), problem };
-    let mut found: BTreeMap<usize, Completion> = BTreeMap::new();
+    let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
     let mut failed = None;
     for file in [&batch.output_file_id, &batch.error_file_id].into_iter().flatten() {
         let reply = client.send(&Request::get(format!("/files/{file}/content")), watch).await?;
@@ -173,18 +290,25 @@ async fn fetch(client: &Client, batch: BatchObject, count: usize, watch: &dyn Wa
             let line: Line = serde_json::from_slice(line).map_err(|error| unexpected(error.to_string()))?;
             match (line.custom_id.parse(), line.response) {
                 (Ok(place), Some(Responded { status_code: 0 | 200..=299, body })) => {
-                    found.insert(place, serde_json::from_value(body).map_err(|error| unexpected(error.to_string()))?);
+                    let answer: Completion = serde_json::from_value(body).map_err(|error| unexpected(error.to_string()))?;
+                    found.insert(place, answer.into());
                 }
-                (_, responded) => {
-                    let why = line.error.filter(|error| !error.is_null()).or(responded.map(|responded| responded.body)).unwrap_or_default();
-                    failed.get_or_insert(format!("question {} failed: {why}", line.custom_id));
+                (place, responded) => {
+                    let why = line.error.filter(|error| !error.is_null()).or(responded.map(|responded| responded.body)).unwrap_or_default().to_string();
+                    match place {
+                        Ok(place) if is_filtered(&why) => {
+                            watch.note(&format!("a question was refused, and counts as answered wrongly: {why}"));
+                            found.insert(place, Answered::default());
+                        }
+                        _ => drop(failed.get_or_insert(format!("question {} failed: {why}", line.custom_id))),
+                    }
                 }
             }
         }
     }
-    if found.len() != count {
+    if found.len() != count && batch.status != "expired" {
         let why = failed.unwrap_or_else(|| "some answers are missing".into());
         return Err(unexpected(format!("it answered {} of {count} questions; {why}", found.len())));
     }
-    Ok(answered(found.into_values().map(Into::into)))
+    Ok(found)
 }

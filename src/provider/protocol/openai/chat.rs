@@ -10,7 +10,7 @@ use super::super::super::watch::until_stopped;
 use super::super::super::{Answers, Generation, ModelHandle, ProviderError, Watch};
 use super::batch;
 use super::kept::Kept;
-use super::question::{answered, question};
+use super::question::{answered, is_filtered, question};
 use super::shapes::{Answered, Completion};
 
 /// Asks a model by chat completions. `limit` is what the provider calls the limit of an answer.
@@ -60,7 +60,7 @@ async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], ma
     let reply: Completion = match client.json(request, watch).await {
         Ok(reply) => reply,
         // What the provider will not be asked is a question without an answer, and no reason to lose all others.
-        Err(ProviderError::Refused { status: 400, message, .. }) if message.to_lowercase().contains("content") && message.to_lowercase().contains("filter") => {
+        Err(ProviderError::Refused { status: 400, message, .. }) if is_filtered(&message) => {
             watch.note(&format!("a question was refused, and counts as answered wrongly: {message}"));
             return Ok(Answered::default());
         }

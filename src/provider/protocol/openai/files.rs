@@ -71,7 +71,12 @@ impl OpenAi {
         };
         let parts: Vec<String> = stream::iter(starts.into_iter().map(send)).buffered(PARTS_AT_ONCE).try_collect().await?;
         let body: Value = json!({ "part_ids": parts });
-        let done: UploadObject = self.client.json(Request::post(format!("/uploads/{}/complete", upload.id), body, Repeat::Freely), watch).await?;
+        let done = self.client.json::<UploadObject>(Request::post(format!("/uploads/{}/complete", upload.id), body, Repeat::Freely), watch).await;
+        let done = match done {
+            Ok(done) => done,
+            // It may have been completed by a request whose reply was lost.
+            Err(error) => return self.stored_file(file, watch).await?.ok_or(error),
+        };
         let unexpected = || ProviderError::Unexpected { url: self.client.url("/uploads"), problem: "the upload is complete and names no file".into() };
         self.taken(done.file.ok_or_else(unexpected)?, file)
     }

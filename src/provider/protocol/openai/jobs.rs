@@ -27,7 +27,7 @@ impl Wire for OpenAi {
         let largest = if self.dialect.parts { 8 << 30 } else { self.dialect.largest_file };
         // The end of OpenAI's own service says nothing of others at another address.
         let ends = self.dialect.ends.filter(|_| Some(self.client.endpoint().base_url.as_str()) == self.dialect.base_url);
-        Rules { fewest: self.dialect.fewest, largest, ends }
+        Rules { fewest: self.dialect.fewest, largest, ends, parts: self.dialect.parts }
     }
 
     async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
@@ -111,7 +111,7 @@ impl Wire for OpenAi {
         }
         let happened = |event: EventObject| {
             let losses = event.data.as_ref().and_then(losses);
-            Happened { id: event.id, message: event.message, losses }
+            Happened { id: event.id, message: event.message.unwrap_or_default(), losses }
         };
         // The latest comes first.
         Ok(all.into_iter().rev().filter(|event| !told.contains(&event.id)).map(happened).collect())
@@ -123,7 +123,7 @@ impl Wire for OpenAi {
         let checkpoint = |found: CheckpointObject| {
             let measured = |name: &str| found.metrics.get(name).and_then(Value::as_f64);
             let validation = measured("full_valid_loss").or_else(|| measured("valid_loss"));
-            RemoteCheckpoint { step: found.step_number, validation, model: found.fine_tuned_model_checkpoint }
+            RemoteCheckpoint { step: found.step_number, validation, model: found.fine_tuned_model_checkpoint.unwrap_or_default() }
         };
         Ok(page.data.into_iter().map(checkpoint).filter(|found| !found.model.is_empty()).collect())
     }

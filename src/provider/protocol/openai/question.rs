@@ -28,3 +28,9 @@ pub fn question(limit: &str, model: &str, messages: &[Message], max_tokens: usiz
     }
     body
 }
+
+/// Whether a complaint says that the provider's filter refused a question.
+pub fn is_filtered(complaint: &str) -> bool {
+    let complaint = complaint.to_lowercase();
+    complaint.contains("content") && complaint.contains("filter")
+}

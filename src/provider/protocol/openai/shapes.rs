@@ -138,7 +138,7 @@ impl From<JobObject> for Job {
 pub struct EventObject {
     pub id: String,
     #[serde(default)]
-    pub message: String,
+    pub message: Option<String>,
     #[serde(default)]
     pub data: Option<Value>,
 }
@@ -146,8 +146,8 @@ pub struct EventObject {
 #[derive(Debug, Deserialize)]
 pub struct CheckpointObject {
     #[serde(default)]
-    pub fine_tuned_model_checkpoint: String,
-    #[serde(default)]
+    pub fine_tuned_model_checkpoint: Option<String>,
+    #[serde(default, deserialize_with = "count")]
     pub step_number: u64,
     #[serde(default)]
     pub metrics: Value,
@@ -191,10 +191,18 @@ pub struct Completion {
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub prompt_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub completion_tokens: u64,
+}
+
+/// A count, however it is written; nothing where it is none.
+fn count<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token counts are far below 2^52")]
+    let rounded = value.as_f64().map(|count| count as u64);
+    Ok(value.as_u64().or(rounded).unwrap_or_default())
 }
 
 #[derive(Debug, Deserialize)]
