@@ -61,7 +61,9 @@ fn the_fixed_minimum_is_the_same_on_every_machine_and_in_the_key() {
     assert!(workspace.read("o").ends_with(" retune UTC C.UTF-8\n"), "{}", workspace.read("o"));
     assert!(run("/two:/usr/bin:/bin").is_empty());
     let record = workspace.retune(&["show", "x", "p.kdl", "--provenance"]).stdout;
-    assert!(record.contains("PATH=/usr/local/sbin:") && record.contains("USER=retune"), "{record}");
+    for part in ["PATH=/usr/local/sbin:", "USER=retune", "TZ=UTC", "LC_ALL=C.UTF-8", "HOME=(a folder of its own)"] {
+        assert!(record.contains(part), "{part}: {record}");
+    }
 }
 
 #[test]
@@ -112,6 +114,76 @@ fn what_is_written_elsewhere_in_the_workspace_is_an_error_in_a_strict_sandbox() 
     let cache = elsewhere.path().join("cache").display().to_string();
     workspace.write("p.kdl", format!("pipeline \"p\"\nexec \"x\" {{\n    run \"mkdir -p {cache}; echo 1 > {cache}/a; mkdir a b; echo 1 > a/o; mv a/o b/o; mv b/o o; rmdir a b; echo 1 > ck/step-1\"\n    output \"o\"\n    checkpoints \"ck\"\n    sandbox \"strict\"\n}}\n"));
     workspace.run(&[], 0);
+}
+
+#[test]
+fn a_strict_sandbox_is_closed_to_other_stages_too() {
+    let stage = |name: &str, run: &str| {
+        format!("exec \"{name}\" {{\n    run \"{run}\"\n    output \"{name}.txt\"\n    checkpoints \"ck\"\n    sandbox \"strict\"\n}}\n")
+    };
+    let victim = stage(
+        "victim",
+        "echo right > victim.txt; echo right > ck/step-1; while [ ! -f $TMPDIR/../../../../../go ]; do sleep 0.02; done; cat ck/step-1 >> victim.txt",
+    );
+    let attack = "while [ -z $(ls ../*/victim.txt) ]; do sleep 0.02; done; for f in ../*/victim.txt ../../../checkpoints/*/*/step-1; do echo wrong > $f; done; echo done > attacker.txt";
+    let workspace = workspace(&format!("{victim}{}", stage("attacker", attack)));
+    let mut run = workspace.command(&["run", "p.kdl", "--jobs", "2", "--keep-going"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut told = BufReader::new(run.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("attacker") && !line.starts_with('>')), "the attacker is done");
+    workspace.write("go", "");
+    told.for_each(drop);
+    run.wait().expect("it ends");
+    assert_eq!(workspace.read("victim.txt"), "right\nright\n");
+}
+
+#[test]
+fn a_touch_is_no_change_and_costs_nothing() {
+    let workspace = workspace("");
+    let ready = workspace.path().join("ready");
+    workspace.write("in.txt", "1\n");
+    workspace.write("p.kdl", format!("pipeline \"p\"\nexec \"x\" {{\n    run \"touch {0}; while [ -f {0} ]; do sleep 0.02; done; cat in.txt > o; echo more >> in.txt\"\n    input \"in.txt\"\n    output \"o\"\n}}\n", ready.display()));
+    let run = workspace.command(&["run", "p.kdl"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while !ready.exists() {
+        std::thread::yield_now();
+    }
+    std::fs::hard_link(workspace.path().join("in.txt"), workspace.path().join("backup.txt")).expect("it can be linked");
+    workspace.write("in.txt", "1\n");
+    std::fs::remove_file(&ready).expect("it is there");
+    let done = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("changed its copy of the input in.txt"), "{said}");
+    assert_eq!(workspace.read("o"), "1\n");
+}
+
+#[test]
+fn a_folder_with_a_dot_in_its_name_is_not_passed_over() {
+    for output in ["runs/lr0.1", "runs/exp.final"] {
+        let workspace = workspace(&format!(
+            "exec \"a\" {{\n    run \"mkdir -p {output}; echo 1 > {output}/m.json\"\n    output \"{output}\"\n}}\nexec \"best\" {{\n    run \"cat runs/*/m.json > best.txt\"\n    input \"runs/*/m.json\"\n    output \"best.txt\"\n}}\n"
+        ));
+        workspace.write("runs/mine/m.json", "0\n");
+        let first = workspace.retune(&["run", "p.kdl"]);
+        let second = workspace.retune(&["run", "p.kdl"]);
+        let said = format!("{}{}", first.stderr, second.stderr);
+        assert!(said.contains(&format!("reaches into `{output}`, which a stage writes")) && second.code != 0, "{said}");
+    }
+}
+
+#[test]
+fn the_last_outputs_are_the_commands_own() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"mkdir idx; [ ! -f $RETUNE_PREVIOUS/idx/big ] || mv $RETUNE_PREVIOUS/idx/big idx/big; cat in.txt >> idx/big; head -c 2000000 /dev/zero >> idx/big; [ ! -f fail ]\"\n    input \"in.txt\"\n    input \"f*\"\n    output \"idx\"\n    deltas \"files\"\n}\n",
+    );
+    workspace.write("in.txt", "1\n");
+    workspace.write("f", "");
+    workspace.run(&[], 0);
+    let before = std::fs::metadata(workspace.path().join("idx/big")).expect("it is there").len();
+    workspace.write("in.txt", "2\n");
+    workspace.write("fail", "");
+    workspace.run(&[], 1);
+    assert_eq!(std::fs::metadata(workspace.path().join("idx/big")).expect("it is there").len(), before, "a failed attempt changes nothing");
+    assert_eq!(workspace.retune(&["cache", "verify"]).code, 0);
 }
 
 #[test]
@@ -277,7 +349,10 @@ fn deltas_tell_what_changed_and_a_full_run_is_asked_for_where_that_is_not_safe()
     }
     let delta = || serde_json::from_str::<Value>(&workspace.read("o")).expect("it is JSON");
     workspace.run(&[], 0);
-    assert_eq!((delta()["full"].as_bool(), delta()["reason"].as_str()), (Some(true), Some("there is no last success to build on")));
+    assert_eq!(
+        (delta()["full"].as_bool(), delta()["reason"].as_str()),
+        (Some(true), Some("there is no last success to build on, or all was asked for by `--force`"))
+    );
     workspace.write("d/b", "other");
     workspace.write("d/new", "new");
     std::fs::remove_file(workspace.path().join("d/c")).expect("it is there");
@@ -357,6 +432,7 @@ fn settings_that_make_no_sense_together_are_said() {
         ("env \"A\"\n    knob \"A\"", "part of the fingerprint and not to be"),
         ("env \"A=B\"", "must be the name of an environment variable"),
         ("knob \"\"", "must be the name of an environment variable"),
+        ("knob \"TMPDIR\"", "is a folder of each attempt"),
         ("metrics \"o\"", "`o` is written twice"),
         ("checkpoints \"o\"", "keeps its checkpoints where its output `o` is"),
         ("timeout \"0s\"", "a time above 0"),

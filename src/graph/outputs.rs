@@ -83,7 +83,9 @@ impl Outputs {
         let deep = parts.iter().position(|part| part.contains("**"));
         self.by_path.keys().map(String::as_str).find(|path| {
             let own: Vec<&str> = path.split('/').collect();
-            let named = own.last().is_some_and(|name| !name.contains('.'));
+            // A name with an ending in letters is taken for a file, until it is seen to be a folder.
+            let ending = |name: &&str| name.rsplit_once('.').map_or("", |(_, ending)| ending).to_owned();
+            let named = own.last().map(ending).is_some_and(|ending| ending.chars().any(|c| c.is_ascii_digit()) || ending.is_empty());
             let shared = deep.unwrap_or(parts.len()).min(own.len());
             let fits = parts
                 .iter()
@@ -95,6 +97,13 @@ impl Outputs {
                 && (deep.is_some_and(|deep| own.len() >= deep) || own.len() < parts.len())
                 && !self.meant_by(&pattern).iter().any(|meant| meant.path == **path)
         })
+    }
+
+    /// The output that a file lies in and that a pattern does not mean, so that the file would be passed over without a word.
+    #[must_use]
+    pub fn passed_over(&self, pattern: &str, path: &str) -> Option<&str> {
+        let (folder, _) = ancestors(path).find_map(|folder| self.by_path.get_key_value(folder))?;
+        (!self.meant_by(pattern).iter().any(|meant| meant.path == **folder)).then_some(folder.as_str())
     }
 
     /// Whether a stage writes this file.

@@ -128,6 +128,8 @@ impl Compiler<'_> {
 
 /// What an action works with.
 pub struct Context<'a> {
+    /// Tells a file of the workspace among its inputs that is not as it was.
+    pub moved: &'a (dyn Fn() -> Option<String> + Sync),
     /// Its key.
     pub key: ActionKey,
     /// Its stage.

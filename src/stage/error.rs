@@ -39,13 +39,20 @@ pub enum StageError {
 
     /// A program that is not found.
     #[error("there is no program `{program}` where the command looks for it")]
+    #[diagnostic(code(stage::no_program))]
+    NoProgram {
+        program: String,
+        #[help]
+        help: String,
+    },
+
+    /// A glob that would leave out what a stage makes.
+    #[error("`{pattern}` reaches into `{folder}`, which a stage writes")]
     #[diagnostic(
-        code(stage::no_program),
-        help(
-            "a command finds the programs that the system has for all: declare `knob \"PATH\"` in the stage to look on yours too, or `env \"PATH\"` to run again when it changes"
-        )
+        code(stage::reaches_into),
+        help("what lies in it would be left out without a word: name `{folder}` by itself, and let the glob mean other folders")
     )]
-    NoProgram { program: String },
+    ReachesInto { pattern: String, folder: String },
 
     /// `sandbox "strict"` where there is no way to have it.
     #[error("this system cannot keep a command from writing in the workspace: {problem}")]

@@ -112,8 +112,7 @@ impl Store {
     }
 
     /// Where the checkpoints of all actions lie.
-    #[must_use]
-    pub fn all_checkpoints(&self) -> PathBuf {
+    pub(super) fn all_checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
     }
 

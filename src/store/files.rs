@@ -27,6 +27,12 @@ pub struct FileState {
 }
 
 impl FileState {
+    /// How long the file is, in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The state of a file now.
     ///
     /// # Errors

@@ -186,10 +186,25 @@ impl Ready<'_> {
         None
     }
 
-    /// Which of the files was touched since it was hashed.
-    pub fn touched(&self, workspace: &Workspace) -> Option<&str> {
-        let moved = |file: &&SeenFile<'_>| workspace.files.state(&file.path).ok() != Some(file.state);
+    /// Which of the files is not as it was when it was hashed. Work that is done in the workspace may have read anything that came
+    /// and went meanwhile; other work has a copy, so that only what a file holds now counts, and a mere touch does not.
+    pub fn touched(&self, workspace: &Workspace, in_place: bool) -> Option<&str> {
+        /// From this size on it is no copy.
+        const LARGE: u64 = 256 << 20;
+        let moved = |file: &&SeenFile<'_>| match workspace.files.state(&file.path) {
+            Ok(state) if state == file.state => false,
+            Ok(state) if !in_place && state.size() < LARGE => self.holds(file, workspace) != Some(file.digest),
+            _ => true,
+        };
         self.files.iter().find(moved).map(|file| file.path.as_ref())
+    }
+
+    fn holds(&self, file: &SeenFile<'_>, workspace: &Workspace) -> Option<Digest> {
+        let reading = self.node.inputs.iter().find_map(|input| match input {
+            NodeInput::Files(source) if source.pattern == file.pattern => Some(source.reading),
+            _ => None,
+        });
+        workspace.files.digest(&file.path, reading?).ok().map(|(digest, _)| digest)
     }
 }
 
@@ -212,7 +227,11 @@ fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<
             return Ok(Vec::new());
         }
         let matcher = glob.compile_matcher();
-        files_below(root, &fixed, &|path| matcher.is_match(path))?
+        let found = files_below(root, &fixed, &|path| matcher.is_match(path))?;
+        if let Some(folder) = found.iter().find_map(|(path, _)| recipe.outputs.passed_over(&plain, path)) {
+            return Err(StageError::ReachesInto { pattern: pattern.to_owned(), folder: folder.to_owned() });
+        }
+        found
     };
     // What retune writes itself is no input of a folder: it would change with every run.
     let own = |path: &str| path.starts_with("deployments/") || path.ends_with(".lock.kdl") || is_part(path);

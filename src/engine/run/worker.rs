@@ -240,7 +240,14 @@ impl Shared {
         let builds_on_last = works[node.place].builds_on_last && !self.forced(id);
         let last = builds_on_last.then(|| self.history.last(&self.recipe, id)).flatten();
         let last = last.and_then(|key| self.workspace.store.remembered(key));
+        let work = &works[node.place].work;
+        let in_place = work.works_in_place();
+        let moved = || {
+            let moved = ready.touched(&self.workspace, in_place).map(str::to_owned);
+            moved.or_else(|| in_place.then(|| ready.grew(&self.workspace)).flatten())
+        };
         let context = Context {
+            moved: &moved,
             key: ready.key,
             stage: self.recipe.stage_name(node),
             store: &self.workspace.store,
@@ -258,11 +265,8 @@ impl Shared {
             network: &self.network,
             watch,
         };
-        let work = &works[node.place].work;
         let result = work.run(&context).await;
-        let moved = ready.touched(&self.workspace).map(str::to_owned);
-        let moved = moved.or_else(|| work.works_in_place().then(|| ready.grew(&self.workspace)).flatten());
-        if let Some(path) = moved {
+        if let Some(path) = moved() {
             // What it kept on its way may come from either content.
             self.workspace.store.clear_checkpoints(ready.key);
             result?;

@@ -35,7 +35,8 @@ impl Work for Exec {
         let _alone = layout::alone(context, &self.outputs).await?;
         layout::as_made(context)?;
         let cleared = layout::Cleared::clear(context, &self.outputs)?;
-        let result = self.attempt(context).await.and_then(|outcome| layout::as_made(context).map(|()| outcome));
+        let unmoved = || (context.moved)().map_or(Ok(()), |path| Err(StageError::InputChanged { path }));
+        let result = self.attempt(context).await.and_then(|outcome| layout::as_made(context).and_then(|()| unmoved()).map(|()| outcome));
         cleared.end(context, result.is_ok());
         result
     }
@@ -80,9 +81,14 @@ impl Exec {
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
         let lying = if self.is_sandboxed() { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
-        process::run(Launch { program: &self.program, folder: &begin, environment: &environment, sandbox: self.sandbox }, context).await?;
+        let place_of_checkpoints = checkpoints.as_ref().map(Checkpoints::place);
+        let launch = Launch { program: &self.program, folder: &begin, environment: &environment, sandbox: self.sandbox, checkpoints: place_of_checkpoints };
+        process::run(launch, context).await?;
         if self.is_sandboxed() {
             layout::untouched(context, &laid)?;
+            for path in layout::edited(context, &laid) {
+                context.watch.note(&format!("warning: the command changed its copy of the input {path}, and the change is lost: write to an output"));
+            }
         } else if let Some(path) = layout::moved(&lying, &layout::lying(context, &self.outputs)) {
             return Err(StageError::InputChanged { path });
         }

@@ -1,6 +1,8 @@
 //! What changed since a stage's last success, for commands that can do with that.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -50,6 +52,26 @@ struct Rows {
     removed: Vec<String>,
 }
 
+/// Makes files a command's own that may be links to the stored ones: it may move them to its outputs and work on there.
+fn own(place: &Path) -> std::io::Result<()> {
+    for entry in walkdir::WalkDir::new(place) {
+        let entry = entry?;
+        let file = entry.path();
+        let metadata = std::fs::metadata(file)?;
+        let mut permissions = metadata.permissions();
+        permissions.set_mode(permissions.mode() | 0o200);
+        if metadata.is_file() && metadata.nlink() > 1 {
+            let copy = file.with_extension("retune-copy");
+            std::fs::copy(file, &copy)?;
+            std::fs::set_permissions(&copy, permissions)?;
+            std::fs::rename(&copy, file)?;
+        } else {
+            std::fs::set_permissions(file, permissions)?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes down what changed, and lays the last outputs beside it. The variables that name both come back.
 pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String], program: &Program) -> Result<Vec<(String, String)>, StageError> {
     let folder = context.temporary.join("delta");
@@ -59,7 +81,9 @@ pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String], program: &
     let delta = match built_on(context, outputs, &now, deltas, program) {
         Ok((record, delta)) => {
             for (name, artifact) in &record.outcome.outputs {
-                context.store.export(*artifact, &previous.join(name))?;
+                let place = previous.join(name);
+                context.store.export(*artifact, &place)?;
+                own(&place).map_err(|source| StageError::Io { doing: "copy", path: place.clone(), source })?;
             }
             delta
         }
@@ -94,7 +118,7 @@ fn built_on<'a>(
 /// The last success, if what it made is the right thing to build on: same command, same settings, same environment, and all
 /// of its outputs still here.
 fn base<'a>(context: &Context<'a>, outputs: &[String]) -> Result<&'a Record, String> {
-    let record = context.last.ok_or("there is no last success to build on")?;
+    let record = context.last.ok_or("there is no last success to build on, or all was asked for by `--force`")?;
     if !record.outcome.accepted.is_empty() {
         return Err("its last result was kept over an edit that it never saw".into());
     }

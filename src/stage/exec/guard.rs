@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Child;
@@ -34,32 +34,33 @@ pub struct Guard {
     process: Mutex<Option<(std::process::Child, ChildStdin)>>,
     /// The commands that go on, by their process groups.
     running: Mutex<BTreeSet<i32>>,
-    /// What the commands begin behind, made with the first of them.
-    fence: OnceLock<io::Result<Fence>>,
 }
 
 impl Guard {
     /// A guard that is this program with the command `guard`.
     #[must_use]
     pub fn new(program: Option<PathBuf>) -> Self {
-        Self { program, process: Mutex::default(), running: Mutex::default(), fence: OnceLock::new() }
+        Self { program, process: Mutex::default(), running: Mutex::default() }
     }
 
     /// Begins a command of an attempt, under the guard's eyes.
     ///
     /// # Errors
     /// When it cannot be begun, or there can be no fence where one is wanted.
-    pub async fn start(&self, mut command: tokio::process::Command, sandbox: Sandbox, context: &Context<'_>) -> Result<io::Result<Child>, StageError> {
+    pub async fn start(
+        &self,
+        mut command: tokio::process::Command,
+        sandbox: Sandbox,
+        checkpoints: Option<&Path>,
+        context: &Context<'_>,
+    ) -> Result<io::Result<Child>, StageError> {
         self.ready(context.session);
         if sandbox != Sandbox::Strict {
             return Ok(command.spawn());
         }
-        let fence = self.fence.get_or_init(|| {
-            let checkpoints = context.store.all_checkpoints();
-            std::fs::create_dir_all(&checkpoints)?;
-            Fence::around(context.workspace, &[context.session, &checkpoints])
-        });
-        let fence = fence.as_ref().map_err(|error| StageError::NoFence { problem: error.to_string() })?;
+        let mut open = vec![context.folder, context.temporary];
+        open.extend(checkpoints);
+        let fence = Fence::around(context.workspace, &open).map_err(|error| StageError::NoFence { problem: error.to_string() })?;
         Ok(fence.begin(command).await)
     }
 

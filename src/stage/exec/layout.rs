@@ -103,6 +103,16 @@ pub fn untouched(context: &Context<'_>, laid: &Laid) -> Result<(), StageError> {
     Ok(())
 }
 
+/// The files of the workspace of which the command changed its copy.
+pub fn edited(context: &Context<'_>, laid: &Laid) -> Vec<String> {
+    let files = context.inputs.values().filter_map(|given| match given {
+        Given::Files(files) => Some(files),
+        Given::Artifact { .. } => None,
+    });
+    let changed = |path: &&String| laid.get(Path::new(path.as_str())).is_some_and(|before| written(&context.folder.join(path)) != *before);
+    files.flatten().map(|(path, _)| path).filter(changed).take(5).cloned().collect()
+}
+
 /// Makes sure that nothing is left in the folder but inputs and what is `own`: whatever else was written would be lost
 /// without a word. Hidden files and the bytecode that Python leaves behind are nobody's results.
 pub fn nothing_else(context: &Context<'_>, laid: &Laid, own: &[PathBuf]) -> Result<(), StageError> {

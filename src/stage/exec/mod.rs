@@ -11,7 +11,7 @@ mod process;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, Value};
-use crate::fingerprint::{Tree, settings};
+use crate::fingerprint::{Tree, settings_of};
 use crate::store::Reading;
 
 use super::checkpoints::{self, CHECKPOINTS};
@@ -87,7 +87,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let action = Action {
         name: "exec",
         version: VERSION,
-        settings: settings(block, &compiler.pipeline.file),
+        settings: settings_of(block, &compiler.pipeline.file, |name| name != SANDBOX.name || sandbox == Sandbox::Off),
         context,
         inputs,
         outputs: outputs.clone(),
@@ -150,6 +150,15 @@ fn sound(stage: &StageDecl) -> Result<(), ConfigError> {
     };
     if let Some(run) = block.child("run").filter(|run| run.text("command").trim().is_empty()) {
         return wrong(format!("`{}` runs nothing", stage.name), run, "an empty command", "write the command, or its program and arguments");
+    }
+    let given = |variable: &&Block| variable.find_text("name").or(variable.find_text("variable")) == Some("TMPDIR");
+    if let Some(at) = block.all("env").chain(block.all("knob")).find(given) {
+        return wrong(
+            "`TMPDIR` is a folder of each attempt".into(),
+            at,
+            "cannot be your own",
+            "take it out: by that folder all that a command leaves running is found and ended",
+        );
     }
     let env: BTreeSet<&str> = block.all("env").map(|variable| variable.text("name")).collect();
     if let Some(knob) = block.all("knob").find(|knob| env.contains(knob.text("variable"))) {

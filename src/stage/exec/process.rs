@@ -13,6 +13,9 @@ use crate::store::end_orphans;
 use super::super::{Context, StageError};
 use super::environment;
 
+/// How a command comes to the programs that are on the user's own `PATH`.
+const YOURS: &str = "a command finds the programs that the system has for all: declare `knob \"PATH\"` in the stage to look on yours too, or `env \"PATH\"` to run again when it changes";
+
 /// How long a command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,8 @@ pub struct Launch<'a> {
     pub folder: &'a Path,
     pub environment: &'a BTreeMap<String, String>,
     pub sandbox: Sandbox,
+    /// Where its checkpoints lie.
+    pub checkpoints: Option<&'a Path>,
 }
 
 impl Launch<'_> {
@@ -77,7 +82,15 @@ impl Launch<'_> {
     fn not_begun(&self, source: io::Error) -> StageError {
         match self.program {
             Program::Arguments(words) if source.kind() == io::ErrorKind::NotFound => {
-                StageError::NoProgram { program: words.first().cloned().unwrap_or_default() }
+                let program = words.first().cloned().unwrap_or_default();
+                let help = if program.contains('/') && self.sandbox != Sandbox::Off {
+                    format!("a command finds only its declared inputs: add `input \"{}\"`", program.trim_start_matches("./"))
+                } else if self.environment.contains_key("PATH") {
+                    "it is in no folder of the `PATH` that the stage declares: install it, or name it by its whole path".to_owned()
+                } else {
+                    YOURS.to_owned()
+                };
+                StageError::NoProgram { program, help }
             }
             _ => StageError::Io { doing: "start", path: self.name().to_owned(), source },
         }
@@ -103,7 +116,7 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     let mut process = launch.command();
     process.current_dir(launch.folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
     process.env_clear().envs(environment::minimum(context.temporary)).envs(launch.environment);
-    let mut child = context.guard.start(process, launch.sandbox, context).await?.map_err(|error| launch.not_begun(error))?;
+    let mut child = context.guard.start(process, launch.sandbox, launch.checkpoints, context).await?.map_err(|error| launch.not_begun(error))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     group.inspect(|&group| context.guard.began(group));
     let status = loop {
@@ -175,17 +188,20 @@ fn advice(tail: &str, launch: Launch<'_>, stage: &str, log: &Path) -> String {
         return format!("free some space and run again; what was finished is kept; {all}");
     }
     let says = |words: &[&str]| words.iter().any(|word| tail.contains(word));
+    let sandboxed = launch.sandbox != Sandbox::Off;
     if launch.sandbox == Sandbox::Strict && says(&["Permission denied", "PermissionError", "EACCES", "Read-only file system"]) {
         return format!(
             "in the workspace a command writes only its outputs, in the folder that it begins in, and below `$TMPDIR`; its inputs are read-only; {all}"
         );
     }
-    if !launch.environment.contains_key("PATH") && says(&["command not found", ": not found", "No module named"]) {
-        return format!(
-            "a command finds only its declared inputs and the programs that the system has for all: add `input` for a file of yours, `knob \"PATH\"` for programs on your own `PATH`; {all}"
-        );
+    if says(&["No module named", "cannot find module", "Cannot find module"]) {
+        let own = if sandboxed { "add `input` for a file of yours; " } else { "" };
+        return format!("{own}what is installed for you alone is found with `knob \"PATH\"` (a virtual environment) or `knob \"HOME\"` (`pip --user`); {all}");
     }
-    if launch.sandbox != Sandbox::Off && says(&["No such file", "not found", "cannot open", "ENOENT", "does not exist", "No module named", "cannot find"]) {
+    if !launch.environment.contains_key("PATH") && says(&["command not found", ": not found"]) {
+        return format!("{YOURS}; {all}");
+    }
+    if sandboxed && says(&["No such file", "cannot open", "ENOENT", "does not exist", "cannot find"]) {
         return format!("a command finds only its declared inputs: add `input` for every file that it needs; {all}");
     }
     all

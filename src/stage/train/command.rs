@@ -45,7 +45,7 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     }
     let line = Program::Shell(program.train.clone());
     let environment = variables(program);
-    launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On }, context).await?;
+    launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On, checkpoints: None }, context).await?;
     if !std::fs::read_dir(place(MODEL)).is_ok_and(|mut files| files.next().is_some()) {
         return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
     }
@@ -136,7 +136,7 @@ pub async fn answer(
     environment.insert("RETUNE_BASE".into(), model.card.base.clone());
     let line = Program::Shell(command.clone());
     let before = files(&folder.join(MODEL));
-    launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On }, context).await?;
+    launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On, checkpoints: None }, context).await?;
     if let Ok(artifact) = context.artifact("model")
         && files(&folder.join(MODEL)) != before
         && context.store.verify_all(artifact).is_err()
