@@ -219,7 +219,7 @@ fn long_questions_are_cut_and_answers_are_not() {
 
 #[test]
 fn classes_are_balanced_and_samples_are_stable() {
-    let class = |n: usize| if n % 10 == 0 { "rare" } else { "common" };
+    let class = |n: usize| if n.is_multiple_of(10) { "rare" } else { "common" };
     let text = |rows: usize| (0..rows).fold(String::new(), |text, n| text + &format!("{{\"text\":\"t{n}\",\"answer\":\"{}\"}}\n", class(n)));
     let workspace = workspace(&text(200), &format!("    balance by=\"answer\" ratio=2\n{CHAT}"));
     let labels = &report(&workspace)["splits"]["train"]["labels"];

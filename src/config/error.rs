@@ -218,6 +218,16 @@ pub enum ConfigError {
         help: String,
     },
 
+    /// An environment variable that cannot be what it is.
+    #[error("the environment variable `{name}` {problem}")]
+    #[diagnostic(code(config::bad_variable))]
+    BadVariable {
+        name: String,
+        problem: String,
+        #[help]
+        help: String,
+    },
+
     /// A name that cannot be the name of a stage.
     #[error("`{name}` cannot be the name of a stage")]
     #[diagnostic(code(config::bad_name), help("use letters, digits, `-`, `_` and `.`, at most 100 of them"))]

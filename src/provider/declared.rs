@@ -248,11 +248,17 @@ pub fn declared(name: &str, declarations: &[Block]) -> Result<Option<Declared>, 
     // The variable that OpenAI's own clients honour.
     let elsewhere = std::env::var("OPENAI_BASE_URL").ok().filter(|url| name == "openai" && !url.is_empty());
     if elsewhere.as_deref().is_some_and(has_login) {
-        return Err(ConfigError::BadSet {
-            given: "OPENAI_BASE_URL".into(),
-            problem: "the address holds a name and a password, which would be stored".into(),
-            at: None,
+        return Err(ConfigError::BadVariable {
+            name: "OPENAI_BASE_URL".into(),
+            problem: "holds a name and a password, which would be stored".into(),
             help: "give the key by OPENAI_API_KEY".into(),
+        });
+    }
+    if elsewhere.as_deref().is_some_and(|url| !is_address(url)) {
+        return Err(ConfigError::BadVariable {
+            name: "OPENAI_BASE_URL".into(),
+            problem: "is no address".into(),
+            help: "write it up to and with the version, as in `https://api.openai.com/v1`".into(),
         });
     }
     let endpoint = Endpoint::of(name, elsewhere.unwrap_or_else(|| base_url.to_owned()));
@@ -262,6 +268,10 @@ pub fn declared(name: &str, declarations: &[Block]) -> Result<Option<Declared>, 
         key: Secret::variable(variable),
         limits: Limits::default(),
     }))
+}
+
+fn is_address(url: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)))
 }
 
 fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
@@ -292,6 +302,15 @@ fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
             format!("`{}` is a field that retune fills itself", field.text("name")),
             "ours",
             "take it out: the job could not be found again",
+        ));
+    }
+    if !is_address(&endpoint.base_url) {
+        let at = block.child("base-url").unwrap_or(block);
+        return Err(wrong(
+            at,
+            format!("`{}` is no address", endpoint.base_url),
+            "begins with neither http:// nor https://",
+            "write it up to and with the version",
         ));
     }
     if has_login(&endpoint.base_url) {

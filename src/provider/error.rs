@@ -15,6 +15,11 @@ pub enum ProviderError {
     #[diagnostic(code(provider::no_key), help("set it before the command: `{variable}=... retune run`; the key is never stored"))]
     NoKey { provider: String, variable: String },
 
+    /// A key that can be none.
+    #[error("the key for provider `{provider}` holds white space or a control character")]
+    #[diagnostic(code(provider::bad_key), help("a line break may have been copied with it: set it again, the key alone"))]
+    BadKey { provider: String },
+
     /// A command that should print a key.
     #[error("provider `{provider}` needs a key, and `{command}` printed none")]
     #[diagnostic(code(provider::no_key_from), help("run it by hand: it must end well and print the key alone; the key is never stored"))]

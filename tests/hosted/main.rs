@@ -114,6 +114,11 @@ fn ctrl_c_lets_go_and_jobs_and_cancel_pick_up() {
     assert!(jobs(&["jobs", "--pause", "ftjob-1"]).stdout.contains("is paused"));
     assert_eq!(jobs(&["jobs", "--resume", "ftjob-1"]).code, 0);
     assert!(!server.world().jobs[0].cancelled, "only `cancel` cancels");
+    let early = jobs(&["jobs", "--delete", "ftjob-1"]);
+    assert!(early.code == 1 && early.stderr.contains("retune cancel ftjob-1"), "{}", early.stderr);
+    server.world().faults = vec![("POST /fine_tuning/jobs/id/cancel", fake::Fault::Status(400))];
+    let refused = jobs(&["cancel", "ftjob-1"]);
+    assert!(refused.code == 1 && !refused.stdout.contains("is over already"), "what runs on is not called over: {}", refused.stdout);
     let cancelled = jobs(&["cancel", "ftjob-1"]);
     assert!(cancelled.stdout.contains("ftjob-1 is cancelled"), "{}", cancelled.stdout);
     assert_eq!(jobs(&["cancel", "ftjob-9"]).code, 2);
@@ -314,4 +319,8 @@ fn without_a_key_the_message_says_so() {
     let done = Done::from(server.command(&workspace, RUN).env_remove("OPENAI_API_KEY").output().expect("it starts"));
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("OPENAI_API_KEY"), "{}", done.stderr);
+    let done = Done::from(server.command(&workspace, RUN).env("OPENAI_API_KEY", "sk-a\nb").output().expect("it starts"));
+    assert!(done.stderr.contains("provider::bad_key"), "{}", done.stderr);
+    let done = Done::from(server.command(&workspace, RUN).env("OPENAI_BASE_URL", "127.0.0.1:9/v1").output().expect("it starts"));
+    assert!(done.code == 2 && done.stderr.contains("`OPENAI_BASE_URL` is no address"), "{}", done.stderr);
 }

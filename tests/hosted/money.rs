@@ -39,6 +39,21 @@ fn a_plan_tells_tokens_money_and_what_retires() {
 }
 
 #[test]
+fn a_plan_tells_what_answers_would_cost() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    grader", "    generate max-tokens=50\n    grader"));
+    let plan_now = plan(&server, &workspace);
+    let usd = stage(&plan_now, "quality")["usd"].as_f64().expect("money");
+    // Model and baseline, 50 tokens of each answer at $0.40 for a million, and the questions.
+    let questions = server.world().questions as f64;
+    assert!((questions * 50.0 * 0.4 / 1e6..questions * 150.0 * 0.4 / 1e6).contains(&usd), "{usd} for {questions}");
+    workspace.write("prices.kdl", "price \"openai\" \"gpt-4.1-nano-2025-04-14\" training=1\n");
+    let notes = stage(&plan(&server, &workspace), "quality")["notes"].to_string();
+    assert!(notes.contains("cost at `openai` is not known"), "{notes}");
+}
+
+#[test]
 fn a_plan_tells_what_hosting_would_cost() {
     let (server, workspace) = (Server::start(), colours_workspace());
     let notes = |workspace: &Workspace| stage(&plan(&server, workspace), "model")["notes"].to_string();

@@ -69,10 +69,9 @@ impl Side {
     /// Where a text stands, and how much of it. An answer of a few words stands anywhere: only runs tell of it.
     fn find(&self, text: &str, length: usize, share: f64, short_counts: bool) -> Option<(usize, f64)> {
         let words = words(text);
-        if (short_counts && !words.is_empty()) || words.len() >= length {
-            if let Some(place) = self.whole.get(&hash(&words)) {
-                return Some((*place, 1.0));
-            }
+        let counts = (short_counts && !words.is_empty()) || words.len() >= length;
+        if let Some(place) = self.whole.get(&hash(&words)).filter(|_| counts) {
+            return Some((*place, 1.0));
         }
         let runs: HashSet<u64> = words.windows(length).map(hash).collect();
         let mut hits: HashMap<usize, usize> = HashMap::new();

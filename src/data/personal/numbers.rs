@@ -67,7 +67,9 @@ pub fn national(text: &str) -> Vec<Range<usize>> {
     static FRANCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"[12] ?[0-9]{2} ?[0-9]{2} ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}"));
     static ITALY: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]"));
     static BRAZIL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}"));
-    let kinds: [(&LazyLock<Regex>, fn(&str) -> bool); 6] = [
+    /// The form, and whether a text of that form holds by its check digits.
+    type Form = (&'static LazyLock<Regex>, fn(&str) -> bool);
+    let kinds: [Form; 6] = [
         (&UNITED_STATES, |text| !matches!(&text[..3], "000" | "666") && !text.starts_with('9') && &text[4..6] != "00" && &text[7..] != "0000"),
         (&UNITED_KINGDOM, |_| true),
         (&SPAIN, spanish),

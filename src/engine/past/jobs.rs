@@ -62,7 +62,8 @@ pub async fn jobs(workspace: &Workspace, ask: bool) -> Result<Vec<KnownJob>, Eng
             job.status = match wire.job(id, &Silent).await {
                 Ok(job) => job.word,
                 Err(ProviderError::Refused { status: 404, .. }) => "gone from the provider".into(),
-                Err(error) => return Err(StageError::from(error).into()),
+                // One provider that is down hides no job of another.
+                Err(error) => format!("cannot be asked: {error}"),
             };
         }
         known.push(job);
@@ -97,10 +98,14 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
         });
     }
     let wire = wire_of(&known, &network(workspace)).ok_or_else(unknown)?;
+    let mut refused = None;
     let done = match change {
         JobChange::Cancel => match wire.cancel(id, &Silent).await {
             // What is over already says so itself.
-            Err(ProviderError::Refused { status: 400 | 409, .. }) => Ok(()),
+            Err(error @ ProviderError::Refused { status: 400 | 404 | 409, .. }) => {
+                refused = Some(error);
+                Ok(())
+            }
             done => done,
         },
         JobChange::Pause => wire.pause(id, true, &Silent).await,
@@ -110,6 +115,9 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
     };
     done.map_err(StageError::from)?;
     let job = wire.job(id, &Silent).await.map_err(StageError::from)?;
+    if let (Some(error), JobState::Going | JobState::Paused) = (refused, job.state) {
+        return Err(StageError::from(error).into());
+    }
     if change == JobChange::Cancel && job.state == JobState::Cancelled {
         journal.note(JobStep::Ended { status: job.word.clone() })?;
     }
@@ -119,6 +127,10 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
 /// Deletes all that a job left at its provider.
 async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal) -> Result<(), ProviderError> {
     let job = wire.job(id, &Silent).await?;
+    if matches!(job.state, JobState::Going | JobState::Paused) {
+        let lack = format!("still works on {id}, which needs its files: `retune cancel {id}` first");
+        return Err(ProviderError::Cannot { provider: wire.client().provider().to_owned(), lack });
+    }
     let kept = journal.kept().map(|(model, _)| model.to_owned());
     for model in job.model.into_iter().chain(kept) {
         wire.delete(Remote::Model(&model), &Silent).await?;

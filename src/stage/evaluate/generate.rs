@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::Block;
 use crate::data::{DataError, Message, parse_examples, write_lines};
 use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, declared, price};
-use crate::store::RecordOutcome;
+use crate::store::{RecordOutcome, Store};
 
+use super::super::action::given;
 use super::super::checkpoints::Checkpoints;
-use super::super::{Context, StageError, Work, providers, train};
+use super::super::{Context, Estimate, Given, StageError, Work, providers, train};
 
 pub const ANSWERS: &str = "answers";
 pub const BASELINE_ANSWERS: &str = "baseline-answers";
@@ -85,6 +86,24 @@ impl Work for Generate {
         let answers: Vec<Answer> = answers.texts.into_iter().map(|answer| Answer { answer }).collect();
         let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
+    }
+
+    fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
+        let card = || train::card(store, given(inputs, "model").ok()?).ok();
+        let asked = match &self.asked {
+            Asked::Made { declarations } => card().and_then(|card| Some((found(&card.provider, declarations).ok()?, card))),
+            Asked::Named { declared, name } => train::untuned(declared, name).ok().map(|model| (Declared::clone(declared), model.card)),
+        };
+        let Some((declared, card)) = asked.filter(|(declared, _)| matches!(declared.api, Api::Hosted(_))) else {
+            return Estimate::default();
+        };
+        let price = price_of(&declared, &card, workspace).ok().flatten().map(|price| self.discounted(price));
+        let data = given(inputs, "data").ok().and_then(|data| parse_examples(&store.read(data).ok()?).ok());
+        let prompts = data.map(|examples| examples.iter().map(|example| example.prompt().to_vec()).collect::<Vec<_>>());
+        let usd = prompts.and_then(|prompts| self.expected(&declared, &card, &prompts, price?));
+        let known = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
+        let note = format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
+        Estimate { tokens: None, usd, notes: Some(note).filter(|_| !known).into_iter().collect() }
     }
 }
 
