@@ -157,6 +157,16 @@ fn a_touch_is_no_change_and_costs_nothing() {
 }
 
 #[test]
+fn a_file_that_became_a_program_is_not_called_changed() {
+    let workspace = workspace("exec \"x\" {\n    run \"cat s.sh > o\"\n    input \"s.sh\"\n    output \"o\"\n}\n");
+    let script = workspace.write("s.sh", "echo\n");
+    workspace.run(&[], 0);
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let why = workspace.retune(&["why", "x", "p.kdl"]).stdout;
+    assert!(why.contains(", no program -> ") && why.contains(", a program"), "{why}");
+}
+
+#[test]
 fn a_folder_with_a_dot_in_its_name_is_not_passed_over() {
     for output in ["runs/lr0.1", "runs/exp.final"] {
         let workspace = workspace(&format!(

@@ -37,7 +37,7 @@ impl Screen {
         }
     }
 
-    fn started(&self, stage: &str, action: &str, reasons: &[String]) {
+    fn started(&self, stage: &str, action: &str, reasons: &[String], took: Option<f64>) {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(stage);
         let label = if stage == action { stage.to_owned() } else { format!("{stage} ({action})") };
         let why = match reasons {
@@ -51,6 +51,8 @@ impl Screen {
         let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = live.add(ProgressBar::new_spinner().with_style(style).with_prefix(label));
         bar.enable_steady_tick(Duration::from_millis(100));
+        // Until it says how far it is, the last time tells how long it will take.
+        bar.set_message(took.map_or(String::new(), |took| format!("of about {}", format::seconds(took))));
         if let Some(old) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.to_owned(), bar) {
             old.finish_and_clear();
         }
@@ -101,7 +103,7 @@ fn pace(done: u64, total: u64, unit: &str, since: Duration) -> String {
 impl Observer for Screen {
     fn notice(&self, notice: Notice) {
         match notice {
-            Notice::Started { stage, action, reasons } => self.started(&stage, &action, &reasons),
+            Notice::Started { stage, action, reasons, took } => self.started(&stage, &action, &reasons, took),
             Notice::Progress { stage, done, total, unit, detail } => self.progress(&stage, done, total, &unit, &detail),
             Notice::Note { stage, message } => self.say(&format!("  {stage}: {message}")),
             Notice::Waiting { stage } => self.say(&format!("  {stage}: another run is making this; waiting for its result")),

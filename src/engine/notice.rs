@@ -11,6 +11,8 @@ pub enum Notice {
         action: String,
         /// Why it is done.
         reasons: Vec<String>,
+        /// How long it took when it was last done, in seconds.
+        took: Option<f64>,
     },
     /// It is so far.
     Progress {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Leaf, Preimage, Tree};
+use super::{Digest, Leaf, Preimage, Tree};
 
 /// One difference between what a result was made from and what it would be made from now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,9 +33,29 @@ pub fn explain(old: &Preimage, new: &Preimage) -> Vec<Change> {
         .map(|field| {
             let (old, new) = (before.get(field), after.get(field));
             let origin = new.or(old).and_then(|(_, origin)| origin.map(str::to_owned));
+            if let (Some((old, _)), Some((new, _))) = (old, new)
+                && let Some((old, new)) = as_program(old, new)
+            {
+                return Change { field: field.clone(), old: Some(old), new: Some(new), origin };
+            }
             Change { field: field.clone(), old: old.map(|(leaf, _)| shown(leaf)), new: new.map(|(leaf, _)| shown(leaf)), origin }
         })
         .collect()
+}
+
+/// A file with the same content that may be executed now, or may not any more.
+fn as_program(old: &Leaf, new: &Leaf) -> Option<(String, String)> {
+    let (Leaf::Content(old), Leaf::Content(new)) = (old, new) else {
+        return None;
+    };
+    let (plain, program) = (|digest: &Digest| format!("{}, no program", digest.short()), |digest: &Digest| format!("{}, a program", digest.short()));
+    if old.of_program() == *new {
+        Some((plain(old), program(old)))
+    } else if new.of_program() == *old {
+        Some((program(new), plain(new)))
+    } else {
+        None
+    }
 }
 
 type Leaves<'a> = BTreeMap<String, (Cow<'a, Leaf>, Option<&'a str>)>;

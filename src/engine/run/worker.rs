@@ -149,7 +149,8 @@ impl Shared {
     async fn make(&self, id: NodeId, ready: Ready<'_>, reasons: Vec<String>, watch: &StageWatch<'_>, grant: Grant) -> Result<Done, Failure> {
         let node = self.recipe.actions.node(id);
         let (stage, action) = (watch.stage.clone(), node.name.clone());
-        self.observer.notice(Notice::Started { stage: stage.clone(), action: action.clone(), reasons: reasons.clone() });
+        let took = Some(f64::from(self.history.took(&self.recipe, &self.workspace, id))).filter(|took| *took > 0.0);
+        self.observer.notice(Notice::Started { stage: stage.clone(), action: action.clone(), reasons: reasons.clone(), took });
         self.log.append(&Event::ActionStarted {
             stage: stage.clone(),
             action: action.clone(),

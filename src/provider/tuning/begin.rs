@@ -29,6 +29,9 @@ impl Hosted {
     pub(super) async fn begun(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
         if let Some(job) = journal.job() {
             watch.note(&format!("following job {job}"));
+            if self.wire.client().network().tape().is_some_and(|tape| !tape.replays()) {
+                watch.note("warning: the recording begins in the middle of this job, and can only be replayed where the job is known");
+            }
             return Ok(job.to_owned());
         }
         if journal.steps().is_empty() {
