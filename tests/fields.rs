@@ -14,7 +14,10 @@ provider "house" {
     key (secret)"HOUSE_KEY"
 }
 collect "rows" {
-    source "t.csv" blake3="0000000000000000000000000000000000000000000000000000000000000000"
+    source "t.csv" blake3="0000000000000000000000000000000000000000000000000000000000000000" format="csv" delimiter=";" encoding="latin1"
+    fields others="keep" {
+        field "text" from="body" type="text" optional=#true
+    }
 }
 collect "others" {
     source "u.csv"
@@ -187,6 +190,14 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("collect.source.path", "source \"t.csv\"", "source \"u.csv\"", Differ),
     // A pin is a check: what counts is the content that the file has.
     ("collect.source.blake3", "blake3=\"00", "blake3=\"11", Stay),
+    ("collect.source.format", "format=\"csv\"", "format=\"tsv\"", Differ),
+    ("collect.source.delimiter", "delimiter=\";\"", "delimiter=\"|\"", Differ),
+    ("collect.source.encoding", "encoding=\"latin1\"", "encoding=\"utf-16le\"", Differ),
+    ("collect.fields.others", "others=\"keep\"", "others=\"drop\"", Differ),
+    ("collect.fields.field.name", "field \"text\" from", "field \"words\" from", Differ),
+    ("collect.fields.field.from", "from=\"body\"", "from=\"content\"", Differ),
+    ("collect.fields.field.type", "type=\"text\"", "type=\"any\"", Differ),
+    ("collect.fields.field.optional", "optional=#true", "optional=#false", Differ),
     ("prepare.name", "prepare \"chat\"", "prepare \"talk\"", Stay),
     ("prepare.from.stage", "from \"rows\"", "from \"others\"", Differ),
     ("prepare.normalize.control", "control=#true", "control=#false", Differ),

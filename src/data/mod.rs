@@ -3,6 +3,7 @@
 
 mod error;
 mod example;
+pub mod fields;
 pub mod flow;
 pub mod format;
 mod lines;

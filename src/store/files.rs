@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -97,7 +98,7 @@ impl Reading {
     /// The bytes that count.
     #[must_use]
     pub fn of(self, bytes: Vec<u8>) -> Vec<u8> {
-        if self != Self::Text || !bytes.windows(2).any(|pair| pair == b"\r\n") {
+        if self != Self::Text || is_packed(&bytes) || !bytes.windows(2).any(|pair| pair == b"\r\n") {
             return bytes;
         }
         let ends = bytes.iter().skip(1).chain([&0]);
@@ -108,9 +109,54 @@ impl Reading {
         match self {
             Self::Program if state.executable => Ok(hash_file(path, state.size)?.of_program()),
             Self::Bytes | Self::Program => hash_file(path, state.size),
-            Self::Text => Ok(Digest::of(&self.of(fs::read(path).map_err(StoreError::io("read", path))?))),
+            Self::Text => hash_text(path).map_err(StoreError::io("read", path)),
         }
     }
+}
+
+/// Whether a file is no text but packed (gzip, zstd): each of its bytes counts.
+fn is_packed(begins: &[u8]) -> bool {
+    begins.starts_with(&[0x1f, 0x8b]) || begins.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+}
+
+/// The digest of a text, a part at a time.
+fn hash_text(path: &Path) -> std::io::Result<Digest> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; 1 << 20];
+    let (mut packed, mut carriage) = (None, false);
+    loop {
+        let read = match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let part = &block[..read];
+        if *packed.get_or_insert_with(|| is_packed(part)) {
+            hasher.update(part);
+            continue;
+        }
+        // A carriage return counts unless a line feed follows, which may be in the next part.
+        if std::mem::take(&mut carriage) && part[0] != b'\n' {
+            hasher.update(b"\r");
+        }
+        let mut rest = part;
+        while let Some(at) = rest.iter().position(|&byte| byte == b'\r') {
+            hasher.update(&rest[..at]);
+            match rest.get(at + 1) {
+                None => carriage = true,
+                Some(b'\n') => {}
+                Some(_) => drop(hasher.update(b"\r")),
+            }
+            rest = &rest[at + 1..];
+        }
+        hasher.update(rest);
+    }
+    if carriage {
+        hasher.update(b"\r");
+    }
+    Ok(Digest::from(hasher.finalize()))
 }
 
 #[derive(Debug, Default)]

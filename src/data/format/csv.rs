@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use super::super::{DataError, Rejected, Row};
 use super::{Format, Sink};
 
-pub const COMMA: Format = Format { name: "csv", endings: &["csv"], read: |file, bytes, rows| read(file, bytes, b',', rows) };
-pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: |file, bytes, rows| read(file, bytes, b'\t', rows) };
+pub const COMMA: Format = Format { name: "csv", endings: &["csv"], read: |file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b','), rows) };
+pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: |file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b'\t'), rows) };
 
 fn read(file: &str, bytes: &[u8], delimiter: u8, rows: Sink<'_>) -> Result<(), DataError> {
     let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "CSV", problem };

@@ -1,12 +1,12 @@
 use serde_json::value::RawValue;
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Sink, newlines};
+use super::{Format, Shape, Sink, newlines};
 
 pub const FORMAT: Format = Format { name: "json", endings: &["json"], read };
 
 /// One array of objects.
-fn read(file: &str, bytes: &[u8], rows: Sink<'_>) -> Result<(), DataError> {
+fn read(file: &str, bytes: &[u8], _shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(());
     }

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Sink};
+use super::{Format, Shape, Sink};
 
 pub const FORMAT: Format = Format { name: "jsonl", endings: &["jsonl", "ndjson"], read };
 
@@ -10,7 +10,7 @@ pub const FORMAT: Format = Format { name: "jsonl", endings: &["jsonl", "ndjson"]
 const TOGETHER: usize = 4096;
 
 /// One object a line; blank lines mean nothing.
-fn read(file: &str, bytes: &[u8], rows: Sink<'_>) -> Result<(), DataError> {
+fn read(file: &str, bytes: &[u8], _shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
     let mut lines = (1..).zip(bytes.split(|&byte| byte == b'\n')).filter(|(_, text)| !text.iter().all(u8::is_ascii_whitespace));
     loop {
         let some: Vec<(u64, &[u8])> = lines.by_ref().take(TOGETHER).collect();

@@ -1,0 +1,120 @@
+//! What `collect` reads, and how.
+
+mod common;
+
+use std::io::Write;
+
+use common::Workspace;
+use serde_json::Value;
+
+/// A workspace that collects from one source, with what is declared of it.
+fn workspace(source: &str, more: &str) -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", format!("pipeline \"p\"\ncollect \"rows\" {{\n    source {source}\n{more}}}\n"));
+    workspace
+}
+
+fn rows(workspace: &Workspace) -> Vec<Value> {
+    workspace.run(&[], 0);
+    assert_eq!(workspace.retune(&["get", "rows", "p.kdl", "--to", "out"]).code, 0);
+    workspace.read("out/rows").lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["fields"].clone()).collect()
+}
+
+fn said(workspace: &Workspace) -> String {
+    workspace.retune(&["run", "p.kdl"]).stderr
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(bytes).expect("memory");
+    packer.finish().expect("memory")
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+#[test]
+fn packed_files_are_read_as_what_is_in_them() {
+    let table = b"text,team\r\na,b\r\n";
+    let wanted = serde_json::json!([{ "text": "a", "team": "b" }]);
+    for (name, bytes) in [("t.csv.gz", gzip(table)), ("t.csv.zst", zstd(table)), ("t.csv.gz", [gzip(b"text,team\n"), gzip(b"a,b\n")].concat())] {
+        let workspace = workspace("\"t.csv*\"", "");
+        workspace.write(name, bytes);
+        assert_eq!(Value::from(rows(&workspace)), wanted, "{name}");
+        assert!(workspace.ran(&[]).is_empty());
+    }
+    // What is cut off, what is none, and what would fill the memory.
+    for (name, bytes, wanted) in [
+        ("t.csv.gz", gzip(&table.repeat(1000))[..60].to_vec(), "cannot read t.csv.gz as a packed file"),
+        ("t.csv.zst", b"text".to_vec(), "cannot read t.csv.zst as a packed file"),
+        ("t.csv.gz", gzip(&vec![b'a'; 300 << 20]), "become more than"),
+        ("t.bin.gz", gzip(table), "cannot tell the format"),
+    ] {
+        let workspace = workspace(&format!("\"{name}\""), "");
+        workspace.write(name, bytes);
+        let said = said(&workspace);
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
+#[test]
+fn formats_delimiters_and_encodings_are_declared_where_files_do_not_say_them() {
+    let workspace = workspace("\"data.txt\" format=\"csv\" delimiter=\";\" encoding=\"latin1\"", "");
+    workspace.write("data.txt", b"text;team\n\"caf\xe9; now\";a\n");
+    assert_eq!(rows(&workspace), [serde_json::json!({ "text": "caf\u{e9}; now", "team": "a" })]);
+    let utf16: Vec<u8> = "text,team\nhello,a\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    workspace.write("data.txt", [&[0xff, 0xfe], utf16.as_slice()].concat());
+    workspace.write("p.kdl", workspace.read("p.kdl").replace(" delimiter=\";\" encoding=\"latin1\"", " encoding=\"utf-16le\""));
+    assert_eq!(rows(&workspace), [serde_json::json!({ "text": "hello", "team": "a" })]);
+    for (slot, wanted) in [("delimiter=\"ab\"", "one ASCII character"), ("encoding=\"martian\"", "the name of an encoding"), ("format=\"xls\"", "csv")] {
+        workspace.write("p.kdl", format!("pipeline \"p\"\ncollect \"rows\" {{\n    source \"data.txt\" {slot}\n}}\n"));
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains(wanted), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn texts_of_a_folder_are_a_row_each() {
+    let workspace = workspace("\"notes\"", "");
+    workspace.write("notes/a.md", "# One\n\ntext\n");
+    workspace.write("notes/deep/b.txt", "two\n");
+    workspace.write("notes/empty.txt", "");
+    assert_eq!(rows(&workspace), [serde_json::json!({ "text": "# One\n\ntext\n", "name": "a" }), serde_json::json!({ "text": "two\n", "name": "b" })]);
+    assert!(workspace.read("out/rejected").contains("the file is empty"));
+}
+
+#[test]
+fn fields_are_renamed_selected_and_typed() {
+    let fields = "    fields {\n        field \"text\" from=\"body\" type=\"text\"\n        field \"score\" type=\"number\"\n        field \"good\" type=\"flag\" optional=#true\n        field \"tags\" type=\"json\" optional=#true\n    }\n";
+    let workspace = workspace("\"t.jsonl\"", fields);
+    let lines = [
+        r#"{"body":"a","score":"1.5","good":"yes","tags":"[1]","extra":1}"#,
+        r#"{"body":7,"score":2,"good":null}"#,
+        r#"{"body":"c","score":"high"}"#,
+        r#"{"score":1}"#,
+        r#"{"body":"d","score":"NaN"}"#,
+    ];
+    workspace.write("t.jsonl", lines.join("\n"));
+    let wanted = [serde_json::json!({ "text": "a", "score": 1.5, "good": true, "tags": [1] }), serde_json::json!({ "text": "7", "score": 2 })];
+    assert_eq!(rows(&workspace), wanted);
+    let rejected = workspace.read("out/rejected");
+    assert!(rejected.contains("the field `score` is \\\"high\\\", and must be of type number"), "{rejected}");
+    assert!(rejected.contains("the row has no field `body`") && rejected.contains("\"line\":5"), "{rejected}");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("fields {", "fields others=\"keep\" {"));
+    assert_eq!(rows(&workspace)[0]["extra"], 1);
+}
+
+#[test]
+fn line_endings_count_for_packed_files_and_not_for_texts() {
+    let workspace = workspace("\"t.csv\"", "");
+    workspace.write("t.csv", "text,team\na,b\n");
+    workspace.run(&[], 0);
+    workspace.write("t.csv", "text,team\r\na,b\r\n");
+    assert!(workspace.ran(&[]).is_empty());
+    // One that stands alone is text, and so is one at the end of a part that is read at once.
+    for text in [format!("text,team\n{}\r,b\n", "a".repeat((1 << 20) - 11)), "text,team\na,b\r".to_owned()] {
+        workspace.write("t.csv", text);
+        assert_eq!(workspace.ran(&[]), ["rows"]);
+    }
+}
