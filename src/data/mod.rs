@@ -7,6 +7,7 @@ pub mod fields;
 pub mod flow;
 pub mod format;
 mod lines;
+pub mod near;
 pub mod operator;
 pub mod personal;
 mod row;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::flow::{Flow, Item, Stream, Verdict};
-use super::operator::{Groups, firsts_by_key, joined};
+use super::near::{Groups, firsts_by_key, joined};
 
 /// The parts that examples are divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
-use super::near::{Groups, firsts_by_key};
+use super::super::near::{Groups, firsts_by_key};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("deduplicate", "Keeps one of rows that are the same, or nearly.")

@@ -8,7 +8,6 @@ mod language;
 mod limit;
 mod map;
 mod mix;
-mod near;
 mod normalize;
 mod passthrough;
 mod quality;
@@ -22,8 +21,6 @@ use crate::config::{Block, ConfigError, Setting};
 
 use super::flow::{Flow, Stream};
 use super::{DataError, Form};
-
-pub use near::{Groups, MinHash, firsts_by_key, jaccard, joined, shingles};
 
 /// A kind of operator: its table, and how a declared one is made ready.
 #[derive(Clone, Copy, Debug)]

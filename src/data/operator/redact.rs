@@ -118,3 +118,39 @@ impl Operator for Redact {
         Ok(flow.each("redact", rows, move |item| self.judge(key.as_ref(), item, flow)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::super::super::Row;
+    use super::super::super::flow::Beside;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_of_its_own_patterns_is_left(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("a@b.com".to_owned()), Just("+44 20 7946 0958".to_owned()), Just("4111 1111 1111 1111".to_owned()),
+                    Just("DE89370400440532013000".to_owned()), Just("192.168.0.1".to_owned()), Just("219-09-9999".to_owned()),
+                    Just("password: hunter22hunter".to_owned()), Just("sk-aaaaaaaaaaaaaaaaaaaa".to_owned()), "[ -~\u{e9}\u{200b}]{0,8}", "[0-9 ().+-]{0,20}",
+                ],
+                0..12,
+            ),
+            hashed in any::<bool>(),
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let flow = Flow::new(folder.path(), Beside::new()).expect("it can be written");
+            let redact = Redact { kinds: Personal::ALL.to_vec(), how: if hashed { How::Hash("X".into()) } else { How::Mask } };
+            let fields = Map::from_iter([("text".to_owned(), Value::String(parts.concat()))]);
+            let mut item = Item::new(0, Row { source: "t".into(), line: 1, fields });
+            let before = Personal::find_all(&Personal::ALL, &parts.concat()).len();
+            let verdict = redact.judge(hashed.then_some(&[7; 32]), &mut item, &flow);
+            let after = item.row.text("text").expect("it is there");
+            prop_assert_eq!(verdict == Verdict::Changed, before > 0);
+            prop_assert_eq!(Personal::find_all(&Personal::ALL, &after), Vec::new(), "{}", after);
+        }
+    }
+}
