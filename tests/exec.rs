@@ -5,21 +5,8 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use common::Workspace;
+use common::{Workspace, failure, workspace};
 use serde_json::Value;
-
-fn workspace(stages: &str) -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("p.kdl", format!("pipeline \"p\"\n{stages}"));
-    workspace
-}
-
-/// Runs, wants it to fail, and tells what was said.
-fn failure(workspace: &Workspace) -> String {
-    let done = workspace.retune(&["run", "p.kdl"]);
-    assert_eq!(done.code, 1, "{}", done.stderr);
-    done.stderr
-}
 
 #[test]
 fn a_program_gets_its_arguments_as_they_are() {

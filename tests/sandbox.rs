@@ -5,20 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use common::Workspace;
-
-fn workspace(stages: &str) -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("p.kdl", format!("pipeline \"p\"\n{stages}"));
-    workspace
-}
-
-/// Runs, wants it to fail, and tells what was said.
-fn failure(workspace: &Workspace) -> String {
-    let done = workspace.retune(&["run", "p.kdl"]);
-    assert_eq!(done.code, 1, "{}", done.stderr);
-    done.stderr
-}
+use common::{Workspace, failure, workspace};
 
 #[test]
 fn a_command_sees_declared_variables_and_a_fixed_minimum() {

@@ -155,7 +155,7 @@ fn collect(work: &Collect, context: &Context<'_>) -> Result<RecordOutcome, Stage
         }
         let bytes = content.read(&path, context)?;
         let (rows, rejected) = (out.rows.count, out.rejected.count);
-        format::read(&path, bytes, shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref()))))?;
+        format::read(&path, bytes.into(), shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref()))))?;
         files.push(json!({ "file": path, "rows": out.rows.count - rows, "rejected": out.rejected.count - rejected }));
         context.watch.progress(out.rows.count as u64, 0, "rows", &path);
     }

@@ -55,6 +55,20 @@ impl Workspace {
     }
 }
 
+/// A workspace with these stages in `p.kdl`.
+pub fn workspace(stages: &str) -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", format!("pipeline \"p\"\n{stages}"));
+    workspace
+}
+
+/// Runs, wants it to fail, and tells what was said.
+pub fn failure(workspace: &Workspace) -> String {
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    done.stderr
+}
+
 pub fn ran(summary: &Value) -> Vec<String> {
     let stages = summary["stages"].as_array().expect("there are stages");
     stages.iter().filter(|stage| stage["status"] == "ran").map(|stage| stage["name"].as_str().expect("a name").to_owned()).collect()

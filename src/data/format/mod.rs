@@ -6,6 +6,8 @@ mod jsonl;
 mod packed;
 mod text;
 
+use std::borrow::Cow;
+
 use super::{DataError, Rejected, Row};
 
 /// A format of rows.
@@ -51,7 +53,7 @@ pub static FORMATS: &[Format] = &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FOR
 ///
 /// # Errors
 /// When the format is unknown, the file as a whole cannot be read in it, or `rows` says so.
-pub fn read(file: &str, bytes: Vec<u8>, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
+pub fn read(file: &str, bytes: Cow<'_, [u8]>, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
     let (inner, bytes) = packed::unpacked(file, bytes)?;
     let bytes = packed::decoded(file, bytes, shape.encoding.as_deref())?;
     let ending = inner.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();

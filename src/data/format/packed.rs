@@ -1,5 +1,6 @@
 //! Files that are packed, or in another encoding than UTF-8.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use encoding_rs::Encoding;
@@ -12,15 +13,15 @@ const ALWAYS: u64 = 256 << 20;
 const TIMES: u64 = 300;
 
 /// A file without its packing, and its name without the ending that says so.
-pub fn unpacked(file: &str, bytes: Vec<u8>) -> Result<(&str, Vec<u8>), DataError> {
+pub fn unpacked<'a>(file: &'a str, bytes: Cow<'a, [u8]>) -> Result<(&'a str, Cow<'a, [u8]>), DataError> {
     let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "a packed file", problem };
     let most = (bytes.len() as u64).saturating_mul(TIMES).max(ALWAYS);
     let mut plain = Vec::new();
     let inner = if let Some(inner) = file.strip_suffix(".gz") {
-        flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(most + 1).read_to_end(&mut plain).map_err(|error| malformed(error.to_string()))?;
+        flate2::read::MultiGzDecoder::new(bytes.as_ref()).take(most + 1).read_to_end(&mut plain).map_err(|error| malformed(error.to_string()))?;
         inner
     } else if let Some(inner) = file.strip_suffix(".zst") {
-        let mut rest = bytes.as_slice();
+        let mut rest = bytes.as_ref();
         // A file may be several frames.
         while !rest.is_empty() && plain.len() as u64 <= most {
             let frame = ruzstd::decoding::StreamingDecoder::new(&mut rest).map_err(|error| malformed(error.to_string()))?;
@@ -33,7 +34,7 @@ pub fn unpacked(file: &str, bytes: Vec<u8>) -> Result<(&str, Vec<u8>), DataError
     if plain.len() as u64 > most {
         return Err(malformed(format!("{} bytes become more than {most}: that is no data", bytes.len())));
     }
-    Ok((inner, plain))
+    Ok((inner, plain.into()))
 }
 
 /// Whether there is an encoding of this name.
@@ -43,7 +44,7 @@ pub fn is_encoding(name: &str) -> bool {
 }
 
 /// A text in UTF-8.
-pub fn decoded(file: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>, DataError> {
+pub fn decoded<'a>(file: &str, bytes: Cow<'a, [u8]>, encoding: Option<&str>) -> Result<Cow<'a, [u8]>, DataError> {
     let Some(encoding) = encoding.and_then(|name| Encoding::for_label(name.as_bytes())) else {
         return Ok(bytes);
     };
@@ -52,5 +53,5 @@ pub fn decoded(file: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec
         let problem = format!("it is not in the encoding {}", encoding.name());
         return Err(DataError::MalformedFile { file: file.to_owned(), format: "text", problem });
     }
-    Ok(text.into_owned().into_bytes())
+    Ok(text.into_owned().into_bytes().into())
 }

@@ -1,71 +1,37 @@
 //! Keeps a command from writing in the workspace elsewhere than in its own folder.
 //!
-//! Linux can take rights from a thread for good (Landlock, from 6.2 on for all that writing is), and what the thread begins inherits that. So one thread
-//! gives up its right to write in the workspace and then begins the commands. Beyond the workspace nothing is taken: tools keep
-//! caches there.
+//! Linux can take rights from a thread for good (Landlock, from 6.2 on for all that writing is), and what the thread begins inherits
+//! that. So a thread gives up its right to write in the workspace and then begins the command. Beyond the workspace nothing is
+//! taken: tools keep caches there.
 
 use std::io;
 use std::path::Path;
-use std::sync::mpsc;
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
-/// The thread behind which commands begin.
-#[derive(Debug)]
-pub struct Fence {
-    orders: mpsc::Sender<Order>,
-}
-
-struct Order {
-    command: Command,
-    runtime: Handle,
-    answer: oneshot::Sender<io::Result<Child>>,
-}
-
-impl Fence {
-    /// A fence around a workspace with gates to the folders in it that commands may write in.
-    ///
-    /// # Errors
-    /// When the system cannot do that.
-    pub fn around(workspace: &Path, open: &[&Path]) -> io::Result<Self> {
-        let (orders, taken) = mpsc::channel::<Order>();
-        let (stands, answer) = mpsc::channel();
-        let workspace = workspace.to_owned();
-        let open: Vec<_> = open.iter().map(|&folder| folder.to_owned()).collect();
-        std::thread::Builder::new().name("fence".into()).spawn(move || {
-            let given_up = give_up(&workspace, &open);
-            let is_up = given_up.is_ok();
-            if stands.send(given_up).is_err() || !is_up {
-                return;
-            }
-            for Order { mut command, runtime, answer } in taken {
-                let _inside = runtime.enter();
-                // Who does not wait for it any more has dropped the child, which ends it.
-                let _ = answer.send(command.spawn());
-            }
-        })?;
-        answer.recv().map_err(io::Error::other)??;
-        Ok(Self { orders })
-    }
-
-    /// Begins a command behind the fence.
-    ///
-    /// # Errors
-    /// When it cannot be begun.
-    pub async fn begin(&self, command: Command) -> io::Result<Child> {
-        let (answer, child) = oneshot::channel();
-        let gone = || io::Error::other("the thread that begins commands has ended");
-        self.orders.send(Order { command, runtime: Handle::current(), answer }).map_err(|_| gone())?;
-        child.await.map_err(|_| gone())?
-    }
+/// Begins a command behind a fence around a workspace, with gates to the folders in it that the command may write in. The outer
+/// error is that there can be no fence, the inner one that the command cannot be begun.
+///
+/// # Errors
+/// When the system cannot do that.
+pub fn begin_behind(workspace: &Path, open: &[&Path], mut command: Command) -> io::Result<io::Result<Child>> {
+    let runtime = Handle::current();
+    let fenced = || {
+        give_up(workspace, open)?;
+        let _inside = runtime.enter();
+        Ok(command.spawn())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("fence".into()).spawn_scoped(scope, fenced)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that begins the command panicked")))
+    })
 }
 
 /// Takes from this thread the right to write in the workspace. Landlock only knows what is allowed, so that all beside the way from
 /// the root to the workspace is named, and the open folders in it.
 #[cfg(target_os = "linux")]
-fn give_up(workspace: &Path, open: &[std::path::PathBuf]) -> io::Result<()> {
+fn give_up(workspace: &Path, open: &[&Path]) -> io::Result<()> {
     use landlock::{ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr};
     let writing = AccessFs::from_write(ABI::V3);
     let workspace = workspace.canonicalize()?;
@@ -95,6 +61,6 @@ fn give_up(workspace: &Path, open: &[std::path::PathBuf]) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_up(_workspace: &Path, _open: &[std::path::PathBuf]) -> io::Result<()> {
+fn give_up(_workspace: &Path, _open: &[&Path]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -17,7 +17,7 @@ use tokio::process::Child;
 use crate::store::{adopt_orphans, end_adopted, end_orphans};
 
 use super::super::{Context, StageError};
-use super::fence::Fence;
+use super::fence::begin_behind;
 use super::process::Sandbox;
 
 /// The command of the program that [`guard`] is behind.
@@ -47,7 +47,7 @@ impl Guard {
     ///
     /// # Errors
     /// When it cannot be begun, or there can be no fence where one is wanted.
-    pub async fn start(
+    pub fn start(
         &self,
         mut command: tokio::process::Command,
         sandbox: Sandbox,
@@ -60,8 +60,7 @@ impl Guard {
         }
         let mut open = vec![context.folder, context.temporary];
         open.extend(checkpoints);
-        let fence = Fence::around(context.workspace, &open).map_err(|error| StageError::NoFence { problem: error.to_string() })?;
-        Ok(fence.begin(command).await)
+        begin_behind(context.workspace, &open, command).map_err(|error| StageError::NoFence { problem: error.to_string() })
     }
 
     /// Takes its place, if it has not yet, over all that works in the folder of the attempts of this run. A command that begins

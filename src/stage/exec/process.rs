@@ -116,7 +116,7 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     let mut process = launch.command();
     process.current_dir(launch.folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
     process.env_clear().envs(environment::minimum(context.temporary)).envs(launch.environment);
-    let mut child = context.guard.start(process, launch.sandbox, launch.checkpoints, context).await?.map_err(|error| launch.not_begun(error))?;
+    let mut child = context.guard.start(process, launch.sandbox, launch.checkpoints, context)?.map_err(|error| launch.not_begun(error))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     group.inspect(|&group| context.guard.began(group));
     let status = loop {
