@@ -365,7 +365,7 @@ fn fields(setting: &'static Setting, path: &str, out: &mut BTreeSet<String>) {
 fn covered(recipe: &Recipe, id: NodeId) -> String {
     let node = recipe.actions.node(id);
     let inputs = node.inputs.iter().map(|input| match input {
-        NodeInput::Made { role, maker, output } => format!("{role} = {output} of ({})", covered(recipe, (*maker).into())),
+        NodeInput::Made { role, maker, output, part } => format!("{role} = {part:?} of {output} of ({})", covered(recipe, (*maker).into())),
         NodeInput::Files(files) => files.pattern.clone(),
     });
     std::iter::once(format!("{:?}", node.base)).chain(inputs).collect::<Vec<_>>().join("; ")

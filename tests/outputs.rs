@@ -79,15 +79,15 @@ fn a_command_that_writes_into_its_input_is_told_so() {
     let workspace = exec(&[("a", "echo one > mid", &[], &["mid"]), ("b", "chmod +w mid; echo two >> mid; cp mid out", &["mid"], &["out"])]);
     let done = workspace.retune(&["run", "p.kdl"]);
     assert_eq!(done.code, 1);
-    assert!(done.stderr.contains("wrote into its input `mid`"), "{}", done.stderr);
+    assert!(done.stderr.contains("`mid`, an input, was written to"), "{}", done.stderr);
     assert_eq!(workspace.read("mid"), "one\n");
 }
 
 #[test]
 fn a_command_that_writes_into_a_folder_that_a_stage_made_is_told_so() {
     for (write, said) in [
-        ("chmod u+w o/x; echo evil >> o/x", "wrote into its input `o`"),
-        ("chmod u+w o/x; printf J | dd of=o/x bs=1 conv=notrunc", "wrote into its input `o`"),
+        ("chmod u+w o/x; echo evil >> o/x", "`o`, an input, was written to"),
+        ("chmod u+w o/x; printf J | dd of=o/x bs=1 conv=notrunc", "`o`, an input, was written to"),
         ("echo lost > o/new", "wrote `o/new`, which no `output` declares"),
     ] {
         let write = format!("{write}; cat o/x > wb");
@@ -200,4 +200,127 @@ fn what_is_only_missing_from_its_place_is_not_stale() {
     }
     assert!(workspace.ran(&["--locked"]).is_empty());
     assert_eq!((workspace.read("o.txt"), workspace.read("p.txt")), ("made\n".into(), "made\n".into()));
+}
+
+/// Two files of a folder that one stage makes from two files, and a stage that reads of it what `input` says.
+fn part_of_a_folder(input: &str, run: &str) -> Workspace {
+    let make = "mkdir -p d/sub; cp x.src d/x.txt; cp y.src d/y.txt; cp y.src d/sub/z.csv";
+    let workspace = exec(&[("make", make, &["x.src", "y.src"], &["d"]), ("read", run, &[input], &["o"])]);
+    workspace.write("x.src", "x\n");
+    workspace.write("y.src", "y\n");
+    workspace
+}
+
+#[test]
+fn one_file_of_a_folder_is_all_that_is_found_of_it_and_all_that_counts() {
+    let workspace = part_of_a_folder("d/x.txt", "ls d > o; cat d/x.txt >> o");
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o"), "x.txt\nx\n");
+    workspace.write("y.src", "other\n");
+    assert_eq!(workspace.ran(&[]), ["make"], "nobody reads the other file");
+    workspace.write("x.src", "new\n");
+    assert_eq!(workspace.ran(&[]), ["make", "read"]);
+    assert_eq!(workspace.read("o"), "x.txt\nnew\n");
+    let why = workspace.retune(&["plan", "p.kdl", "--json"]);
+    assert_eq!(why.code, 0, "{}", why.stderr);
+}
+
+#[test]
+fn a_glob_or_a_folder_in_a_folder_means_what_lies_there() {
+    for (input, found) in [("d/*.txt", "d/x.txt\nd/y.txt\n"), ("d/sub", "d/sub/z.csv\n"), ("d/**/*.csv", "d/sub/z.csv\n"), ("./d//sub/", "d/sub/z.csv\n")] {
+        let workspace = part_of_a_folder(input, "find d -type f | sort > o");
+        workspace.run(&[], 0);
+        assert_eq!(workspace.read("o"), found, "{input}");
+        assert!(workspace.ran(&[]).is_empty(), "{input}");
+    }
+}
+
+#[test]
+fn two_inputs_may_mean_one_file_of_a_folder() {
+    let workspace = part_of_a_folder("d/*.txt", "find d -type f | sort > o");
+    let text = workspace.read("p.kdl").replace("    input \"d/*.txt\"", "    input \"d/*.txt\"\n    input \"d/x.txt\"");
+    workspace.write("p.kdl", text);
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("o"), "d/x.txt\nd/y.txt\n");
+}
+
+#[test]
+fn a_part_that_a_folder_does_not_have_is_an_error() {
+    for input in ["d/nope.txt", "d/*.json", "d/x.txt/deeper"] {
+        let workspace = part_of_a_folder(input, "true > o");
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        let part = input.trim_start_matches("d/");
+        assert!(done.stderr.contains(&format!("the folder `d` was made without `{part}`")), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn deltas_tell_of_the_part_of_a_folder_that_is_read() {
+    let workspace = part_of_a_folder("d/*.txt", "cat \"$RETUNE_DELTA\" > o");
+    let text = workspace.read("p.kdl").replace("    output \"o\"", "    deltas \"files\"\n    output \"o\"");
+    workspace.write("p.kdl", text);
+    workspace.run(&[], 0);
+    workspace.write("y.src", "other\n");
+    workspace.run(&[], 0);
+    let delta: serde_json::Value = serde_json::from_str(&workspace.read("o")).expect("it is JSON");
+    assert_eq!((delta["full"].as_bool(), &delta["changed"]), (Some(false), &serde_json::json!(["d/y.txt"])), "{delta}");
+}
+
+#[test]
+fn what_a_stage_writes_is_not_reached_through_a_link() {
+    for (from, to, input) in [("e", "d", "e/x.txt"), ("e.txt", "d/x.txt", "e.txt"), ("e", "d", "e"), ("e", "d", "e/*.txt")] {
+        let workspace = part_of_a_folder(input, "true > o");
+        std::fs::create_dir(workspace.path().join("d")).expect("it can be made");
+        workspace.write("d/x.txt", "of old\n");
+        std::os::unix::fs::symlink(to, workspace.path().join(from)).expect("it can be made");
+        let done = workspace.retune(&["run", "p.kdl", "read"]);
+        assert_eq!(done.code, 1, "{input}: {}", done.stderr);
+        assert!(done.stderr.contains("leads to `d/x.txt`, which a stage writes"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_file_in_the_way_of_a_folder_makes_room_and_is_kept() {
+    for sandbox in ["on", "off"] {
+        let workspace = exec(&[("x", "echo hi > out/made.txt", &[], &["out/made.txt"])]);
+        let text = workspace.read("p.kdl").replace("    run", &format!("    sandbox \"{sandbox}\"\n    run"));
+        workspace.write("p.kdl", text);
+        workspace.write("out", "precious");
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert_eq!(workspace.read("out/made.txt"), "hi\n");
+        assert!(done.stderr.contains("kept as .retune/displaced"), "{}", done.stderr);
+        let found = std::process::Command::new("grep").args(["-r", "precious", ".retune/displaced"]).current_dir(workspace.path()).output();
+        assert!(!found.expect("grep starts").stdout.is_empty(), "sandbox {sandbox}");
+    }
+}
+
+#[test]
+fn an_output_that_is_written_past_the_folder_is_named() {
+    let workspace = Workspace::new();
+    let place = workspace.path().join("o.txt").display().to_string();
+    workspace.write("p.kdl", format!("pipeline \"p\"\nexec \"x\" {{\n    run \"echo hi > {place}\"\n    output \"o.txt\"\n}}\n"));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("wrote `o.txt` in the workspace itself"), "{}", done.stderr);
+    workspace.write("o.txt", "of old");
+    let text = workspace.read("p.kdl").replace("echo hi", "true").replace(&format!("> {place}"), "");
+    workspace.write("p.kdl", text);
+    assert!(workspace.retune(&["run", "p.kdl"]).stderr.contains("did not write `o.txt`"), "what lay there before is not of the command");
+}
+
+#[test]
+fn messages_name_what_a_command_made_as_it_knows_it() {
+    for (run, said) in [
+        ("mkdir d; mkfifo d/pipe", "d/pipe is neither"),
+        ("mkdir d; ln -s nowhere d/l", "d/l is a link to something"),
+        ("mkdir d; ln -s . d/l", "d/l is a link to a folder"),
+    ] {
+        let workspace = exec(&[("x", run, &[], &["d"])]);
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        let folded = done.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(folded.contains(said) && !folded.contains(".retune/tmp"), "{}", done.stderr);
+    }
 }

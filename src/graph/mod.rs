@@ -5,5 +5,5 @@ mod outputs;
 mod stages;
 
 pub use dag::{Dag, NodeId};
-pub use outputs::{Outputs, Produced, plain};
+pub use outputs::{Outputs, Produced, folders_above, is_glob, plain};
 pub use stages::StageGraph;

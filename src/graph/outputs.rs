@@ -58,7 +58,7 @@ impl Outputs {
     /// The output that is this path, lies in it, or holds it.
     fn around(&self, path: &str) -> Option<(Span, &str)> {
         let same = self.by_path.get_key_value(path);
-        let holds = || ancestors(path).find_map(|folder| self.by_path.get_key_value(folder));
+        let holds = || folders_above(path).find_map(|folder| self.by_path.get_key_value(folder));
         let inside = format!("{path}/");
         let held = || self.by_path.range(inside.clone()..).next().filter(|(other, _)| other.starts_with(&inside));
         same.or_else(holds).or_else(held).map(|(path, writer)| (writer.span, path.as_str()))
@@ -67,7 +67,7 @@ impl Outputs {
     /// Where the output is declared that is this file, or a folder that holds it.
     #[must_use]
     pub fn declared_over(&self, path: &str) -> Option<Span> {
-        let written = std::iter::once(path).chain(ancestors(path)).find_map(|path| self.by_path.get(path));
+        let written = std::iter::once(path).chain(folders_above(path)).find_map(|path| self.by_path.get(path));
         written.map(|writer| writer.span)
     }
 
@@ -102,14 +102,14 @@ impl Outputs {
     /// The output that a file lies in and that a pattern does not mean, so that the file would be passed over without a word.
     #[must_use]
     pub fn passed_over(&self, pattern: &str, path: &str) -> Option<&str> {
-        let (folder, _) = ancestors(path).find_map(|folder| self.by_path.get_key_value(folder))?;
+        let (folder, _) = folders_above(path).find_map(|folder| self.by_path.get_key_value(folder))?;
         (!self.meant_by(pattern).iter().any(|meant| meant.path == **folder)).then_some(folder.as_str())
     }
 
     /// Whether a stage writes this file.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
-        !self.by_path.is_empty() && (self.by_path.contains_key(path) || ancestors(path).any(|folder| self.by_path.contains_key(folder)))
+        !self.by_path.is_empty() && (self.by_path.contains_key(path) || folders_above(path).any(|folder| self.by_path.contains_key(folder)))
     }
 
     /// The outputs that a path or glob means: that very path, a folder that holds it, what lies in it, or what the glob matches.
@@ -120,7 +120,7 @@ impl Outputs {
         if let Some(exact) = self.by_path.get_key_value(&pattern) {
             return vec![found(exact)];
         }
-        if let Some(folder) = ancestors(&pattern).find_map(|folder| self.by_path.get_key_value(folder)) {
+        if let Some(folder) = folders_above(&pattern).find_map(|folder| self.by_path.get_key_value(folder)) {
             return vec![found(folder)];
         }
         let inside = format!("{pattern}/");
@@ -141,6 +141,7 @@ pub fn is_glob(path: &str) -> bool {
     path.contains(['*', '?', '[', '{'])
 }
 
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+/// The folders that a path lies in, the nearest first.
+pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
     path.rmatch_indices('/').map(|(at, _)| &path[..at])
 }

@@ -57,6 +57,8 @@ pub enum Source {
         stage: StageName,
         /// The output's name.
         output: String,
+        /// What of the folder that it is, as a path or glob inside of it; all of it where nothing is said.
+        part: Option<String>,
     },
     /// Files of the workspace.
     Files(FileSource),
@@ -79,7 +81,7 @@ impl Input {
     /// An output of a stage in a role.
     #[must_use]
     pub fn output(name: impl Into<String>, stage: &StageName, output: impl Into<String>) -> Self {
-        Self { name: name.into(), source: Source::Output { stage: stage.clone(), output: output.into() } }
+        Self { name: name.into(), source: Source::Output { stage: stage.clone(), output: output.into(), part: None } }
     }
 }
 
@@ -93,6 +95,8 @@ pub enum Given {
         /// What it is.
         artifact: Artifact,
     },
+    /// Some files of a folder that another action made, by path.
+    Part(Vec<(String, Artifact)>),
     /// Files of the workspace, by path, with the digests that they had when the key was made.
     Files(Vec<(String, Digest)>),
 }
@@ -114,8 +118,13 @@ impl Compiler<'_> {
     pub fn files(&self, pattern: &str, reading: Reading, pinned: Option<Digest>) -> Vec<Input> {
         let produced = self.outputs.meant_by(pattern);
         let spelled = plain(pattern);
-        // What lies below a folder is a part of what the folder means.
-        let exact = produced.len() == 1 && (spelled == produced[0].path || spelled.starts_with(&format!("{}/", produced[0].path)));
+        if let [folder] = produced.as_slice()
+            && let Some(part) = spelled.strip_prefix(&folder.path).and_then(|rest| rest.strip_prefix('/'))
+        {
+            let (stage, output, part) = (folder.name.clone(), folder.path.clone(), Some(part.to_owned()));
+            return vec![Input { name: spelled, source: Source::Output { stage, output, part } }];
+        }
+        let exact = produced.len() == 1 && spelled == produced[0].path;
         let made = produced.into_iter().map(|made| Input::output(&made.path, &made.name, &made.path));
         let mut inputs: Vec<Input> = made.collect();
         if !exact {

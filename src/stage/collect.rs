@@ -241,6 +241,7 @@ pub fn contents<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Give
     for given in inputs {
         match given {
             Given::Files(files) => contents.extend(files.iter().map(|(path, digest)| (path.clone(), Content::Workspace(*digest)))),
+            Given::Part(files) => contents.extend(files.iter().map(|(path, artifact)| (path.clone(), Content::Stored(*artifact)))),
             Given::Artifact { name, artifact: artifact @ (Artifact::File { .. } | Artifact::Program { .. }) } => {
                 contents.insert(name.clone(), Content::Stored(*artifact));
             }

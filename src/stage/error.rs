@@ -54,6 +54,16 @@ pub enum StageError {
     )]
     ReachesInto { pattern: String, folder: String },
 
+    /// A file of a folder that a stage made without it.
+    #[error("the folder `{folder}` was made without `{part}`")]
+    #[diagnostic(code(stage::no_part), help("nothing in it has that name; `retune show STAGE` of the stage that makes it lists what is there"))]
+    NoPart { folder: String, part: String },
+
+    /// A link that leads to what a stage writes.
+    #[error("`{path}` leads to `{target}`, which a stage writes")]
+    #[diagnostic(code(stage::leads_into), help("through a link it is not seen that one stage needs the other: name `{target}` in its place"))]
+    LeadsInto { path: String, target: String },
+
     /// `sandbox "strict"` where there is no way to have it.
     #[error("this system cannot keep a command from writing in the workspace: {problem}")]
     #[diagnostic(code(stage::no_fence), help("`sandbox \"strict\"` needs Linux 6.2 or later with Landlock; without it take `sandbox \"on\"`"))]
@@ -66,6 +76,14 @@ pub enum StageError {
         help("outputs are paths relative to the top of the workspace, wherever `directory` lets the command begin; check the path")
     )]
     MissingOutput { path: String },
+
+    /// A command that wrote its output past the folder that it works in.
+    #[error("the command wrote `{path}` in the workspace itself, and not in the folder that it works in")]
+    #[diagnostic(
+        code(stage::written_elsewhere),
+        help("write `{path}` by this relative path; a command that must work in the workspace itself says `sandbox \"off\"`")
+    )]
+    WrittenElsewhere { path: String },
 
     /// A command that wrote what nothing would keep.
     #[error("the command wrote {}, which no `output` declares", shown(paths))]
@@ -96,8 +114,11 @@ pub enum StageError {
     Resources { asked: String, there: String },
 
     /// A command that wrote into what it should only read.
-    #[error("the command wrote into its input `{path}`")]
-    #[diagnostic(code(stage::input_written), help("inputs are read-only; let the command copy it first, or write to an output"))]
+    #[error("`{path}`, an input, was written to while the command ran")]
+    #[diagnostic(
+        code(stage::input_written),
+        help("by it, or by another stage that reads it at the same time: inputs are read-only; let a command copy what it changes, or write to an output")
+    )]
     InputWritten { path: String },
 
     /// Something of the user's where checkpoints are to appear.

@@ -51,6 +51,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error as it is told to who knows the folder only by what lies in it.
+    #[must_use]
+    pub fn below(mut self, folder: &Path) -> Self {
+        if let Self::Io { path, .. }
+        | Self::OddFile { path }
+        | Self::Circle { path }
+        | Self::Dangling { path }
+        | Self::OddName { path }
+        | Self::MovingFile { path } = &mut self
+            && let Ok(inside) = path.strip_prefix(folder)
+        {
+            *path = inside.to_owned();
+        }
+        self
+    }
+
     /// Wraps an operating system error with what was being done.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

@@ -99,13 +99,14 @@ fn verify(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
         say!("{digest} belongs to a result and is missing");
     }
     match (verified.corrupt.len(), verified.missing.len()) {
-        (0, 0) => say!("{} objects, all are what their names say", format::whole(verified.objects)),
+        (0, 0) => say!("{}, all as their names say", counted(verified.objects)),
         (corrupt, missing) => {
-            say!(
-                "{} objects: {corrupt} corrupt, {missing} missing; the next run puts back or makes anew what it needs of them",
-                format::whole(verified.objects)
-            );
+            say!("{}: {corrupt} corrupt, {missing} missing; the next run puts back or makes anew what it needs of them", counted(verified.objects));
         }
     }
     Ok(exit)
+}
+
+fn counted(objects: u64) -> String {
+    if objects == 1 { "1 object".to_owned() } else { format!("{} objects", format::whole(objects)) }
 }

@@ -179,6 +179,7 @@ fn print(finished: &Finished) {
     }
     let ran = summary.stages.iter().filter(|stage| stage.status == StageStatus::Ran).count();
     match summary.status {
+        RunStatus::Ok if ran == 0 && finished.asked == 1 => say!("nothing to do: the stage is up to date ({})", format::seconds(summary.seconds)),
         RunStatus::Ok if ran == 0 => say!("nothing to do: all {} stages are up to date ({})", finished.asked, format::seconds(summary.seconds)),
         RunStatus::Ok => say!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), finished.asked),
         RunStatus::Failed => say!("failed after {}; what was finished is kept", format::seconds(summary.seconds)),

@@ -1,13 +1,16 @@
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use globset::GlobBuilder;
 
 use crate::data::DataError;
 use crate::fingerprint::{ActionKey, Content, Digest, Preimage, merkle};
+use crate::graph::is_glob;
 use crate::stage::{FileSource, Given, StageError};
-use crate::store::{Artifact, FileState, Reading, Store, files_below};
+use crate::store::{Artifact, FileState, Reading, Store, TreeEntry, files_below};
 
 use super::super::recipe::{ActionNode, NodeInput, Recipe};
 use super::super::workspace::Workspace;
@@ -19,10 +22,41 @@ pub struct Ready<'a> {
     pub key: ActionKey,
     recipe: &'a Recipe,
     node: &'a ActionNode,
-    /// The artifacts that go in, in the order of the inputs that stages make.
-    made: Vec<Artifact>,
+    made: Vec<SeenArtifact<'a>>,
     files: Vec<SeenFile<'a>>,
     folders: Vec<Folder<'a>>,
+}
+
+/// What an action gets of an output of another.
+#[derive(Debug)]
+struct SeenArtifact<'a> {
+    role: &'a str,
+    maker: u32,
+    what: Got,
+}
+
+#[derive(Debug)]
+enum Got {
+    Whole(Artifact),
+    /// Some files of a folder, by path.
+    Part(Vec<(String, Artifact)>),
+}
+
+impl SeenArtifact<'_> {
+    /// Each as it goes into the key.
+    fn contents(&self) -> Vec<(&str, Digest)> {
+        match &self.what {
+            Got::Whole(artifact) => vec![(self.role, artifact.identity())],
+            Got::Part(files) => files.iter().map(|(path, artifact)| (path.as_str(), artifact.identity())).collect(),
+        }
+    }
+
+    fn given(&self) -> Given {
+        match &self.what {
+            Got::Whole(artifact) => Given::Artifact { name: self.role.to_owned(), artifact: *artifact },
+            Got::Part(files) => Given::Part(files.clone()),
+        }
+    }
 }
 
 /// Many files that one pattern means: they go into the key as one.
@@ -47,11 +81,15 @@ struct SeenFile<'a> {
     state: FileState,
 }
 
-/// Files that were looked at already in this pass over the actions.
-pub type Seen<'a> = HashMap<(&'a str, Reading), (Digest, FileState)>;
+/// What was looked at already in this pass over the actions.
+#[derive(Debug, Default)]
+pub struct Seen<'a> {
+    files: HashMap<(&'a str, Reading), (Digest, FileState)>,
+    folders: HashMap<Digest, Vec<TreeEntry>>,
+}
 
 /// Looks at all inputs of an action. `made` holds the artifacts of the inputs that stages make, in their order.
-pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode, made: Vec<Artifact>, seen: &mut Seen<'a>) -> Result<Ready<'a>, StageError> {
+pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode, made: &[Artifact], seen: &mut Seen<'a>) -> Result<Ready<'a>, StageError> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for input in &node.inputs {
         let NodeInput::Files(FileSource { pattern, pinned, optional, reading }) = input else {
@@ -71,8 +109,8 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
                 }
             }
         }
-        let seen = workspace.files.digests(meant, *reading)?.into_iter();
-        files.extend(seen.map(|(path, digest, state)| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
+        let found = workspace.files.digests(meant, *reading)?.into_iter();
+        files.extend(found.map(|(path, digest, state)| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
         if files.len() - before > FOLDED {
             let inside: Vec<(&str, Digest)> = files[before..].iter().map(|file: &SeenFile<'_>| (file.path.as_ref(), file.digest)).collect();
             folders.push(Folder { pattern, digest: merkle(&inside), files: before..files.len() });
@@ -81,7 +119,8 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
             return Err(DataError::NoSource { pattern: pattern.clone(), workspace: workspace.root.display().to_string() }.into());
         }
     }
-    let names = roles(node).zip(&made).map(|((role, _), artifact)| (role, artifact.identity()));
+    let made = roles(node).zip(made).map(|(made, artifact)| got(workspace, made, *artifact, seen)).collect::<Result<Vec<_>, _>>()?;
+    let names = made.iter().flat_map(SeenArtifact::contents);
     let alone = alone(&files, &folders).map(|file| (file.path.as_ref(), file.digest));
     let folded = folders.iter().map(|folder| (folder.pattern, folder.digest));
     let mut inputs: Vec<(&str, Digest)> = names.chain(alone).chain(folded).collect();
@@ -98,23 +137,45 @@ fn alone<'a, 'f>(files: &'f [SeenFile<'a>], folders: &'f [Folder<'a>]) -> impl I
 
 /// The one file that most patterns mean, looked at once in a pass.
 fn single<'a>(recipe: &Recipe, workspace: &Workspace, pattern: &'a str, reading: Reading, seen: &mut Seen<'a>) -> Option<(Digest, FileState)> {
-    if let Some(known) = seen.get(&(pattern, reading)) {
+    if let Some(known) = seen.files.get(&(pattern, reading)) {
         return Some(*known);
     }
     if matches!(plain(pattern), Cow::Owned(_)) || recipe.outputs.covers(pattern) {
         return None;
     }
     let found = workspace.files.digest(pattern, reading).ok()?;
-    seen.insert((pattern, reading), found);
+    seen.files.insert((pattern, reading), found);
     Some(found)
 }
 
-/// The roles of the inputs that stages make, with their makers.
-fn roles(node: &ActionNode) -> impl Iterator<Item = (&str, u32)> {
+/// An input that a stage makes: its role, its maker, and the output with what is wanted of it.
+type Made<'a> = (&'a str, u32, &'a str, Option<&'a str>);
+
+fn roles(node: &ActionNode) -> impl Iterator<Item = Made<'_>> {
     node.inputs.iter().filter_map(|input| match input {
-        NodeInput::Made { role, maker, .. } => Some((role.as_str(), *maker)),
+        NodeInput::Made { role, maker, output, part } => Some((role.as_str(), *maker, output.as_str(), part.as_deref())),
         NodeInput::Files(_) => None,
     })
+}
+
+/// What an action gets of an output: all of it, or the files of it that it names.
+fn got<'a>(workspace: &Workspace, (role, maker, output, part): Made<'a>, artifact: Artifact, seen: &mut Seen<'_>) -> Result<SeenArtifact<'a>, StageError> {
+    let Some(part) = part else {
+        return Ok(SeenArtifact { role, maker, what: Got::Whole(artifact) });
+    };
+    let missing = || StageError::NoPart { folder: output.to_owned(), part: part.to_owned() };
+    if !matches!(artifact, Artifact::Tree { .. }) {
+        return Err(missing());
+    }
+    let folder = match seen.folders.entry(artifact.digest()) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(workspace.store.tree(artifact)?),
+    };
+    let inside = format!("{part}/");
+    let glob = GlobBuilder::new(part).literal_separator(true).build().ok().filter(|_| is_glob(part)).map(|glob| glob.compile_matcher());
+    let meant = |path: &str| path == part || path.starts_with(&inside) || glob.as_ref().is_some_and(|glob| glob.is_match(path));
+    let files = folder.iter().filter(|file| meant(&file.path)).map(|file| (format!("{output}/{}", file.path), file.artifact())).collect::<Vec<_>>();
+    if files.is_empty() { Err(missing()) } else { Ok(SeenArtifact { role, maker, what: Got::Part(files) }) }
 }
 
 impl Ready<'_> {
@@ -122,9 +183,11 @@ impl Ready<'_> {
     pub fn preimage(&self) -> Result<Preimage, StageError> {
         let works = self.recipe.works(self.node.stage)?;
         let mut preimage = super::super::recipe::preimage(&self.recipe.stages[self.node.stage].kind, &works[self.node.place]);
-        for ((role, maker), artifact) in roles(self.node).zip(&self.made) {
-            let maker = self.recipe.stage_name(self.recipe.actions.node(maker.into()));
-            preimage.inputs.insert(role.to_owned(), Content { digest: artifact.identity(), origin: format!("made by `{maker}`"), listing: None });
+        for made in &self.made {
+            let maker = self.recipe.stage_name(self.recipe.actions.node(made.maker.into()));
+            for (name, digest) in made.contents() {
+                preimage.inputs.insert(name.to_owned(), Content { digest, origin: format!("made by `{maker}`"), listing: None });
+            }
         }
         for file in alone(&self.files, &self.folders) {
             let content = Content { digest: file.digest, origin: "a file of the workspace".into(), listing: None };
@@ -156,9 +219,7 @@ impl Ready<'_> {
 
     /// The inputs as they are given to the work.
     pub fn given(&self) -> BTreeMap<String, Given> {
-        let made = roles(self.node).zip(&self.made);
-        let mut given: BTreeMap<String, Given> =
-            made.map(|((role, _), artifact)| (role.to_owned(), Given::Artifact { name: role.to_owned(), artifact: *artifact })).collect();
+        let mut given: BTreeMap<String, Given> = self.made.iter().map(|made| (made.role.to_owned(), made.given())).collect();
         for input in &self.node.inputs {
             if let NodeInput::Files(FileSource { pattern, .. }) = input {
                 let meant = self.files.iter().filter(|file| file.pattern == pattern);
@@ -184,6 +245,31 @@ impl Ready<'_> {
             }
         }
         None
+    }
+
+    /// Makes sure that no file is reached through a link to what a stage writes: nobody would see that one needs the other.
+    pub fn leads_nowhere_else(&self, workspace: &Workspace) -> Result<(), StageError> {
+        let mut folders: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
+        let root = workspace.root.canonicalize().unwrap_or_else(|_| workspace.root.clone());
+        for file in &self.files {
+            let place = root.join(file.path.as_ref());
+            let Some((folder, name)) = place.parent().zip(place.file_name()) else {
+                continue;
+            };
+            let real = if place.is_symlink() {
+                place.canonicalize().ok()
+            } else {
+                let folder = folders.entry(folder.to_owned()).or_insert_with(|| folder.canonicalize().ok());
+                folder.as_ref().filter(|real| *real != place.parent().unwrap_or(real)).map(|real| real.join(name))
+            };
+            let Some(target) = real.as_ref().and_then(|real| real.strip_prefix(&root).ok()?.to_str()) else {
+                continue;
+            };
+            if self.recipe.outputs.covers(target) {
+                return Err(StageError::LeadsInto { path: file.path.clone().into_owned(), target: target.to_owned() });
+            }
+        }
+        Ok(())
     }
 
     /// Which of the files is not as it was when it was hashed. Work that is done in the workspace may have read anything that came

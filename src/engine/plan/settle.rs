@@ -179,7 +179,7 @@ impl History {
 /// Looks at the wanted actions (all where nothing else is said), each after all that it needs.
 pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, history: &History, wanted: Option<&BTreeSet<NodeId>>) -> Vec<Stand<'a>> {
     let mut stands: Vec<Stand<'a>> = recipe.order.iter().map(|_| Stand::Unasked).collect();
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     for &id in recipe.order.iter().filter(|id| wanted.is_none_or(|wanted| wanted.contains(id))) {
         let node = recipe.actions.node(id);
         if let Some(found) = history.frozen(recipe, workspace, id) {
@@ -199,7 +199,7 @@ pub fn settle<'a>(recipe: &'a Recipe, workspace: &Workspace, history: &History, 
             Stand::Found(found) => Some(found.outcome.as_ref()),
             _ => None,
         }) {
-            Ok(made) => match ready(recipe, workspace, node, made, &mut seen) {
+            Ok(made) => match ready(recipe, workspace, node, &made, &mut seen) {
                 Ok(ready) => look(recipe, workspace, history, id, ready),
                 Err(error) => Stand::Broken(error),
             },

@@ -123,9 +123,9 @@ fn linked(pipeline: &Pipeline, compiled: &[(usize, usize, Action)]) -> Vec<Actio
         makers.extend(action.outputs.iter().map(|output| ((stage, output.as_str()), id)));
     }
     let input = |input: &Input| match &input.source {
-        Source::Output { stage, output } => {
+        Source::Output { stage, output, part } => {
             let maker = makers.get(&(stage.as_str(), output.as_str()))?;
-            Some(NodeInput::Made { role: input.name.clone(), maker: *maker, output: output.clone() })
+            Some(NodeInput::Made { role: input.name.clone(), maker: *maker, output: output.clone(), part: part.clone() })
         }
         Source::Files(files) => Some(NodeInput::Files(files.clone())),
     };

@@ -73,6 +73,8 @@ pub enum NodeInput {
         maker: u32,
         /// What its maker calls it.
         output: String,
+        /// What of the folder that it is, as a path or glob inside of it; all of it where nothing is said.
+        part: Option<String>,
     },
     /// Files of the workspace.
     Files(FileSource),

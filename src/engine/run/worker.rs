@@ -1,5 +1,6 @@
 //! One action from its inputs to its record.
 
+use crate::graph::folders_above;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ impl Shared {
         }
         // Files of the workspace may be large; what stages made is known by its digest.
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
-        let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, made, &mut Seen::new()))?;
+        let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, &made, &mut Seen::default()))?;
         let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), spoken_for: Mutex::default(), halt };
         let always = self.history.runs_always(&self.recipe, node);
         let again = self.forced(id) || always;
@@ -78,6 +79,12 @@ impl Shared {
         why.words.extend(self.history.cannot_keep(&self.recipe, id).map(str::to_owned));
         if self.history.held {
             return Err(StageError::Held.into());
+        }
+        ready.leads_nowhere_else(&self.workspace)?;
+        let wants = self.recipe.scheduling(node).resources.cpus;
+        let there = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
+        if wants > there {
+            watch.note(&format!("it asks for {wants} cores and this machine has {there}: it gets all of them"));
         }
         self.make(id, ready, why.lines(), &watch, grant).await
     }
@@ -307,6 +314,15 @@ impl Shared {
             let _lock = Lock::wait(&self.workspace.store, &format!("output {path}"))?;
             if self.workspace.stands(path, artifact) {
                 continue;
+            }
+            let above = folders_above(path).map(|above| (above, self.workspace.root.join(above)));
+            for (above, place) in above.filter(|(_, place)| place.symlink_metadata().is_ok() && !place.is_dir()) {
+                if let Some(aside) = self.displace(above, &place)? {
+                    watch.note(&format!("{above} had to be a folder; the file that was there is kept as {aside}"));
+                    notes.push(format!("{above} was replaced; what it held is kept as {aside}"));
+                } else {
+                    std::fs::remove_file(&place).map_err(|source| StageError::Io { doing: "replace", path: place.clone(), source })?;
+                }
             }
             if let Some(aside) = self.displace(path, &place)? {
                 watch.note(&format!("{path} held something that the store does not have; it is kept as {aside}"));

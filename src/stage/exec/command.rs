@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -58,6 +59,8 @@ impl Exec {
             layout::lay_out(context)?;
             laid = layout::laid(context);
         }
+        // By the clock of the file system, which may lag behind the other.
+        let began = std::fs::metadata(context.folder).and_then(|folder| folder.modified()).unwrap_or_else(|_| SystemTime::now());
         for path in &self.outputs {
             let parent = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty());
             parent.map_or(Ok(()), |parent| layout::make_folder(&place.join(parent)))?;
@@ -93,7 +96,7 @@ impl Exec {
             return Err(StageError::InputChanged { path });
         }
         // All that may say no is asked before anything is moved: what took hours is not lost over a name.
-        let metrics = self.looked_at(context, place, &laid).inspect_err(|_| self.keep(context))?;
+        let metrics = self.looked_at(context, place, &laid, began).inspect_err(|_| self.keep(context))?;
         let outputs = self.take(context, place).inspect_err(|_| self.keep(context))?;
         let resumed = checkpoints.as_ref().and_then(Checkpoints::resumed);
         Ok(RecordOutcome { outputs, metrics, resumed, ..RecordOutcome::default() })
@@ -105,9 +108,11 @@ impl Exec {
     }
 
     /// The metrics, and that nothing is missing or left over.
-    fn looked_at(&self, context: &Context<'_>, place: &Path, laid: &layout::Laid) -> Result<BTreeMap<String, f64>, StageError> {
+    fn looked_at(&self, context: &Context<'_>, place: &Path, laid: &layout::Laid, began: SystemTime) -> Result<BTreeMap<String, f64>, StageError> {
         if let Some(path) = self.outputs.iter().find(|path| std::fs::symlink_metadata(place.join(path)).is_err()) {
-            return Err(StageError::MissingOutput { path: path.clone() });
+            let elsewhere = std::fs::metadata(context.workspace.join(path)).and_then(|file| file.modified()).is_ok_and(|written| written >= began);
+            let path = path.clone();
+            return Err(if elsewhere && self.is_sandboxed() { StageError::WrittenElsewhere { path } } else { StageError::MissingOutput { path } });
         }
         if self.is_sandboxed() {
             let own = self.outputs.iter().map(PathBuf::from).chain(self.checkpoints.iter().map(|folder| self.below(folder)));
@@ -137,7 +142,7 @@ impl Exec {
             let kept = if self.is_sandboxed() { context.store.take_path(&made) } else { context.store.copy_path(&made) };
             let kept = kept.map_err(|error| match std::fs::symlink_metadata(&made) {
                 Ok(link) if link.is_symlink() && !made.exists() => StoreError::Dangling { path: PathBuf::from(path) }.into(),
-                Ok(_) => error.into(),
+                Ok(_) => error.below(place).into(),
                 Err(_) => StageError::MissingOutput { path: path.clone() },
             });
             outputs.insert(path.clone(), kept?);

@@ -137,6 +137,7 @@ fn files(context: &Context<'_>) -> Result<BTreeMap<String, (Digest, bool)>, Stag
         match given {
             Given::Files(seen) => files.extend(seen.iter().map(|(path, digest)| (path.clone(), (*digest, false)))),
             Given::Artifact { name, artifact } => spread(context, name, *artifact, &mut files)?,
+            Given::Part(part) => part.iter().try_for_each(|(path, artifact)| spread(context, path, *artifact, &mut files))?,
         }
     }
     Ok(files)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::fingerprint::Digest;
+use crate::graph::folders_above;
 use crate::store::{Artifact, Lock, displaced, move_to};
 
 use super::super::{Context, Given, StageError};
@@ -17,6 +18,15 @@ pub fn lay_out(context: &Context<'_>) -> Result<(), StageError> {
     for given in context.inputs.values() {
         match given {
             Given::Artifact { name, artifact } => link(context, *artifact, &folder.join(name))?,
+            Given::Part(files) => {
+                for (path, artifact) in files {
+                    let target = folder.join(path);
+                    // Two inputs may mean one file.
+                    if !target.exists() {
+                        link(context, *artifact, &target)?;
+                    }
+                }
+            }
             Given::Files(files) => {
                 for (path, digest) in files {
                     let target = folder.join(path);
@@ -58,9 +68,10 @@ pub fn lying(context: &Context<'_>, outputs: &[String]) -> Laid {
     for (role, given) in context.inputs {
         let name = match given {
             Given::Artifact { name, .. } => name,
-            Given::Files(_) => role,
+            Given::Part(_) | Given::Files(_) => role,
         };
         let files: Vec<PathBuf> = match given {
+            Given::Part(files) => files.iter().map(|(path, _)| PathBuf::from(path)).collect(),
             Given::Files(files) if !context.workspace.join(name).is_dir() => files.iter().map(|(path, _)| PathBuf::from(path)).collect(),
             _ => below(context.workspace, name),
         };
@@ -89,15 +100,12 @@ fn written(path: &Path) -> (u64, Option<SystemTime>) {
 
 /// Makes sure that the command did not write into what stages made: that is links to the objects of the store.
 pub fn untouched(context: &Context<'_>, laid: &Laid) -> Result<(), StageError> {
-    for given in context.inputs.values() {
-        let Given::Artifact { name, artifact } = given else {
-            continue;
-        };
+    for (name, artifact) in made(context) {
         let own = laid.range(PathBuf::from(name)..).take_while(|(path, _)| path.starts_with(name));
         let changed = own.filter(|(path, before)| written(&context.folder.join(path)) != **before).count() > 0;
-        if changed && context.store.verify_all(*artifact).is_err() {
+        if changed && context.store.verify_all(artifact).is_err() {
             // Whichever of its files is wrong has been set aside, and is made anew.
-            return Err(StageError::InputWritten { path: name.clone() });
+            return Err(StageError::InputWritten { path: name.to_owned() });
         }
     }
     Ok(())
@@ -107,7 +115,7 @@ pub fn untouched(context: &Context<'_>, laid: &Laid) -> Result<(), StageError> {
 pub fn edited(context: &Context<'_>, laid: &Laid) -> Vec<String> {
     let files = context.inputs.values().filter_map(|given| match given {
         Given::Files(files) => Some(files),
-        Given::Artifact { .. } => None,
+        Given::Artifact { .. } | Given::Part(_) => None,
     });
     let changed = |path: &&String| laid.get(Path::new(path.as_str())).is_some_and(|before| written(&context.folder.join(path)) != *before);
     files.flatten().map(|(path, _)| path).filter(changed).take(5).cloned().collect()
@@ -162,14 +170,19 @@ pub async fn alone(context: &Context<'_>, outputs: &[String]) -> Result<Vec<Lock
 
 /// Makes sure that what stages made lies in the workspace as they made it, for a command that reads it there.
 pub fn as_made(context: &Context<'_>) -> Result<(), StageError> {
-    for given in context.inputs.values() {
-        if let Given::Artifact { name, artifact } = given
-            && !context.store.is_at(*artifact, &context.workspace.join(name))
-        {
-            return Err(StageError::InputChanged { path: name.clone() });
-        }
+    match made(context).find(|(name, artifact)| !context.store.is_at(*artifact, &context.workspace.join(name))) {
+        Some((name, _)) => Err(StageError::InputChanged { path: name.to_owned() }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What stages made of the inputs, each by its path.
+fn made<'a>(context: &Context<'a>) -> impl Iterator<Item = (&'a str, Artifact)> {
+    context.inputs.values().flat_map(|given| match given {
+        Given::Artifact { name, artifact } => vec![(name.as_str(), *artifact)],
+        Given::Part(files) => files.iter().map(|(path, artifact)| (path.as_str(), *artifact)).collect(),
+        Given::Files(_) => Vec::new(),
+    })
 }
 
 /// What lies at the outputs of a command that works in the workspace, out of its way while it goes on.
@@ -193,7 +206,10 @@ impl Cleared {
     /// Makes the paths of the outputs free.
     pub fn clear(context: &Context<'_>, outputs: &[String]) -> Result<Self, StageError> {
         let mut cleared = Self { moved: Vec::new(), outputs: outputs.iter().map(|output| context.workspace.join(output)).collect() };
-        for (path, place) in outputs.iter().zip(cleared.outputs.clone()) {
+        let above = outputs.iter().flat_map(|output| folders_above(output)).map(|above| (above, context.workspace.join(above)));
+        let in_the_way = above.filter(|(_, place)| place.symlink_metadata().is_ok() && !place.is_dir());
+        let own = outputs.iter().map(|output| (output.as_str(), context.workspace.join(output)));
+        for (path, place) in in_the_way.chain(own).collect::<Vec<_>>() {
             if let Err(error) = cleared.move_away(context, path, &place) {
                 cleared.end(context, false);
                 return Err(error);
@@ -231,6 +247,8 @@ impl Cleared {
             match (went_well, kept_as) {
                 // That it comes back is a convenience: the next run puts it back from the store in any case.
                 (false, _) => {
+                    // Where a folder had to be made in the place of a file.
+                    let _ = std::fs::remove_dir(&place);
                     let _ = move_to(&aside, &place);
                     // Nothing of the user's is there any more.
                     let _ = aside.parent().map(std::fs::remove_dir);

@@ -155,6 +155,7 @@ impl Train {
             Examples::Prepared => store.place(given(inputs, "train").ok()?),
             Examples::Files { train, .. } => match inputs.get(train)? {
                 Given::Artifact { artifact, .. } => store.place(*artifact),
+                Given::Part(files) => store.place(files.first()?.1),
                 Given::Files(files) => Some(workspace.join(&files.first()?.0)),
             },
         }
