@@ -7,8 +7,13 @@ use crate::store::Maker;
 
 /// Looks at this program, this machine, and the repository that the workspace is in.
 pub fn maker(root: &Path) -> Maker {
-    let commit = git(root, &["rev-parse", "HEAD"]);
-    let dirty = commit.is_some() && git(root, &["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
+    // Where there is no repository, git need not be asked.
+    let asked =
+        root.ancestors().any(|folder| folder.join(".git").exists()).then(|| git(root, &["status", "--porcelain=v2", "--branch", "--untracked-files=no"]));
+    let (about, changes): (Vec<String>, Vec<String>) =
+        asked.flatten().iter().flat_map(|said| said.lines()).map(str::to_owned).partition(|line| line.starts_with('#'));
+    let commit = about.iter().find_map(|line| line.strip_prefix("# branch.oid ")).filter(|oid| *oid != "(initial)").map(str::to_owned);
+    let dirty = commit.is_some() && !changes.is_empty();
     Maker { version: env!("CARGO_PKG_VERSION").to_owned(), machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH), commit, dirty }
 }
 
