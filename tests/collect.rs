@@ -118,3 +118,23 @@ fn line_endings_count_for_packed_files_and_not_for_texts() {
         assert_eq!(workspace.ran(&[]), ["rows"]);
     }
 }
+
+#[test]
+fn exports_of_what_a_product_logged_become_conversations() {
+    let langfuse = r#"{"id":"o1","type":"GENERATION","traceId":"t1","model":"m","input":{"messages":[{"role":"system","content":"s"},{"role":"user","content":"q"}]},"output":{"role":"assistant","content":"a"},"metadata":{"channel":"mail"},"scores":[{"name":"helpful","value":1,"comment":"yes"}]}
+{"id":"o2","type":"SPAN","input":null}
+{"id":"o3","type":"GENERATION","input":null,"output":"x"}"#;
+    let langsmith = r#"[{"id":"r1","run_type":"llm","inputs":{"messages":[[{"lc":1,"type":"constructor","id":["langchain","schema","messages","SystemMessage"],"kwargs":{"content":"s"}},{"lc":1,"type":"constructor","id":["langchain","schema","messages","HumanMessage"],"kwargs":{"content":"q"}}]]},"outputs":{"generations":[[{"text":"a","message":{"lc":1,"type":"constructor","id":["x","AIMessage"],"kwargs":{"content":"a"}}}]]},"extra":{"metadata":{"channel":"mail"}},"feedback_stats":{"helpful":{"n":2,"avg":1}}}]"#;
+    let helicone = r#"{"request_id":"h1","request_body":{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"q"}]}]},"response_body":{"choices":[{"message":{"role":"assistant","content":"a"}}]},"properties":{"channel":"mail"},"scores":{"helpful":{"value":1}}}"#;
+    let otel = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"t","spanId":"s1","attributes":[{"key":"gen_ai.request.model","value":{"stringValue":"m"}},{"key":"channel","value":{"stringValue":"mail"}},{"key":"gen_ai.system_instructions","value":{"stringValue":"[{\"type\":\"text\",\"content\":\"s\"}]"}},{"key":"gen_ai.input.messages","value":{"stringValue":"[{\"role\":\"user\",\"parts\":[{\"type\":\"text\",\"content\":\"q\"}]}]"}},{"key":"gen_ai.output.messages","value":{"stringValue":"[{\"role\":\"assistant\",\"parts\":[{\"type\":\"text\",\"content\":\"a\"}]}]"}}],"events":[{"name":"gen_ai.evaluation.result","attributes":[{"key":"gen_ai.evaluation.name","value":{"stringValue":"helpful"}},{"key":"gen_ai.evaluation.score.value","value":{"intValue":"1"}}]}]},{"spanId":"s2","attributes":[{"key":"http.method","value":{"stringValue":"GET"}}]}]}]}]}"#;
+    for (format, text, rejected) in [("langfuse", langfuse, 1), ("langsmith", langsmith, 0), ("helicone", helicone, 0), ("otel", otel, 0)] {
+        let workspace = workspace(&format!("\"export.json\" format=\"{format}\""), "");
+        workspace.write("export.json", text);
+        let rows = rows(&workspace);
+        assert_eq!(rows.len(), 1, "{format}");
+        let spoken = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
+        assert_eq!(rows[0]["messages"], serde_json::json!([spoken("system", "s"), spoken("user", "q"), spoken("assistant", "a")]), "{format}");
+        assert_eq!((rows[0]["channel"].as_str(), rows[0]["feedback_helpful"].as_f64()), (Some("mail"), Some(1.0)), "{format}");
+        assert_eq!(workspace.read("out/rejected").lines().count(), rejected, "{format}");
+    }
+}

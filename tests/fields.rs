@@ -22,6 +22,24 @@ collect "rows" {
 collect "others" {
     source "u.csv"
 }
+collect "elsewhere" {
+    refresh "every" "24h"
+    source "postgres://me@host/base" {
+        query "SELECT 1 AS text"
+        password (secret)"PG_PASSWORD"
+        refresh "every" "12h"
+    }
+    source "https://host/data.csv" largest="3MB" {
+        token (secret)"WEB_TOKEN"
+    }
+    source "stored:openai" {
+        asked "gpt-a"
+        metadata "asked-for" "training"
+    }
+    source "command:cat rows" format="jsonl" {
+        env "PATH"
+    }
+}
 prepare "chat" {
     from "rows"
     normalize unicode="nfc" whitespace=#true control=#true
@@ -193,6 +211,18 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("collect.source.format", "format=\"csv\"", "format=\"tsv\"", Differ),
     ("collect.source.delimiter", "delimiter=\";\"", "delimiter=\"|\"", Differ),
     ("collect.source.encoding", "encoding=\"latin1\"", "encoding=\"utf-16le\"", Differ),
+    ("collect.source.largest", "largest=\"3MB\"", "largest=\"4MB\"", Stay),
+    ("collect.refresh.mode", "refresh \"every\" \"24h\"", "refresh \"always\"", Stay),
+    ("collect.refresh.time", "\"24h\"", "\"25h\"", Stay),
+    ("collect.source.refresh.mode", "refresh \"every\" \"12h\"", "refresh \"always\"", Stay),
+    ("collect.source.refresh.time", "\"12h\"", "\"13h\"", Stay),
+    ("collect.source.query.sql", "SELECT 1 AS text", "SELECT 2 AS text", Differ),
+    ("collect.source.password.secret", "PG_PASSWORD", "OTHER_PASSWORD", Stay),
+    ("collect.source.token.secret", "WEB_TOKEN", "OTHER_TOKEN", Stay),
+    ("collect.source.asked.model", "asked \"gpt-a\"", "asked \"gpt-b\"", Differ),
+    ("collect.source.metadata.key", "asked-for", "meant-for", Differ),
+    ("collect.source.metadata.value", "\"training\"", "\"testing\"", Differ),
+    ("collect.source.env.name", "env \"PATH\"\n    }\n}\nprepare", "env \"HOME\"\n    }\n}\nprepare", Differ),
     ("collect.fields.others", "others=\"keep\"", "others=\"drop\"", Differ),
     ("collect.fields.field.name", "field \"text\" from", "field \"words\" from", Differ),
     ("collect.fields.field.from", "from=\"body\"", "from=\"content\"", Differ),

@@ -182,7 +182,7 @@ impl Decoder<'_> {
             (Kind::Duration, Value::Text(text)) => measure::duration(text).is_none().then(|| wrong_type(&value)),
             (Kind::Size, Value::Text(text)) => measure::size(text).is_none().then(|| wrong_type(&value)),
             (Kind::Input | Kind::Output | Kind::Folder, Value::Text(path)) => {
-                leads_out(path).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() })
+                (scheme(path).is_none() && leads_out(path)).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() })
             }
             (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, inner, &value, span)),
             (Kind::Number(..) | Kind::Positive(_), Value::Number(_) | Value::Integer(_)) => {
@@ -302,6 +302,14 @@ fn reserved(path: &str) -> bool {
         Some(Component::Normal(name)) => matches!(name.to_str(), Some(".git" | ".retune" | "deployments")) || path.ends_with(".lock.kdl"),
         _ => !path.is_empty() && first.is_none(),
     }
+}
+
+/// What an address begins with, up to its colon, where a text is one and no path.
+#[must_use]
+pub fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once(':')?;
+    let named = scheme.len() > 1 && scheme.starts_with(|c: char| c.is_ascii_lowercase());
+    (named && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())).then_some(scheme)
 }
 
 fn leads_out(path: &str) -> bool {

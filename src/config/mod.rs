@@ -16,6 +16,7 @@ mod table;
 mod value;
 
 pub use block::Block;
+pub use decode::scheme;
 pub use error::{ConfigError, PipelineErrors};
 pub use file::{PipelineFile, Span, Spanned};
 pub use nearest::nearest;

@@ -20,12 +20,13 @@ use crate::ledger::JobJournal;
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
 pub use error::ProviderError;
 pub use prices::{AS_OF, Price, price};
-pub use protocol::{Asks, expresses, methods, rules, wire};
+pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, methods, rules, wire};
 pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, TuningRequest, TuningResult};
 pub use secret::Secret;
 pub use transport::{Limits, Network, Pace, Profile, Tape, today};
+pub(crate) use transport::{http, retry};
 pub use tuning::{Alarm, Care, Hosted, Job, JobState, Monitor, Remote, Verdict, Wire};
-pub use watch::{Exchange, Silent, Watch};
+pub use watch::{Exchange, Silent, Watch, until_stopped};
 
 /// Tunes models.
 #[async_trait]

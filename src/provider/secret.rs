@@ -49,7 +49,7 @@ impl Secret {
     ///
     /// # Errors
     /// When the variable is not set or empty, or the command fails or prints nothing.
-    pub(super) fn reveal(&self, provider: &str) -> Result<String, ProviderError> {
+    pub fn reveal(&self, provider: &str) -> Result<String, ProviderError> {
         let key = self.found(provider)?;
         // No header could carry it.
         if key.chars().any(|c| c.is_control() || c.is_whitespace()) { Err(ProviderError::BadKey { provider: provider.to_owned() }) } else { Ok(key) }

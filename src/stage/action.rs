@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Pipeline, StageName};
@@ -18,7 +20,7 @@ use super::{Guard, StageError};
 #[derive(Debug)]
 pub struct Action {
     /// Its name in its stage (`generate`, `grade`).
-    pub name: &'static str,
+    pub name: String,
     /// The version of the code behind it.
     pub version: u32,
     /// The settings that can change its result.
@@ -33,10 +35,32 @@ pub struct Action {
     pub appears: bool,
     /// Whether it wants to know of its last success.
     pub builds_on_last: bool,
+    /// When what it fetches from elsewhere is looked at again, where it is.
+    pub refresh: Option<Refresh>,
     /// Whether it changes the world outside the store, so that its result is never taken from the cache.
     pub effect: bool,
     /// What is done.
     pub work: Box<dyn Work>,
+}
+
+/// When something outside of the workspace is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refresh {
+    /// With every run.
+    Always,
+    /// When it was last looked at so long ago.
+    Every(Duration),
+}
+
+impl Refresh {
+    /// Whether it is time to look again at what was last looked at then.
+    #[must_use]
+    pub fn is_due(self, last: Timestamp) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Every(time) => Timestamp::now().duration_since(last).unsigned_abs() >= time,
+        }
+    }
 }
 
 /// Something that goes into an action, under the name of its role.

@@ -64,7 +64,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         });
     }
     let action = Action {
-        name: "deploy",
+        name: "deploy".to_owned(),
         version: VERSION,
         settings: settings(block, &compiler.pipeline.file),
         context: BTreeMap::new(),
@@ -72,6 +72,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         outputs: Vec::new(),
         appears: false,
         builds_on_last: false,
+        refresh: None,
         effect: true,
         work: Box::new(Deploy { alias: alias.to_owned(), required }),
     };

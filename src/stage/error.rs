@@ -8,6 +8,8 @@ use crate::ledger::LedgerError;
 use crate::provider::ProviderError;
 use crate::store::StoreError;
 
+use super::collect::SourceError;
+
 /// What can go wrong while a stage runs.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the fields are the parts of the messages beside them")]
@@ -63,6 +65,11 @@ pub enum StageError {
     #[error("`{path}` leads to `{target}`, which a stage writes")]
     #[diagnostic(code(stage::leads_into), help("through a link it is not seen that one stage needs the other: name `{target}` in its place"))]
     LeadsInto { path: String, target: String },
+
+    /// A source outside of the workspace.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(#[from] SourceError),
 
     /// `sandbox "strict"` where there is no way to have it.
     #[error("this system cannot keep a command from writing in the workspace: {problem}")]
@@ -197,7 +204,7 @@ impl StageError {
         match self {
             // What is not there will not come by itself.
             Self::Io { source, .. } => source.kind() != std::io::ErrorKind::NotFound,
-            Self::CommandFailed { .. } | Self::TimedOut { .. } => true,
+            Self::CommandFailed { .. } | Self::TimedOut { .. } | Self::Source(SourceError::Unreachable { .. }) => true,
             // What a provider refuses it refuses again, and a job that failed would be paid for again.
             Self::Provider(error) => matches!(error, ProviderError::Unreachable { .. } | ProviderError::Refused { status: 500..=599, .. }),
             _ => false,

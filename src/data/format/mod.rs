@@ -4,7 +4,9 @@ mod csv;
 mod json;
 mod jsonl;
 mod packed;
+mod parquet;
 mod text;
+mod trace;
 
 use std::borrow::Cow;
 
@@ -41,13 +43,14 @@ impl Shape {
 }
 
 /// The names of all formats.
-pub const NAMES: &[&str] = &["csv", "tsv", "json", "jsonl", "text"];
+pub const NAMES: &[&str] = &["csv", "tsv", "json", "jsonl", "parquet", "text", "langfuse", "langsmith", "helicone", "otel"];
 
 /// What takes the rows of a file in their order, and what could not be read as a row.
 pub type Sink<'a> = &'a mut dyn FnMut(Result<Row, Rejected>) -> Result<(), DataError>;
 
 /// All formats.
-pub static FORMATS: &[Format] = &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FORMAT, text::FORMAT];
+pub static FORMATS: &[Format] =
+    &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FORMAT, parquet::FORMAT, text::FORMAT, trace::LANGFUSE, trace::LANGSMITH, trace::HELICONE, trace::OTEL];
 
 /// Reads a file in the format that its name says.
 ///
@@ -62,7 +65,7 @@ pub fn read(file: &str, bytes: Cow<'_, [u8]>, shape: &Shape, rows: Sink<'_>) -> 
     let known = || FORMATS.iter().flat_map(|format| format.endings).map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ");
     let format = format.ok_or_else(|| DataError::UnknownFormat { file: file.to_owned(), known: known() })?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if let Some(offset) = bytes.iter().take(1 << 16).position(|&byte| byte == 0) {
+    if let Some(offset) = bytes.iter().take(1 << 16).position(|&byte| byte == 0).filter(|_| format.name != "parquet") {
         return Err(DataError::Binary { file: file.to_owned(), offset });
     }
     (format.read)(file, bytes, shape, rows)?;

@@ -1,12 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fingerprint::{ActionKey, Change, Digest, Preimage, explain};
+use crate::stage::Rerun;
 use crate::store::{Record, Store};
 
+use super::super::recipe::{ActionNode, Recipe};
 use super::resolve::Ready;
 
 /// What is said of a stage that runs every time.
-pub const ALWAYS: &str = "it runs every time";
+const ALWAYS: &str = "it runs every time";
+
+/// What is said of an action that is done although its result is there.
+pub fn again_since(recipe: &Recipe, node: &ActionNode) -> &'static str {
+    if recipe.scheduling(node).rerun == Rerun::Always { ALWAYS } else { "it is time to look at its source again" }
+}
 
 /// Why an action is done: the differences to the account of its last result, or in words why there is none.
 #[derive(Clone, Debug, Default, PartialEq)]

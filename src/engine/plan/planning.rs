@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 
 use crate::fingerprint::{ActionKey, Change};
 use crate::graph::NodeId;
-use crate::stage::{Estimate, Given, Rerun};
+use crate::stage::{Estimate, Given};
 
 use super::super::EngineError;
 use super::super::recipe::{Recipe, StageNode};
 use super::super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
 use super::super::workspace::Workspace;
-use super::explain::{ALWAYS, Reasons, reasons};
+use super::explain::{Reasons, again_since, reasons};
 use super::settle::{History, Stand, settle};
 
 /// Where an action stands.
@@ -155,8 +155,8 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
             (Standing::Cached, Some(found.key), Reasons { words: found.note.iter().cloned().chain(gate).chain(moved).collect(), ..Reasons::default() })
         }
         Stand::Stale(ready) => {
-            let always = recipe.scheduling(node).rerun == Rerun::Always;
-            let mut why = if always { Reasons::words(ALWAYS) } else { reasons(&workspace.store, history.last(recipe, id), ready) };
+            let again = history.runs_always(recipe, workspace, node, ready.key) && workspace.store.remembered(ready.key).is_some();
+            let mut why = if again { Reasons::words(again_since(recipe, node)) } else { reasons(&workspace.store, history.last(recipe, id), ready) };
             why.words.extend(history.cannot_keep(recipe, id).map(str::to_owned));
             (Standing::Run, Some(ready.key), if node.effect { effect_reasons(why) } else { why })
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::fingerprint::ActionKey;
 use crate::graph::NodeId;
 use crate::ledger::LockFile;
-use crate::stage::{Effect, Rerun, StageError};
+use crate::stage::{Effect, Refresh, Rerun, StageError};
 use crate::store::{Artifact, FileState, Known, RecordOutcome, StoreIdentity};
 
 use super::super::EngineError;
@@ -89,8 +89,9 @@ impl History {
     }
 
     /// Whether an action is done again whatever is there.
-    pub fn runs_always(&self, recipe: &Recipe, node: &ActionNode) -> bool {
-        !self.held && recipe.scheduling(node).rerun == Rerun::Always
+    pub fn runs_always(&self, recipe: &Recipe, workspace: &Workspace, node: &ActionNode, key: ActionKey) -> bool {
+        let is_due = |refresh: Refresh| workspace.store.remembered(key).is_none_or(|last| refresh.is_due(last.finished));
+        !self.held && (recipe.scheduling(node).rerun == Rerun::Always || node.refresh.is_some_and(is_due))
     }
 
     /// The stages that only the lock file has.
@@ -226,7 +227,7 @@ pub fn made<'a>(node: &ActionNode, outcome: impl Fn(usize) -> Option<&'a RecordO
 
 fn look<'a>(recipe: &'a Recipe, workspace: &Workspace, history: &History, id: NodeId, ready: Ready<'a>) -> Stand<'a> {
     let (node, known) = (recipe.actions.node(id), &history.known);
-    if history.runs_always(recipe, node) {
+    if history.runs_always(recipe, workspace, node, ready.key) {
         return Stand::Stale(ready);
     }
     if node.effect {

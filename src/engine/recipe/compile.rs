@@ -132,11 +132,12 @@ fn linked(pipeline: &Pipeline, compiled: &[(usize, usize, Action)]) -> Vec<Actio
     let node = |(stage, place, action): &(usize, usize, Action)| ActionNode {
         stage: *stage,
         place: *place,
-        name: action.name.to_owned(),
+        name: action.name.clone(),
         base: base(pipeline.stages[*stage].kind, action),
         inputs: action.inputs.iter().filter_map(input).collect(),
         outputs: action.outputs.clone(),
         appears: action.appears,
+        refresh: action.refresh,
         effect: action.effect,
     };
     compiled.iter().map(node).collect()

@@ -13,7 +13,7 @@ use crate::config::{ConfigError, Overrides, PipelineErrors, PipelineFile, Span, 
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
 use crate::ledger::LockFile;
-use crate::stage::{Action, FileSource, Scheduling, StageError};
+use crate::stage::{Action, FileSource, Refresh, Scheduling, StageError};
 
 use super::EngineError;
 use super::workspace::Workspace;
@@ -58,6 +58,8 @@ pub struct ActionNode {
     pub outputs: Vec<String>,
     /// Whether its outputs appear as files of the workspace.
     pub appears: bool,
+    /// When what it fetches from elsewhere is looked at again.
+    pub refresh: Option<Refresh>,
     /// Whether it changes the world outside the store.
     pub effect: bool,
 }

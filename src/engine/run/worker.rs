@@ -16,7 +16,7 @@ use crate::stage::{Context, StageError};
 use crate::store::{Artifact, Lock, Record, RecordOutcome, Session, StoreError, displaced, move_to};
 
 use super::super::notice::Notice;
-use super::super::plan::explain::{ALWAYS, Reasons, reasons};
+use super::super::plan::explain::{Reasons, again_since, reasons};
 use super::super::plan::resolve::{Ready, Seen, ready};
 use super::super::plan::settle::{Found, effect};
 use super::super::recipe::NodeInput;
@@ -56,7 +56,7 @@ impl Shared {
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
         let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, &made, &mut Seen::default()))?;
         let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), spoken_for: Mutex::default(), halt };
-        let always = self.history.runs_always(&self.recipe, node);
+        let always = self.history.runs_always(&self.recipe, &self.workspace, node, ready.key);
         let again = self.forced(id) || always;
         if !again && let Some(found) = self.found(id, &ready, &watch)? {
             return Ok(found);
@@ -73,7 +73,7 @@ impl Shared {
         }
         let mut why = match (self.forced(id), always) {
             (true, _) => Reasons::words("--force"),
-            (false, true) => Reasons::words(ALWAYS),
+            (false, true) => Reasons::words(again_since(&self.recipe, node)),
             (false, false) => reasons(&self.workspace.store, self.history.last(&self.recipe, id), &ready),
         };
         why.words.extend(self.history.cannot_keep(&self.recipe, id).map(str::to_owned));

@@ -16,6 +16,7 @@ use super::tuning::{Rules, Wire};
 use super::{Answers, Generation, Infer, ModelHandle, ProviderError, Watch};
 use fireworks::Fireworks;
 use openai::OpenAi;
+pub use openai::{StoredCompletions, StoredFilter};
 use together::Together;
 
 /// What makes and follows jobs there.

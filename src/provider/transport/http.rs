@@ -77,6 +77,22 @@ pub struct Reply {
 /// A whole reply may take so many times as long as it may say nothing.
 const WHOLE: u32 = 4;
 
+/// Makes sure that there is cryptography for TLS.
+pub fn ready() {
+    static CRYPTO: Once = Once::new();
+    CRYPTO.call_once(|| {
+        // An error means that one is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// What every client of ours has: a server may say nothing for so long.
+pub fn builder(patience: Duration) -> reqwest::ClientBuilder {
+    ready();
+    let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(20)).read_timeout(patience);
+    client.user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
+}
+
 impl Request {
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), query: Vec::new(), body: Body::Nothing, repeat: Repeat::Freely, tokens: 0 }
@@ -116,17 +132,7 @@ impl Request {
 
 impl Client {
     pub fn new(declared: &Declared, endpoint: &Endpoint, network: &Arc<Network>) -> Self {
-        static CRYPTO: Once = Once::new();
-        CRYPTO.call_once(|| {
-            // An error means that one is installed already, which serves as well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(20))
-            .read_timeout(declared.limits.patience)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")));
-        let http = http.build().unwrap_or_default();
+        let http = builder(declared.limits.patience).redirect(reqwest::redirect::Policy::none()).build().unwrap_or_default();
         let pace = network.pace(&declared.name, declared.limits);
         Self { declared: declared.clone(), endpoint: endpoint.clone(), network: Arc::clone(network), pace, http }
     }

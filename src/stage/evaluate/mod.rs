@@ -93,7 +93,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         Asked::Named { declared: Box::new(declared), name: written.to_owned() }
     };
     Ok(Action {
-        name,
+        name: name.to_owned(),
         version: GENERATE_VERSION,
         settings: Tree::map([("max-tokens", Tree::leaf(Leaf::Integer(limit)))]),
         context,
@@ -101,6 +101,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         outputs: vec![output.to_owned()],
         appears: false,
         builds_on_last: false,
+        refresh: None,
         effect: false,
         work: Box::new(Generate { asked, max_tokens, batch, output }),
     })
@@ -143,7 +144,7 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Option
         inputs.push(Input::output(generate::BASELINE_ANSWERS, &stage.name, generate::BASELINE_ANSWERS));
     }
     Some(Action {
-        name: "grade",
+        name: "grade".to_owned(),
         version: kind.version,
         settings: settings_of(block, &compiler.pipeline.file, |name| name == "grader"),
         context: BTreeMap::new(),
@@ -151,6 +152,7 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Option
         outputs: vec![grade::SCORES.to_owned(), METRICS.to_owned()],
         appears: false,
         builds_on_last: false,
+        refresh: None,
         effect: false,
         work: Box::new(grade::Grade { grader: grader::prepare(declared)? }),
     })
@@ -159,7 +161,7 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Option
 fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Result<Action, ConfigError> {
     let block = &stage.block;
     Ok(Action {
-        name: "verdict",
+        name: "verdict".to_owned(),
         version: verdict::VERSION,
         settings: settings_of(block, &compiler.pipeline.file, |name| name == "gate"),
         context: BTreeMap::new(),
@@ -167,6 +169,7 @@ fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Resul
         outputs: vec![VERDICT.to_owned()],
         appears: false,
         builds_on_last: false,
+        refresh: None,
         effect: false,
         work: Box::new(verdict::Decide { gates: gates::all(block, baseline)? }),
     })

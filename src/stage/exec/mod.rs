@@ -85,7 +85,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         compiler.warnings.push(ConfigError::Unguarded { stage: stage.name.to_string(), at: opted_out.name_span.into() });
     }
     let action = Action {
-        name: "exec",
+        name: "exec".to_owned(),
         version: VERSION,
         settings: settings_of(block, &compiler.pipeline.file, |name| name != SANDBOX.name || sandbox == Sandbox::Off),
         context,
@@ -93,6 +93,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         outputs: outputs.clone(),
         appears: true,
         builds_on_last: block.child(DELTAS.name).is_some(),
+        refresh: None,
         effect: false,
         work: Box::new(Exec {
             program: program(block),

@@ -75,7 +75,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let mut outputs: Vec<String> = Split::ALL.iter().map(|split| split.name().to_owned()).collect();
     outputs.extend(["rejected".to_owned(), "report".to_owned()]);
     let action = Action {
-        name: "prepare",
+        name: "prepare".to_owned(),
         version: VERSION,
         settings: settings(block, &compiler.pipeline.file),
         context: BTreeMap::new(),
@@ -83,6 +83,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         outputs,
         appears: false,
         builds_on_last: false,
+        refresh: None,
         effect: false,
         work: Box::new(work),
     };

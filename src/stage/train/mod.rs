@@ -107,7 +107,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs.extend(compiler.files(path, Reading::Bytes, None));
     }
     let action = Action {
-        name: "train",
+        name: "train".to_owned(),
         version: VERSION,
         settings,
         context: BTreeMap::from([
@@ -118,6 +118,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         outputs: vec![MODEL_OUTPUT.to_owned(), "losses".to_owned()],
         appears: false,
         builds_on_last: false,
+        refresh: None,
         effect: false,
         work: Box::new(Train { block: block.clone(), declared, base, examples, suffix: suffix(stage), checkpoints: kept }),
     };

@@ -8,6 +8,7 @@ mod jobs;
 mod kept;
 mod question;
 mod shapes;
+mod stored;
 
 use std::sync::Arc;
 
@@ -32,3 +33,4 @@ impl OpenAi {
 
 pub use body::{expresses, mark};
 pub use chat::answer;
+pub use stored::{StoredCompletions, StoredFilter};

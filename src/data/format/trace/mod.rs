@@ -1,0 +1,171 @@
+//! What products log of their conversations with models, as the tools that keep it export it: each becomes a chat example in
+//! `messages`, with what people thought of it and what else is known of it as further fields.
+
+mod helicone;
+mod langfuse;
+mod langsmith;
+mod otel;
+
+use serde_json::{Map, Value, json};
+
+use super::super::{DataError, Rejected, Row};
+use super::{Format, Sink};
+
+pub const LANGFUSE: Format = Format { name: "langfuse", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "langfuse", langfuse::rows) };
+pub const LANGSMITH: Format = Format { name: "langsmith", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "langsmith", langsmith::rows) };
+pub const HELICONE: Format = Format { name: "helicone", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "helicone", helicone::rows) };
+pub const OTEL: Format = Format { name: "otel", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "otel", otel::rows) };
+
+/// The rows of one record, or why there are none. A record that is no conversation at all, such as a span of something else, is no row.
+type Rows = Result<Vec<Map<String, Value>>, String>;
+
+/// Reads a list of records, an object that holds one, or one record a line.
+fn read(file: &str, bytes: &[u8], rows: Sink<'_>, by: &str, convert: fn(&Value) -> Rows) -> Result<(), DataError> {
+    let mut take = |line: u64, record: Result<&Value, String>, text: &str| -> Result<(), DataError> {
+        match record.and_then(convert) {
+            Ok(found) => found.into_iter().try_for_each(|fields| rows(Ok(Row { source: file.to_owned(), line, fields }))),
+            Err(reason) => rows(Err(Rejected::new(file, line, by, reason, text))),
+        }
+    };
+    if let Ok(whole) = serde_json::from_slice::<Value>(bytes) {
+        let inside = ["data", "runs", "traces", "observations"].iter().find_map(|name| whole.get(name)?.as_array());
+        return match whole.as_array().or(inside) {
+            Some(records) => records.iter().zip(1..).try_for_each(|(record, number)| take(number, Ok(record), &record.to_string())),
+            None => take(1, Ok(&whole), &String::from_utf8_lossy(&bytes[..bytes.len().min(2000)])),
+        };
+    }
+    for (text, line) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+        if text.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let record = serde_json::from_slice::<Value>(text);
+        take(line, record.as_ref().map_err(|error| format!("no JSON: {error}")), &String::from_utf8_lossy(text))?;
+    }
+    Ok(())
+}
+
+/// A row: the messages first, then what is known of them. A name that is taken gets its origin before it.
+#[derive(Debug, Default)]
+struct Example {
+    fields: Map<String, Value>,
+}
+
+impl Example {
+    fn new(messages: Vec<Value>) -> Self {
+        Self { fields: Map::from_iter([("messages".to_owned(), Value::Array(messages))]) }
+    }
+
+    /// Adds a field, unless there is nothing in it.
+    fn add(&mut self, name: &str, value: &Value) {
+        if !value.is_null() && !self.fields.contains_key(name) {
+            self.fields.insert(name.to_owned(), value.clone());
+        }
+    }
+
+    /// Adds all fields of an object.
+    fn add_all(&mut self, origin: &str, fields: &Value) {
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            let name = if self.fields.contains_key(name) { format!("{origin}_{name}") } else { name.clone() };
+            self.add(&name, value);
+        }
+    }
+
+    /// Adds what somebody thought of it.
+    fn judged(&mut self, name: &str, value: &Value, comment: &Value) {
+        self.add(&format!("feedback_{name}"), value);
+        if !comment.as_str().unwrap_or_default().is_empty() {
+            self.add(&format!("feedback_{name}_comment"), comment);
+        }
+    }
+}
+
+/// A value that may be JSON in a string.
+fn opened(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
+        other => other.clone(),
+    }
+}
+
+/// The messages of what was asked: a list of them, an object that holds one, or a text.
+fn asked(input: &Value) -> Option<Vec<Value>> {
+    match opened(input) {
+        Value::String(text) if !text.is_empty() => Some(vec![json!({ "role": "user", "content": text })]),
+        Value::Array(messages) => {
+            // Some keep a list for each prompt of a batch.
+            let messages = if let [Value::Array(only)] = messages.as_slice() { only.clone() } else { messages };
+            let all: Option<Vec<Value>> = messages.iter().map(|found| message(found, "user")).collect();
+            all.filter(|all| !all.is_empty())
+        }
+        Value::Object(fields) => {
+            let inside = ["messages", "input", "prompt", "question", "query", "text"].iter().find_map(|name| fields.get(*name));
+            inside.and_then(asked).or_else(|| message(&Value::Object(fields.clone()), "user").map(|only| vec![only]))
+        }
+        _ => None,
+    }
+}
+
+/// The message of what was answered.
+fn answered(output: &Value) -> Option<Value> {
+    match opened(output) {
+        Value::String(text) => Some(json!({ "role": "assistant", "content": text })),
+        Value::Array(answers) => answered(answers.first()?),
+        Value::Object(fields) => {
+            let choice = fields.get("choices").and_then(|choices| choices.get(0)).map(|choice| choice.get("message").unwrap_or(choice).clone());
+            let generation = fields.get("generations").and_then(|all| all.get(0)).map(|first| first.get(0).unwrap_or(first).clone());
+            let whole = Value::Object(fields.clone());
+            choice
+                .as_ref()
+                .and_then(|found| message(found, "assistant"))
+                .or_else(|| generation.as_ref().and_then(answered))
+                .or_else(|| message(&whole, "assistant"))
+                .or_else(|| ["message", "output", "answer", "completion", "text", "content"].iter().find_map(|name| answered(fields.get(*name)?)))
+        }
+        _ => None,
+    }
+}
+
+/// A message in any of the shapes that they are kept in. A role that is not said is `fallback`.
+fn message(found: &Value, fallback: &str) -> Option<Value> {
+    // LangChain writes a constructor and its arguments.
+    let kind = found["id"].as_array().and_then(|path| path.last()).and_then(Value::as_str).or_else(|| found["type"].as_str());
+    let role = match found["role"].as_str().or(kind) {
+        Some("HumanMessage" | "HumanMessageChunk" | "human" | "user") => "user",
+        Some("AIMessage" | "AIMessageChunk" | "ai" | "assistant" | "model") => "assistant",
+        Some("SystemMessage" | "system" | "developer") => "system",
+        Some("ToolMessage" | "FunctionMessage" | "tool" | "function") => "tool",
+        _ => fallback,
+    };
+    let inner = if found["kwargs"].is_object() { &found["kwargs"] } else { found };
+    let content = content(&inner["content"]).or_else(|| content(&inner["parts"]));
+    let calls =
+        [&inner["tool_calls"], &inner["additional_kwargs"]["tool_calls"]].into_iter().find_map(|calls| calls.as_array()).filter(|calls| !calls.is_empty());
+    if content.is_none() && calls.is_none() {
+        return None;
+    }
+    let mut message = Map::new();
+    message.insert("role".into(), json!(role));
+    message.insert("content".into(), content.map_or(Value::Null, Value::String));
+    if let Some(calls) = calls {
+        message.insert("tool_calls".into(), json!(calls));
+    }
+    for name in ["name", "tool_call_id"] {
+        if let Some(text) = inner[name].as_str() {
+            message.insert(name.into(), json!(text));
+        }
+    }
+    Some(Value::Object(message))
+}
+
+/// The text of a message, or of its parts that are text.
+fn content(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => {
+            let text = |part: &Value| part.as_str().or_else(|| part["text"].as_str()).or_else(|| part["content"].as_str()).map(str::to_owned);
+            let texts: Vec<String> = parts.iter().filter_map(text).collect();
+            (!texts.is_empty()).then(|| texts.join("\n"))
+        }
+        _ => None,
+    }
+}
