@@ -66,7 +66,7 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
             names.into_iter().filter_map(|name| counted(name, name)).collect()
         }
         "train" => {
-            let losses = [("train-loss", "loss"), ("validation-loss", "best validation loss")];
+            let losses = [("train-loss", "loss"), ("validation-loss", "validation loss")];
             let losses = losses.into_iter().filter_map(|(name, label)| figure(name).map(|loss| format!("{label} {loss:.3}")));
             let usd = figure("usd").map(|usd| match figure("estimated-usd") {
                 Some(expected) => format!("${usd:.2} (${expected:.2} expected)"),

@@ -59,6 +59,20 @@ pub enum JobStep {
 /// How a job is said to have ended that was stopped early, with a checkpoint kept.
 pub const STOPPED_EARLY: &str = "stopped-early";
 
+/// How a job is said to have ended of which all was deleted.
+pub const DELETED: &str = "deleted";
+/// How a job is said to have ended that is to be followed no more.
+pub const FORGOTTEN: &str = "forgotten";
+
+/// A job that is followed no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Its id.
+    pub job: String,
+    /// Whether not even its success would be worth anything.
+    pub for_good: bool,
+}
+
 /// The journals of all remote jobs of a workspace, by the keys of their actions.
 #[must_use]
 pub fn journals(folder: &Path) -> Vec<(ActionKey, JobJournal)> {
@@ -148,6 +162,22 @@ impl JobJournal {
             }
         }
         job
+    }
+
+    /// The jobs that are not followed any more: they failed, were cancelled, forgotten or deleted.
+    pub fn ended(&self) -> impl Iterator<Item = GivenUp> {
+        let mut job = None;
+        self.steps.iter().filter_map(move |step| match step {
+            JobStep::Exists { job: id, .. } => {
+                job = Some(id.as_str());
+                None
+            }
+            JobStep::Ended { status } if status != "succeeded" && status != STOPPED_EARLY => {
+                let for_good = status == DELETED || status == FORGOTTEN;
+                job.map(|job| GivenUp { job: job.to_owned(), for_good })
+            }
+            _ => None,
+        })
     }
 
     /// Whether a job was asked for, and nothing is known of what came of that.

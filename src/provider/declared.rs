@@ -65,6 +65,8 @@ pub struct Program {
     pub answer: Option<String>,
     /// Its version, part of every fingerprint.
     pub version: String,
+    /// Files of the workspace that it is made of, by path, folder or glob; it finds them at the same place in its folder.
+    pub inputs: Vec<String>,
     /// The template of its config file, a file of the workspace.
     pub config: Option<String>,
     /// Variables that it sees, whose values are part of every fingerprint.
@@ -93,10 +95,30 @@ pub const BUILT_IN: &[&str] = &["local", "openai", "nebius", "together"];
 const APIS: &[&str] = &["openai", "azure", "nebius", "bedrock", "litellm", "openai-compatible", "together", "fireworks", "command"];
 
 /// The table of a `provider` declaration.
-pub static SETTING: Setting =
-    Setting::new("provider", "Declares where models are tuned and asked.").many().arguments(&[Slot::new("name", Kind::Text, "What stages call it.")]).children(
-        || vec![&API, &BASE_URL, &KEY, &KEY_COMMAND, &LIMITS, &HEADER, &QUERY, &FIELD, &ACCOUNT, &DEPLOYMENT, &TRAIN, &ANSWER, &VERSION, &CONFIG, &ENV, &KNOB],
-    );
+pub static SETTING: Setting = Setting::new("provider", "Declares where models are tuned and asked.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "What stages call it.")])
+    .children(|| {
+        vec![
+            &API,
+            &BASE_URL,
+            &KEY,
+            &KEY_COMMAND,
+            &LIMITS,
+            &HEADER,
+            &QUERY,
+            &FIELD,
+            &ACCOUNT,
+            &DEPLOYMENT,
+            &TRAIN,
+            &ANSWER,
+            &VERSION,
+            &INPUT,
+            &CONFIG,
+            &ENV,
+            &KNOB,
+        ]
+    });
 static API: Setting = Setting::new("api", "The protocol that it speaks.").once().arguments(&[Slot::new(
     "name",
     Kind::Choice(APIS),
@@ -135,6 +157,11 @@ static ANSWER: Setting = Setting::new("answer", "The command that answers: it fi
     .arguments(&[Slot::new("line", Kind::Text, "A line for `sh`.")]);
 static VERSION: Setting =
     Setting::new("version", "The version of the program; another one trains again.").arguments(&[Slot::new("version", Kind::Text, "As the program says it.")]);
+static INPUT: Setting = Setting::new("input", "What of the workspace the program is made of, such as its script.").many().arguments(&[Slot::new(
+    "path",
+    Kind::Input,
+    "A file, folder or glob of the workspace.",
+)]);
 static CONFIG: Setting =
     Setting::new("config", "The template of the program's config file.").arguments(&[Slot::new("path", Kind::Input, "A file of the workspace, in minijinja.")]);
 static ENV: Setting = Setting::new("env", "A variable that the program sees. Its value is part of the fingerprint.").many().arguments(&[Slot::new(
@@ -163,7 +190,24 @@ const OURS: &[&str] = &[
     "baseModel",
     "dataset",
     "outputModel",
+    "displayName",
+    "evaluationDataset",
+    "epochs",
+    "batchSizeSamples",
+    "learningRate",
+    "optimizerWeightDecay",
+    "loraRank",
+    "wandbConfig",
     "n_epochs",
+    "n_evals",
+    "batch_size",
+    "learning_rate",
+    "warmup_ratio",
+    "weight_decay",
+    "random_seed",
+    "training_type",
+    "training_method",
+    "wandb_project_name",
 ];
 
 /// Whether an address has a name and a password in it.
@@ -172,7 +216,7 @@ fn has_login(url: &str) -> bool {
 }
 
 /// Which settings are for a program, and which for a server.
-const PROGRAM: &[&str] = &["train", "answer", "version", "config", "env", "knob"];
+const PROGRAM: &[&str] = &["train", "answer", "version", "input", "config", "env", "knob"];
 const SERVER: &[&str] = &["base-url", "key", "key-command", "limits", "header", "query", "field", "account", "deployment"];
 
 impl Endpoint {
@@ -183,6 +227,15 @@ impl Endpoint {
             "together" => Protocol::Together,
             "fireworks" => Protocol::Fireworks,
             name => Protocol::OpenAi(dialect(name).unwrap_or(&DIALECTS[0])),
+        }
+    }
+
+    /// The field of a new job that it refuses, if this is one.
+    #[must_use]
+    pub fn refuses(&self, field: &str) -> Option<&'static str> {
+        match self.protocol() {
+            Protocol::OpenAi(dialect) => dialect.refuses.iter().copied().find(|refused| *refused == field),
+            Protocol::Together | Protocol::Fireworks => None,
         }
     }
 
@@ -287,7 +340,8 @@ fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
         let version = text("version").ok_or_else(|| missing(block, "version", "the version of the program: another one makes other models"))?;
         let names = |node: &'static str, slot: &str| block.all(node).map(|variable| variable.text(slot).to_owned()).collect();
         let (variables, knobs) = (names("env", "name"), names("knob", "variable"));
-        let program = Program { train, answer: text("answer"), version, config: text("config"), variables, knobs };
+        let inputs = names("input", "path");
+        let program = Program { train, answer: text("answer"), version, inputs, config: text("config"), variables, knobs };
         let key = Secret::variable("OPENAI_API_KEY");
         return Ok(Declared { name: name.to_owned(), api: Api::Command(program), key, limits: Limits::default() });
     }

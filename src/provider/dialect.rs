@@ -47,6 +47,8 @@ pub struct Dialect {
     pub largest_file: u64,
     /// Whether it has uploads in parts.
     pub parts: bool,
+    /// Whether it has moderation.
+    pub moderates: bool,
     /// What it calls the limit of an answer.
     pub answer_limit: &'static str,
     /// The last day on which it takes new jobs, where that is known.
@@ -67,6 +69,7 @@ const OPENAI: Dialect = Dialect {
     fewest: 10,
     largest_file: 512 << 20,
     parts: true,
+    moderates: true,
     answer_limit: "max_completion_tokens",
     ends: Some("2027-01-05"),
 };
@@ -83,6 +86,7 @@ pub static DIALECTS: &[Dialect] = &[
         metadata: false,
         marked: true,
         refuses: &["metadata", "integrations"],
+        moderates: false,
         suffix: 40,
         methods: &["supervised", "dpo", "reinforcement"],
         ends: None,
@@ -97,6 +101,7 @@ pub static DIALECTS: &[Dialect] = &[
         metadata: false,
         marked: true,
         refuses: &["metadata", "method"],
+        moderates: false,
         parts: false,
         largest_file: 5 << 30,
         answer_limit: "max_tokens",
@@ -110,6 +115,7 @@ pub static DIALECTS: &[Dialect] = &[
         methods: &["supervised", "reinforcement"],
         marked: true,
         refuses: &["integrations"],
+        moderates: false,
         parts: false,
         ends: None,
         ..OPENAI

@@ -78,9 +78,9 @@ pub enum ProviderError {
     Flagged { count: usize, line: usize },
 
     /// A training that went wrong by its losses.
-    #[error("the fine-tuning job {job} was stopped: {why}")]
+    #[error("{why}: the fine-tuning job {job} {end}")]
     #[diagnostic(code(provider::alarm), help("an `alarm` of the stage asked for it; change the learning rate or the data, or the alarm"))]
-    Alarm { job: String, why: String },
+    Alarm { job: String, why: String, end: &'static str },
 
     /// A file that cannot be read.
     #[error("cannot read {}: {reason}", path.display())]
@@ -101,6 +101,14 @@ pub enum ProviderError {
     #[error("cannot reach {url}: {reason}")]
     #[diagnostic(code(provider::unreachable), help("check the network and `base-url`; a job that was begun goes on, and the next run finds it"))]
     Unreachable { url: String, reason: String },
+
+    /// Something that is paid for was asked for, and nobody knows whether it was made.
+    #[error("{problem}; whether the {what} was made is not known")]
+    #[diagnostic(
+        code(provider::lost),
+        help("it is not asked for again in this run; run again: the next run looks for it first, for as long as `limits visible=` says")
+    )]
+    Lost { what: &'static str, problem: String },
 
     /// The provider said no.
     #[error("{method} {url} was refused with {status}: {message}")]

@@ -18,9 +18,10 @@ use crate::data::Message;
 use crate::ledger::JobJournal;
 
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
+pub use dialect::Sizes;
 pub use error::ProviderError;
 pub use prices::{AS_OF, Price, price};
-pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, methods, rules, wire};
+pub use protocol::{Asks, StoredCompletions, StoredFilter, answered_places, expresses, methods, rules, wire};
 pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, TuningRequest, TuningResult};
 pub use secret::Secret;
 pub use transport::{Limits, Network, Pace, Profile, Tape, today};

@@ -51,12 +51,12 @@ const FILE: &str = "prices.kdl";
 /// When the workspace has prices of its own that cannot be read.
 pub fn price(workspace: &Path, name: &str, api: &str, model: &str) -> Result<Option<Price>, ProviderError> {
     let own = own(workspace)?;
-    let own: Vec<(&str, &str, Price)> = own.iter().map(|(provider, model, price)| (provider.as_str(), model.as_str(), *price)).collect();
-    let best = |prices: &[(&str, &str, Price)], of: &str| {
-        let fitting = prices.iter().filter(|(provider, name, _)| *provider == of && model.trim_start_matches("ft:").starts_with(*name));
-        fitting.max_by_key(|(_, name, _)| name.len()).map(|(_, _, price)| *price)
-    };
-    Ok(best(&own, name).or_else(|| best(TABLE, api)))
+    // A provider's own name says more than what it speaks, and the workspace more than the table.
+    let own = own.iter().map(|(provider, model, price)| (provider.as_str(), model.as_str(), *price, if provider == name { 2 } else { 1 }));
+    let table = TABLE.iter().map(|(provider, model, price)| (*provider, *model, *price, 0));
+    let of = |provider: &str, rank: u8| provider == api || (provider == name && rank > 0);
+    let fitting = own.chain(table).filter(|(provider, begins, _, rank)| of(provider, *rank) && model.trim_start_matches("ft:").starts_with(begins));
+    Ok(fitting.max_by_key(|(_, begins, _, rank)| (begins.len(), *rank)).map(|(_, _, price, _)| price))
 }
 
 /// The prices that a workspace keeps. A mistake in them is said: it could cost more than it seems.
@@ -115,6 +115,9 @@ mod tests {
             .expect("written");
         assert_eq!(training("house", "openai-compatible", "gpt-4.1"), Some(2.0));
         assert_eq!(training("openai", "openai", "gpt-4.1-nano-x"), Some(0.5));
+        std::fs::write(folder.path().join(FILE), "price \"openai\" \"gpt-4.1-nano\" training=9\nprice \"openai\" \"gpt-4.1\" training=8\n").expect("written");
+        assert_eq!(training("house", "openai", "gpt-4.1-nano-x"), Some(9.0), "by what it speaks");
+        assert_eq!(training("house", "openai", "gpt-4.1-mini"), Some(5.0), "the longest name counts, wherever it stands");
         for wrong in ["prices \"a\" \"b\" training=1", "price \"a\" \"b\" trainig=1", "price \"a\" training=1", "price \"a\" \"b\" training=-1", "price {"] {
             std::fs::write(folder.path().join(FILE), wrong).expect("written");
             assert!(price(folder.path(), "a", "a", "b").is_err(), "{wrong}");

@@ -112,7 +112,7 @@ pub struct TuningResult {
     pub files: BTreeMap<String, Vec<u8>>,
     /// The losses over the steps, as CSV.
     pub losses: Vec<u8>,
-    /// Figures: tokens trained, best validation loss, and so on.
+    /// Figures: tokens trained, validation loss, and so on.
     pub metrics: BTreeMap<String, f64>,
 }
 
@@ -147,6 +147,14 @@ pub struct Batch {
     pub folder: PathBuf,
     /// Where it is kept what was begun, so that it is not begun again.
     pub state: PathBuf,
+}
+
+impl Batch {
+    /// Whether it was begun before, so that following it costs nothing more.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.state.join(&self.key).is_file()
+    }
 }
 
 /// A model that can be asked.

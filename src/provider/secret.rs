@@ -117,7 +117,7 @@ const MASK: &str = "[secret]";
 #[must_use]
 pub(super) fn clean(body: Vec<u8>, secret: &str) -> Vec<u8> {
     match String::from_utf8(body) {
-        Ok(text) => without(&text, secret).into_bytes(),
+        Ok(text) => decoded(without(&text, secret), secret).into_bytes(),
         Err(error) => {
             let (body, secret) = (error.into_bytes(), secret.as_bytes());
             let Some(at) = (secret.len() >= 4).then(|| body.windows(secret.len()).position(|part| part == secret)).flatten() else {
@@ -126,6 +126,31 @@ pub(super) fn clean(body: Vec<u8>, secret: &str) -> Vec<u8> {
             let rest = body[at + secret.len()..].to_vec();
             [&body[..at], MASK.as_bytes(), &clean(rest, &String::from_utf8_lossy(secret))].concat()
         }
+    }
+}
+
+/// The same where JSON writes some of its letters in another way, as some servers do with `+` and `/`.
+fn decoded(text: String, secret: &str) -> String {
+    /// What is larger is no complaint.
+    const LARGEST: usize = 16 << 20;
+    let escaped = secret.len() >= 4 && text.len() <= LARGEST && (text.contains("\\u") || text.contains("\\/"));
+    let Some(mut value) = escaped.then(|| serde_json::from_str::<serde_json::Value>(&text).ok()).flatten() else {
+        return text;
+    };
+    if hidden(&mut value, secret) { value.to_string() } else { text }
+}
+
+/// Hides a secret in every string of a value. Tells whether there was any.
+fn hidden(value: &mut serde_json::Value, secret: &str) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if text.contains(secret) => {
+            *text = text.replace(secret, MASK);
+            true
+        }
+        Value::Array(parts) => parts.iter_mut().fold(false, |found, part| hidden(part, secret) | found),
+        Value::Object(parts) => parts.values_mut().fold(false, |found, part| hidden(part, secret) | found),
+        _ => false,
     }
 }
 
@@ -139,5 +164,6 @@ mod tests {
         assert_eq!(without(r#"{"key":"a\"b\\c"}"#, "a\"b\\c"), r#"{"key":"[secret]"}"#);
         assert_eq!(clean([&[0xff][..], b"sk-1234", &[0xfe], b"sk-1234"].concat(), "sk-1234"), [&[0xff][..], b"[secret]", &[0xfe], b"[secret]"].concat());
         assert_eq!(clean(b"nothing".to_vec(), "sk-1234"), b"nothing");
+        assert_eq!(clean(br#"{"error":["of sk-a\u002Bb\/c=="]}"#.to_vec(), "sk-a+b/c=="), br#"{"error":["of [secret]"]}"#);
     }
 }

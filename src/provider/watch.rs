@@ -57,6 +57,11 @@ pub trait Watch: Send + Sync {
     /// Whether it must stop now.
     fn stopped(&self) -> bool;
 
+    /// Whether the user wants it to end whatever it is doing.
+    fn killed(&self) -> bool {
+        false
+    }
+
     /// Whether work that goes on elsewhere should be let go of: it can be found again.
     fn let_go(&self) -> bool {
         self.stopped()
@@ -81,7 +86,7 @@ impl Watch for Silent {
 /// stops where it waits.
 pub async fn until_stopped<T>(watch: &dyn Watch, may_stop: impl Fn() -> bool, work: impl Future<Output = T>) -> Option<T> {
     let stopped = async {
-        while !(watch.let_go() && may_stop()) {
+        while !(watch.killed() || watch.let_go() && may_stop()) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

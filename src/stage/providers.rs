@@ -9,7 +9,10 @@ use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
 use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, today, wire};
 
+use crate::store::Reading;
+
 use super::exec::environment;
+use super::{Compiler, Input};
 
 /// The provider of this name; `at` is where it is named.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
@@ -49,14 +52,23 @@ pub fn methods(declared: &Declared) -> &'static [&'static str] {
 /// Whether it has a way to honour a setting of a train stage.
 pub fn expresses(declared: &Declared, method: &str, setting: &str) -> bool {
     match (&declared.api, setting) {
-        (Api::Local, "rate-multiplier" | "report" | "moderate") => false,
+        (Api::Local, "rate-multiplier" | "report" | "report.entity" | "moderate") => false,
         (Api::Local, _) => true,
         (Api::Hosted(endpoint), "early-stop" | "alarm" | "seed" | "lora.alpha") => endpoint.api() != "fireworks",
-        (Api::Hosted(_), "report") => true,
-        (Api::Hosted(endpoint), "moderate") => matches!(endpoint.protocol(), Protocol::OpenAi(_)),
+        (Api::Hosted(endpoint), "report") => endpoint.refuses("integrations").is_none(),
+        (Api::Hosted(endpoint), "report.entity") => endpoint.protocol() != Protocol::Together,
+        (Api::Hosted(endpoint), "moderate") => matches!(endpoint.protocol(), Protocol::OpenAi(dialect) if dialect.moderates),
         (Api::Hosted(endpoint), setting) => provider::expresses(endpoint, method, setting),
-        (Api::Command(_), "checkpoints" | "early-stop" | "alarm" | "report" | "rate-multiplier" | "moderate") => false,
+        (Api::Command(_), "checkpoints" | "early-stop" | "alarm" | "report" | "report.entity" | "rate-multiplier" | "moderate") => false,
         (Api::Command(_), _) => true,
+    }
+}
+
+/// The files that a program is made of, as inputs of what it does.
+pub fn files(declared: &Declared, compiler: &Compiler<'_>) -> Vec<Input> {
+    match &declared.api {
+        Api::Command(program) => program.inputs.iter().flat_map(|path| compiler.files(path, Reading::Program, None)).collect(),
+        Api::Local | Api::Hosted(_) => Vec::new(),
     }
 }
 

@@ -110,6 +110,24 @@ impl Store {
         whole.then_some(record)
     }
 
+    /// Takes a record away: what it tells of is no more.
+    ///
+    /// # Errors
+    /// When it cannot be deleted.
+    pub fn forget(&self, key: ActionKey) -> Result<(), StoreError> {
+        let place = self.record(key);
+        match std::fs::remove_file(&place) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::io("delete", &place)(error)),
+            _ => {}
+        }
+        // An index would still tell of it; it is made anew.
+        let known = self.root().join("known");
+        for index in std::fs::read_dir(&known).into_iter().flatten().flatten() {
+            std::fs::remove_file(index.path()).map_err(StoreError::io("delete", &known))?;
+        }
+        Ok(())
+    }
+
     /// The record of a key, whether its outputs are still here or not, for explanations.
     #[must_use]
     pub fn remembered(&self, key: ActionKey) -> Option<Record> {

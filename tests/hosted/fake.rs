@@ -43,6 +43,8 @@ pub enum Fault {
     Trickle,
     /// The reply is no JSON.
     Nonsense,
+    /// It is not done, and answered with this status and text.
+    Says(u16, &'static str),
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -68,6 +70,7 @@ async fn take(State(world): State<Shared>, ConnectInfo(cut): ConnectInfo<Cut>, r
             return reply;
         }
         Some(Fault::Stall) => std::future::pending::<()>().await,
+        Some(Fault::Says(status, text)) => return (StatusCode::from_u16(status).expect("a status"), text).into_response(),
         Some(Fault::Nonsense) => return "<html>who are you?</html>".into_response(),
         _ => {}
     }

@@ -1,5 +1,6 @@
 //! Training at hosted providers, against servers on loopback that keep state, misbehave on demand and count what would be billed.
 
+mod again;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialects;
@@ -246,6 +247,9 @@ fn what_a_job_left_can_be_deleted() {
     assert!(server.world().files.is_empty());
     assert_eq!(server.world().deleted.len(), 1);
     assert_eq!(server.retune(&workspace, &["jobs", "--delete", "ftjob-1"]).code, 0, "what is gone already need not be deleted");
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.billed(), 2, "a model that was deleted is no result any more, and is not followed");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub struct World {
     pub skew: i64,
     /// Whether all losses are there at the first look.
     pub all_at_once: bool,
+    /// Whether lists show no job yet.
+    pub hidden: bool,
     /// So many lists do not show the latest job yet.
     pub late: usize,
     /// So many lists of batches do not show the latest yet.
@@ -71,6 +73,10 @@ pub struct World {
     pub latency: Duration,
     /// What did not look as it must: a server that panics tells nobody, so that it is looked at when the test is over.
     pub wrong: Vec<String>,
+    /// How this server writes a job: what it leaves out, or says in its own way. It is given the job and what it was made of.
+    pub dress: Option<fn(&mut Value, &Value)>,
+    /// What the first batch does with one of its questions: answers another, or fails.
+    pub odd: Option<&'static str>,
     /// When each question came.
     pub asked: Vec<std::time::Instant>,
 }
@@ -214,10 +220,22 @@ impl World {
             "seed": body["seed"].as_u64().unwrap_or_default(), "metadata": body["metadata"], "method": body["method"], "novelty": { "deep": [1] },
         });
         self.jobs.push(Job { body: job.clone(), looks: 0, cancelled: false, paused: false });
-        axum::Json(job).into_response()
+        axum::Json(self.dressed(job)).into_response()
+    }
+
+    /// A job as this server writes it.
+    fn dressed(&self, mut job: Value) -> Value {
+        let number = job["id"].as_str().and_then(|id| id.rsplit('-').next()?.parse::<usize>().ok()).unwrap_or(1);
+        if let (Some(dress), Some(made)) = (self.dress, self.created.get(number.saturating_sub(1))) {
+            dress(&mut job, made);
+        }
+        job
     }
 
     fn jobs_page(&mut self, query: &BTreeMap<String, String>) -> Response {
+        if self.hidden {
+            return list(Vec::new(), false);
+        }
         if self.late > 0 {
             self.late -= 1;
             return list(Vec::new(), false);
@@ -227,7 +245,7 @@ impl World {
             self.jobs.iter().rev().map(|job| job.body.clone()).filter(|job| wanted.is_none_or(|key| job["metadata"]["retune_key"] == key.as_str())).collect();
         // Pages of two: whoever reads only the first misses what is old.
         let start = query.get("after").and_then(|after| all.iter().position(|job| job["id"] == after.as_str())).map_or(0, |place| place + 1);
-        let page: Vec<Value> = all.iter().skip(start).take(2).cloned().collect();
+        let page: Vec<Value> = all.iter().skip(start).take(2).map(|job| self.dressed(job.clone())).collect();
         list(page, all.len() > start + 2)
     }
 
@@ -251,7 +269,8 @@ impl World {
                 job.body["error"] = json!({ "code": "invalid_training_file", "message": "line 3 is no example", "param": "training_file" });
             }
         }
-        axum::Json(job.body.clone()).into_response()
+        let body = job.body.clone();
+        axum::Json(self.dressed(body)).into_response()
     }
 
     fn events(&mut self, id: &str) -> Response {
@@ -328,7 +347,20 @@ impl World {
                     continue;
                 }
                 let answer = self.answered(&question["body"]);
-                lines.insert(0, json!({ "id": "r", "custom_id": question["custom_id"], "response": { "status_code": 200, "request_id": "r", "body": answer }, "error": null }).to_string());
+                let odd = self.odd.filter(|_| question["custom_id"] == "3");
+                if odd == Some("fails") {
+                    self.odd = None;
+                    lines.insert(
+                        0,
+                        json!({ "id": "r", "custom_id": "3", "response": { "status_code": 500, "request_id": "r", "body": {} }, "error": null }).to_string(),
+                    );
+                    continue;
+                }
+                let named = if odd.is_some() { json!("9999") } else { question["custom_id"].clone() };
+                lines.insert(
+                    0,
+                    json!({ "id": "r", "custom_id": named, "response": { "status_code": 200, "request_id": "r", "body": answer }, "error": null }).to_string(),
+                );
             }
             let output = self.keep("output.jsonl", lines.join("\n").into_bytes(), "batch_output")["id"].clone();
             let batch = &mut self.batches[place].0;

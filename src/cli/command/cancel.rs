@@ -21,7 +21,10 @@ pub fn cancel(arguments: &Arguments) -> Result<Exit, Problem> {
     let job = wait_for(engine::change_job(&workspace, &arguments.job, JobChange::Cancel))?;
     match job.state {
         JobState::Cancelled => say!("{} is {}; the next run of its stage makes a new one", job.id, job.word),
-        _ => say!("{} is over already: {}", job.id, job.word),
+        JobState::Succeeded | JobState::Failed => say!("{} is over already: {}", job.id, job.word),
+        JobState::Going | JobState::Paused => {
+            say!("{} was asked to cancel, and the provider still says that it is {}: `retune jobs` asks again", job.id, job.word);
+        }
     }
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::fingerprint::ActionKey;
-use crate::ledger::{JobJournal, JobStep, journals};
+use crate::ledger::{DELETED, FORGOTTEN, JobJournal, JobStep, journals};
 use crate::provider::{Api, Declared, Job, JobState, Network, ProviderError, Remote, Silent, Wire, wire};
 use crate::stage::StageError;
 
@@ -83,8 +83,8 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
     let unknown = || EngineError::UnknownJob { job: id.to_owned() };
     let (known, mut journal) = found.ok_or_else(unknown)?;
     if change == JobChange::Forget {
-        journal.note(JobStep::Ended { status: "forgotten".into() })?;
-        let word = "forgotten".to_owned();
+        journal.note(JobStep::Ended { status: FORGOTTEN.into() })?;
+        let word = FORGOTTEN.to_owned();
         return Ok(Job {
             id: id.to_owned(),
             state: JobState::Cancelled,
@@ -111,21 +111,29 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
         JobChange::Pause => wire.pause(id, true, &Silent).await,
         JobChange::Resume => wire.pause(id, false, &Silent).await,
         JobChange::Forget => Ok(()),
-        JobChange::Delete => delete(wire.as_ref(), id, &journal).await,
+        JobChange::Delete => delete(wire.as_ref(), id, &journal, &used_elsewhere(workspace, id)).await,
     };
     done.map_err(StageError::from)?;
+    if change == JobChange::Delete {
+        journal.note(JobStep::Ended { status: DELETED.into() })?;
+        // The result stands for a model that is no more.
+        if let Ok(key) = known.key.parse() {
+            workspace.store.forget(ActionKey(key))?;
+        }
+    }
     let job = wire.job(id, &Silent).await.map_err(StageError::from)?;
     if let (Some(error), JobState::Going | JobState::Paused) = (refused, job.state) {
         return Err(StageError::from(error).into());
     }
-    if change == JobChange::Cancel && job.state == JobState::Cancelled {
-        journal.note(JobStep::Ended { status: job.word.clone() })?;
+    if change == JobChange::Cancel && job.state != JobState::Succeeded {
+        // It is followed no more, even where the provider takes a while to end it; should it come to its end, it is found.
+        journal.note(JobStep::Ended { status: if job.state == JobState::Cancelled { job.word.clone() } else { "asked to cancel".into() } })?;
     }
     Ok(job)
 }
 
 /// Deletes all that a job left at its provider.
-async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal) -> Result<(), ProviderError> {
+async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal, elsewhere: &[String]) -> Result<(), ProviderError> {
     let job = wire.job(id, &Silent).await?;
     if matches!(job.state, JobState::Going | JobState::Paused) {
         let lack = format!("still works on {id}, which needs its files: `retune cancel {id}` first");
@@ -136,11 +144,25 @@ async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal) -> Result<(), P
         wire.delete(Remote::Model(&model), &Silent).await?;
     }
     for role in ["train", "validation"] {
-        if let Some(file) = journal.file(role) {
+        if let Some(file) = journal.file(role).filter(|file| !elsewhere.iter().any(|used| used == file)) {
             wire.delete(Remote::File(file), &Silent).await?;
         }
     }
     Ok(())
+}
+
+/// The files that other jobs were given which may still go on.
+fn used_elsewhere(workspace: &Workspace, id: &str) -> Vec<String> {
+    let others = journals(&folder(workspace)).into_iter().map(|(_, journal)| journal);
+    let over = |journal: &JobJournal| matches!(journal.steps().last(), Some(JobStep::Ended { .. }));
+    let others = others.filter(|journal| journal.job() != Some(id) && !over(journal));
+    others.flat_map(|journal| ["train", "validation"].map(|role| journal.file(role).map(str::to_owned))).flatten().collect()
+}
+
+/// The job that was begun under a key and is followed by the next run, if there is one.
+pub fn begun(workspace: &Workspace, key: ActionKey) -> Option<String> {
+    let journal = JobJournal::open(&folder(workspace), key).ok()?;
+    journal.job().map(str::to_owned)
 }
 
 fn folder(workspace: &Workspace) -> std::path::PathBuf {

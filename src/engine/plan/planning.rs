@@ -4,10 +4,10 @@ use crate::fingerprint::{ActionKey, Change};
 use crate::graph::NodeId;
 use crate::stage::{Estimate, Given};
 
-use super::super::EngineError;
 use super::super::recipe::{Recipe, StageNode};
 use super::super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
 use super::super::workspace::Workspace;
+use super::super::{EngineError, past};
 use super::explain::{Reasons, again_since, reasons};
 use super::settle::{History, Stand, settle};
 
@@ -173,7 +173,10 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
     let expected =
         |given: &BTreeMap<String, Given>| recipe.works(node.stage).map(|works| works[node.place].work.estimate(&workspace.root, &workspace.store, given));
     let estimate = match stand {
-        Stand::Stale(ready) => expected(&ready.given()),
+        Stand::Stale(ready) => match past::jobs::begun(workspace, ready.key) {
+            Some(job) => Ok(Estimate { notes: vec![format!("job {job} was begun for it, and is followed: nothing more is paid")], ..Estimate::default() }),
+            None => expected(&ready.given()),
+        },
         // Some can be told before its inputs are made.
         Stand::Waits(_) => expected(&BTreeMap::new()),
         _ => Ok(Estimate::default()),

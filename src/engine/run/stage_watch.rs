@@ -87,6 +87,10 @@ impl Watch for StageWatch<'_> {
         self.shared.interrupt.killed() || self.is_late()
     }
 
+    fn killed(&self) -> bool {
+        self.shared.interrupt.killed()
+    }
+
     fn let_go(&self) -> bool {
         self.shared.interrupt.stopped() || self.is_late()
     }

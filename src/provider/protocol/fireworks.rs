@@ -49,9 +49,10 @@ struct Dataset {
 impl From<FineTune> for Job {
     fn from(job: FineTune) -> Self {
         let state = match job.state.as_str() {
-            "JOB_STATE_COMPLETED" => JobState::Succeeded,
+            // One that ended early because it learnt no more left its model.
+            "JOB_STATE_COMPLETED" | "JOB_STATE_EARLY_STOPPED" => JobState::Succeeded,
             "JOB_STATE_FAILED" | "JOB_STATE_EXPIRED" | "JOB_STATE_DELETED" => JobState::Failed,
-            "JOB_STATE_CANCELLED" | "JOB_STATE_EARLY_STOPPED" => JobState::Cancelled,
+            "JOB_STATE_CANCELLED" => JobState::Cancelled,
             "JOB_STATE_PAUSED" => JobState::Paused,
             _ => JobState::Going,
         };

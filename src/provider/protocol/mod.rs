@@ -16,7 +16,7 @@ use super::tuning::{Rules, Wire};
 use super::{Answers, Generation, Infer, ModelHandle, ProviderError, Watch};
 use fireworks::Fireworks;
 use openai::OpenAi;
-pub use openai::{StoredCompletions, StoredFilter};
+pub use openai::{StoredCompletions, StoredFilter, answered_places};
 use together::Together;
 
 /// What makes and follows jobs there.

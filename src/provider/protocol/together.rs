@@ -12,7 +12,7 @@ use crate::fingerprint::ActionKey;
 use super::super::transport::{Client, FilePart, Repeat, Request};
 use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire, csv};
 use super::super::{Method, ProviderError, TuningRequest, Watch};
-use super::openai::mark;
+use super::openai::{carries, mark};
 
 /// Tunes at Together.
 #[derive(Debug)]
@@ -21,9 +21,10 @@ pub struct Together {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 struct Data<T> {
-    #[serde(default = "Vec::new")]
-    data: Vec<T>,
+    #[serde(default = "Option::default")]
+    data: Option<Vec<T>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,7 +42,7 @@ struct FineTune {
     id: String,
     status: String,
     created_at: String,
-    names: Vec<String>,
+    suffix: Option<String>,
     model: Option<String>,
     token_count: Option<f64>,
     /// In billionths of a dollar.
@@ -60,7 +61,7 @@ impl FineTune {
             id: word("id")?,
             status: word("status").unwrap_or_default(),
             created_at: word("created_at").unwrap_or_default(),
-            names: word("suffix").into_iter().chain(model.clone()).collect(),
+            suffix: word("suffix"),
             model,
             token_count: number("token_count"),
             total_price: number("total_price"),
@@ -135,7 +136,7 @@ impl Wire for Together {
 
     async fn stored(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
         let all: Data<FileObject> = self.client.json(Request::get("/files"), watch).await?;
-        Ok(all.data.into_iter().find(|found| found.filename == file.name() && found.bytes == file.bytes).map(|found| found.id))
+        Ok(all.data.into_iter().flatten().find(|found| found.filename == file.name() && found.bytes == file.bytes).map(|found| found.id))
     }
 
     async fn upload(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
@@ -149,9 +150,9 @@ impl Wire for Together {
         let all: Data<Value> = self.client.json(Request::get("/fine-tunes"), watch).await?;
         let mark = mark(key);
         let mut found = Vec::new();
-        for job in &all.data {
+        for job in all.data.iter().flatten() {
             match FineTune::read(job) {
-                Some(job) if job.names.iter().any(|name| name.contains(&mark)) => found.push(job.into()),
+                Some(job) if job.suffix.as_ref().or(job.model.as_ref()).is_some_and(|name| carries(name, &mark)) => found.push(job.into()),
                 Some(_) => {}
                 // It may be ours, and cannot be followed: to make another one would be to pay twice.
                 None if job.to_string().contains(&mark) => return Err(self.unreadable(job)),
@@ -209,7 +210,7 @@ impl Wire for Together {
             let losses = step.map(|step| Losses { step, of, train: number("train_loss"), validation: number("eval_loss") });
             Happened { id, message: text("message"), losses: losses.filter(|losses| losses.train.is_some() || losses.validation.is_some()) }
         };
-        Ok(all.data.into_iter().map(happened).filter(|event| !told.contains(&event.id)).collect())
+        Ok(all.data.into_iter().flatten().map(happened).filter(|event| !told.contains(&event.id)).collect())
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
@@ -219,7 +220,7 @@ impl Wire for Together {
             let validation = found.get("eval_loss").and_then(Value::as_f64);
             Some(RemoteCheckpoint { model: found.get("path").and_then(Value::as_str)?.to_owned(), step, validation })
         };
-        Ok(all.data.into_iter().filter_map(checkpoint).collect())
+        Ok(all.data.into_iter().flatten().filter_map(checkpoint).collect())
     }
 
     async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError> {

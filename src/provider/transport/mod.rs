@@ -10,5 +10,5 @@ mod tape;
 pub use http::{Client, FilePart, Request};
 pub use network::{Network, Profile, today};
 pub use pace::{Limits, Pace};
-pub use retry::Repeat;
+pub use retry::{Repeat, printable};
 pub use tape::Tape;

@@ -56,6 +56,8 @@ pub struct Told {
 pub struct Complaint {
     pub message: String,
     pub code: String,
+    /// What some write the kind of an error in, beside a code that is a number.
+    pub kind: String,
 }
 
 impl Told {
@@ -88,7 +90,7 @@ impl Plan {
     pub fn refused(repeat: Repeat, status: u16, complaint: &Complaint, told: Told) -> Self {
         // An empty account does not fill up by asking again.
         const BILLING: &[&str] = &["insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "insufficient_funds"];
-        if status == 402 || BILLING.contains(&complaint.code.as_str()) || told.again == Some(false) {
+        if status == 402 || BILLING.iter().any(|word| *word == complaint.code || *word == complaint.kind) || told.again == Some(false) {
             return Self::never();
         }
         let passing = matches!(status, 408 | 409 | 429) || (500..600).contains(&status) || told.again == Some(true);
@@ -125,6 +127,17 @@ fn chance() -> f64 {
 
 /// Reads what was complained of, in whatever shape.
 pub fn complaint(body: &[u8]) -> Complaint {
+    let found = read(body);
+    Complaint { message: printable(&found.message), ..found }
+}
+
+/// Text of a server without what would move the cursor or clear the screen.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn read(body: &[u8]) -> Complaint {
     #[derive(Deserialize)]
     struct Outer {
         error: Option<serde_json::Value>,
@@ -132,23 +145,23 @@ pub fn complaint(body: &[u8]) -> Complaint {
         detail: Option<serde_json::Value>,
     }
     let text = String::from_utf8_lossy(body);
-    let plain = || Complaint { message: text.chars().take(300).collect(), code: String::new() };
+    let plain = || Complaint { message: text.chars().take(300).collect(), ..Complaint::default() };
     let Ok(outer) = serde_json::from_slice::<Outer>(body) else {
         return plain();
     };
     let word = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     match outer.error {
-        Some(serde_json::Value::String(message)) => Complaint { message, code: String::new() },
+        Some(serde_json::Value::String(message)) => Complaint { message, ..Complaint::default() },
         Some(error) => {
             let code = error.get("code").and_then(word).or_else(|| error.get("type").and_then(word)).unwrap_or_default();
             let message = error.get("message").and_then(word).unwrap_or_else(|| error.to_string());
             let param = error.get("param").and_then(word).map_or(String::new(), |param| format!(" (in `{param}`)"));
             let named = if code.is_empty() || message.contains(&code) { String::new() } else { format!(" [{code}]") };
-            Complaint { message: format!("{message}{param}{named}"), code }
+            Complaint { message: format!("{message}{param}{named}"), code, kind: error.get("type").and_then(word).unwrap_or_default() }
         }
         None => match (outer.message, outer.detail) {
-            (Some(message), _) => Complaint { message, code: String::new() },
-            (None, Some(detail)) => Complaint { message: word(&detail).unwrap_or_else(|| detail.to_string()), code: String::new() },
+            (Some(message), _) => Complaint { message, ..Complaint::default() },
+            (None, Some(detail)) => Complaint { message: word(&detail).unwrap_or_else(|| detail.to_string()), ..Complaint::default() },
             (None, None) => plain(),
         },
     }
@@ -159,7 +172,7 @@ mod tests {
     use super::*;
 
     fn next(repeat: Repeat, status: u16, code: &str, told: Told, attempt: u32) -> Next {
-        let complaint = Complaint { message: String::new(), code: code.to_owned() };
+        let complaint = Complaint { code: code.to_owned(), ..Complaint::default() };
         Plan::refused(repeat, status, &complaint, told).at(attempt)
     }
 
@@ -190,6 +203,8 @@ mod tests {
     fn no_money_and_a_plain_no_are_final() {
         assert_eq!(next(Repeat::Freely, 429, "insufficient_quota", Told::default(), 1), Next::GiveUp);
         assert_eq!(next(Repeat::Freely, 402, "", Told::default(), 1), Next::GiveUp);
+        let said = complaint(br#"{"error":{"message":"no","type":"insufficient_quota","code":"429"}}"#);
+        assert_eq!(Plan::refused(Repeat::Never, 429, &said, Told::default()).at(1), Next::GiveUp);
         assert_eq!(next(Repeat::Freely, 500, "", Told { again: Some(false), wait: None }, 1), Next::GiveUp);
     }
 
@@ -210,6 +225,7 @@ mod tests {
         assert_eq!(message(r#"{"error":"no"}"#), "no");
         assert_eq!(message(r#"{"message":"no"}"#), "no");
         assert_eq!(message(r#"{"detail":"no"}"#), "no");
+        assert_eq!(message("{\"error\":\"a\\u001b[2J\\nb\"}"), "a [2J b");
         assert_eq!(message("<html>no</html>"), "<html>no</html>");
         assert_eq!(complaint(br#"{"error":{"message":"no","type":"insufficient_quota"}}"#).code, "insufficient_quota");
     }

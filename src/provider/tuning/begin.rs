@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::civil::Date;
 
 use crate::fingerprint::ActionKey;
-use crate::ledger::{JobJournal, JobStep};
+use crate::ledger::{GivenUp, JobJournal, JobStep};
 
 use super::super::transport::today;
 use super::super::watch::Watch;
@@ -17,6 +18,12 @@ use super::hosted::Hosted;
 use super::monitor::{Monitor, Verdict};
 use super::rows::{self, Rows};
 use super::wire::{Job, JobState, RemoteCheckpoint, TrainingFile};
+
+/// Whether a job is worth following. `gone` are those that were given up: of them only one that came to its end all the same is.
+fn is_worth(job: &Job, gone: &[GivenUp]) -> bool {
+    let given_up = gone.iter().any(|gone| gone.job == job.id && (gone.for_good || job.state != JobState::Succeeded));
+    !matches!(job.state, JobState::Failed | JobState::Cancelled) && !given_up
+}
 
 /// Whether a reply says for certain that no job was made.
 pub fn is_no(error: &ProviderError) -> bool {
@@ -41,7 +48,8 @@ impl Hosted {
         }
         // One that was asked for, and of which nothing is known, may show in the list only after a while.
         let patience = if journal.is_unsure() { self.visible() } else { Duration::ZERO };
-        if let Some(job) = self.look(request.key, patience, watch).await? {
+        let gone: Vec<GivenUp> = journal.ended().collect();
+        if let Some(job) = self.look(request.key, patience, &gone, watch).await? {
             watch.note(&format!("found job {} under our key", job.id));
             journal.note(JobStep::Exists { job: job.id.clone(), found: true })?;
             return Ok(job.id);
@@ -77,6 +85,7 @@ impl Hosted {
         };
         if quotes {
             let quote = self.wire.quote(request, &train, validation.as_deref(), watch).await?;
+            let quote = quote.filter(|usd| usd.is_finite() && *usd >= 0.0);
             if let Some(usd) = quote {
                 watch.note(&format!("by the provider's word it will cost ${usd:.2}"));
             }
@@ -86,6 +95,7 @@ impl Hosted {
             return Err(ProviderError::Stopped);
         }
         journal.note(JobStep::Creating)?;
+        let gone: Vec<GivenUp> = journal.ended().collect();
         self.creating.store(true, Ordering::Relaxed);
         let created = self.wire.create(request, &train, validation.as_deref(), watch).await;
         if let Ok(job) = &created {
@@ -95,7 +105,8 @@ impl Hosted {
         self.creating.store(false, Ordering::Relaxed);
         let (job, found) = match created {
             Ok(job) => {
-                let only = self.only_one(request.key, job.clone(), watch).await?;
+                *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                let only = self.only_one(request.key, job.clone(), &gone, watch).await?;
                 if only.id == job.id {
                     return Ok(job.id);
                 }
@@ -107,7 +118,10 @@ impl Hosted {
                 return Err(error);
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
-            Err(error) => (self.look(request.key, self.visible(), watch).await?.ok_or(error)?, true),
+            Err(error) => {
+                let found = self.look(request.key, self.visible(), &gone, watch).await.unwrap_or_default();
+                (found.ok_or_else(|| ProviderError::Lost { what: "job", problem: error.to_string() })?, true)
+            }
         };
         journal.note(JobStep::Exists { job: job.id.clone(), found })?;
         Ok(job.id)
@@ -144,12 +158,12 @@ impl Hosted {
     }
 
     /// Somebody else may have made the same job at the same moment, in another workspace: both keep the one that was first.
-    async fn only_one(&self, key: ActionKey, made: Job, watch: &dyn Watch) -> Result<Job, ProviderError> {
+    pub(super) async fn only_one(&self, key: ActionKey, made: Job, gone: &[GivenUp], watch: &dyn Watch) -> Result<Job, ProviderError> {
         // The job is there: that others cannot be looked for is no reason to lose it.
         let Ok(all) = self.wire.find(key, watch).await else {
             return Ok(made);
         };
-        let alive = all.into_iter().filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+        let alive = all.into_iter().filter(|job| is_worth(job, gone));
         match alive.min_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id))) {
             Some(first) if first.id != made.id => {
                 watch.note(&format!("job {} was made for the same at the same moment; {} is to be cancelled", first.id, made.id));
@@ -205,9 +219,10 @@ impl Hosted {
         };
         let (provider, base) = (self.provider(), &request.base);
         // A name without a date stands for one with it.
-        let dated = |name: &str| name.strip_prefix(base.as_str()).is_some_and(|rest| rest.starts_with("-20"));
-        let days = models.iter().filter(|(name, _)| *name == base || dated(name)).filter_map(|(_, day)| *day);
-        let day = days.max();
+        let untuned = base.strip_prefix("ft:").and_then(|rest| rest.split(':').next()).unwrap_or(base);
+        let dated = |name: &str| name.strip_prefix(untuned).is_some_and(|rest| rest.starts_with("-20"));
+        let own = [base.as_str(), untuned].iter().find_map(|name| models.get(*name).copied());
+        let day = own.unwrap_or_else(|| models.iter().filter(|(name, _)| dated(name)).filter_map(|(_, day)| *day).max());
         if !models.is_empty() {
             self.wire.client().network().list(&provider, models);
         }
@@ -270,11 +285,11 @@ impl Hosted {
 
     /// The job under our key that is worth following: one that succeeded, else the first that may still. It is looked for until
     /// it shows or the time is up.
-    async fn look(&self, key: ActionKey, patience: Duration, watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
-        let (began, mut pause) = (std::time::Instant::now(), Duration::from_millis(200));
+    async fn look(&self, key: ActionKey, patience: Duration, gone: &[GivenUp], watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
+        let (began, mut pause) = (Instant::now(), Duration::from_millis(200));
         loop {
             let found = self.wire.find(key, watch).await?.into_iter();
-            let worth = found.filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+            let worth = found.filter(|job| is_worth(job, gone));
             let best = worth.min_by(|a, b| (a.state != JobState::Succeeded, a.created, &a.id).cmp(&(b.state != JobState::Succeeded, b.created, &b.id)));
             if best.is_some() || began.elapsed() >= patience || self.wire.client().network().replays() {
                 return Ok(best);

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::ledger::{JobJournal, JobStep, STOPPED_EARLY};
+use crate::ledger::{GivenUp, JobJournal, JobStep, STOPPED_EARLY};
 
+use super::super::transport::printable;
 use super::super::watch::{Watch, until_stopped};
 use super::super::{ModelCard, ProviderError, Tune, TuningRequest, TuningResult};
 use super::monitor::{Care, Monitor, Verdict};
@@ -21,6 +22,8 @@ pub struct Hosted {
     pub(super) wire: Box<dyn Wire>,
     /// Whether a request is under way that makes something paid for: its reply is waited for whatever happens.
     pub(super) creating: AtomicBool,
+    /// When a job was made here, so that another one of the same may show in the list only now.
+    pub(super) made: Mutex<Option<Instant>>,
     /// Whether it was said that there is no checkpoint to keep.
     said: Mutex<bool>,
 }
@@ -29,7 +32,7 @@ impl Hosted {
     /// Tunes by this protocol.
     #[must_use]
     pub fn new(wire: Box<dyn Wire>) -> Self {
-        Self { wire, creating: AtomicBool::new(false), said: Mutex::default() }
+        Self { wire, creating: AtomicBool::new(false), made: Mutex::default(), said: Mutex::default() }
     }
 }
 
@@ -73,8 +76,8 @@ impl Hosted {
         }
         journal.note(JobStep::Ended { status: job.word.clone() })?;
         if job.state != JobState::Succeeded {
-            let message = job.problem.unwrap_or_else(|| "no reason was given".into());
-            return Err(ProviderError::JobFailed { job: job.id, status: job.word, message });
+            let message = job.problem.map_or_else(|| "no reason was given".into(), |problem| printable(&problem));
+            return Err(ProviderError::JobFailed { job: job.id, status: printable(&job.word), message });
         }
         self.fetch(request, job, None, watch).await
     }
@@ -106,9 +109,14 @@ impl Hosted {
     async fn follow(&self, id: &str, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         let mut pause = Duration::from_millis(100);
         let mut heard = Heard { told: BTreeSet::new(), monitor: Monitor::new(request.care), losses: false, deaf: false };
-        let mut paused = false;
-        let mut unseen: Option<Instant> = None;
+        let (mut paused, mut odd) = (false, false);
+        let (mut unseen, mut nameless): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut id = id.to_owned();
         loop {
+            if let Some(first) = self.overtaken(&id, request, journal, watch).await? {
+                id = first;
+            }
+            let id = id.as_str();
             let job = match self.wire.job(id, watch).await {
                 Err(ProviderError::Refused { status: 404, .. }) => {
                     // A new one may take a while to show.
@@ -137,6 +145,17 @@ impl Hosted {
                 }
                 _ => {}
             }
+            if job.state == JobState::Going && !job.is_usual() && !std::mem::replace(&mut odd, true) {
+                watch.note(&format!(
+                    "the provider says of job {id} that it is `{}`, which is not known here: it is followed until it is over",
+                    printable(&job.word)
+                ));
+            }
+            // The name of the model may come a moment later.
+            if job.state == JobState::Succeeded && job.model.is_none() && nameless.get_or_insert_with(Instant::now).elapsed() < self.visible() {
+                self.wait(pause, id, watch).await?;
+                continue;
+            }
             match job.state {
                 JobState::Succeeded if request.care != Care::default() && !heard.losses => return self.judged(job, request, journal, watch).await,
                 JobState::Succeeded | JobState::Failed | JobState::Cancelled => return Ok(Followed { job, kept: None }),
@@ -149,6 +168,24 @@ impl Hosted {
             self.wait(pause, id, watch).await?;
             pause = (pause * 3 / 2).min(Duration::from_secs(15));
         }
+    }
+
+    /// The job that was first, where somebody else made one for the same at the same moment and it shows in the list only now.
+    async fn overtaken(&self, id: &str, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
+        let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.is_none_or(|made| made.elapsed() > self.visible()) || self.wire.client().network().replays() {
+            return Ok(None);
+        }
+        let Ok(own) = self.wire.job(id, watch).await else {
+            return Ok(None);
+        };
+        let gone: Vec<GivenUp> = journal.ended().collect();
+        let first = self.only_one(request.key, own, &gone, watch).await?.id;
+        if first == id {
+            return Ok(None);
+        }
+        journal.note(JobStep::Exists { job: first.clone(), found: true })?;
+        Ok(Some(first))
     }
 
     /// A job is over and none of its events told a loss: its result file may.
@@ -177,18 +214,23 @@ impl Hosted {
 
     /// Ends a job over which an alarm went off, and says so.
     async fn alarmed(&self, job: &Job, why: String, journal: &mut JobJournal, watch: &dyn Watch) -> Result<ProviderError, ProviderError> {
-        if matches!(job.state, JobState::Going | JobState::Paused) {
-            self.end(&job.id, watch).await;
-        }
-        journal.note(JobStep::Ended { status: "stopped by an alarm".into() })?;
-        Ok(ProviderError::Alarm { job: job.id.clone(), why })
+        let going = matches!(job.state, JobState::Going | JobState::Paused);
+        let end = match (going, going && self.end(&job.id, watch).await) {
+            (false, _) => "is over already, and its model is not taken",
+            (true, true) => "was stopped",
+            (true, false) => "runs on and costs, since it cannot be stopped",
+        };
+        journal.note(JobStep::Ended { status: format!("an alarm went off; it {end}") })?;
+        Ok(ProviderError::Alarm { job: job.id.clone(), why, end })
     }
 
-    /// Cancels a job, or says that it goes on and costs.
-    async fn end(&self, id: &str, watch: &dyn Watch) {
-        if let Err(error) = self.cancel(id, watch).await {
+    /// Cancels a job, or says that it goes on and costs. Tells which.
+    async fn end(&self, id: &str, watch: &dyn Watch) -> bool {
+        let cancelled = self.cancel(id, watch).await;
+        if let Err(error) = &cancelled {
             watch.note(&format!("warning: job {id} runs on and costs, since it cannot be cancelled: {error}"));
         }
+        cancelled.is_ok()
     }
 
     async fn wait(&self, pause: Duration, id: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
@@ -248,7 +290,7 @@ impl Hosted {
         for event in events {
             heard.told.insert(event.id);
             let Some(losses) = event.losses else {
-                watch.note(&event.message);
+                watch.note(&printable(&event.message));
                 continue;
             };
             (shown, heard.losses) = (true, true);
@@ -298,7 +340,11 @@ impl Hosted {
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
-        metrics.extend(kept.map(|kept| ("stopped-at-step".to_owned(), kept.step as f64)));
+        if let Some(kept) = kept {
+            metrics.extend(rows::at_step(&losses, kept.step));
+            metrics.extend(kept.validation.map(|loss| ("validation-loss".to_owned(), loss)));
+            metrics.insert("stopped-at-step".to_owned(), kept.step as f64);
+        }
         let model = ModelCard { provider: self.provider(), base: request.base.clone(), name };
         Ok(TuningResult { model, files: BTreeMap::new(), losses, metrics })
     }

@@ -72,7 +72,18 @@ fn problem(row: &[u8], wanted: &[&str]) -> Option<String> {
         Ok(row) => row,
         Err(error) => return Some(format!("it is not JSON ({error})")),
     };
-    wanted.iter().find(|field| row.get(**field).is_none()).map(|field| format!("it has no `{field}`"))
+    if let Some(field) = wanted.iter().find(|field| row.get(**field).is_none()) {
+        return Some(format!("it has no `{field}`"));
+    }
+    let lists = [row.get("messages"), row.pointer("/input/messages"), row.get("preferred_output"), row.get("non_preferred_output")];
+    lists.into_iter().flatten().find_map(|list| match list.as_array() {
+        None => Some("its messages are no list".to_owned()),
+        Some(list) if list.is_empty() => Some("a list of messages in it is empty".to_owned()),
+        Some(list) => list.iter().find(|message| !message["role"].is_string()).map(|message| {
+            let shown: String = message.to_string().chars().take(60).collect();
+            format!("`{shown}` is no message: it has no `role`")
+        }),
+    })
 }
 
 /// A digest of what a row says, whatever its spaces and the order of its fields.
@@ -114,6 +125,13 @@ pub fn losses(csv: &[u8]) -> Vec<(u64, Option<f64>, Option<f64>)> {
         Some((cells.get(step?)?.parse().ok()?, number(train), number(full).or_else(|| number(valid))))
     });
     steps.collect()
+}
+
+/// The losses of one step in a result file, by the names of metrics.
+pub fn at_step(csv: &[u8], step: u64) -> Vec<(String, f64)> {
+    let found = losses(csv).into_iter().find(|(at, ..)| *at == step);
+    let (train, validation) = found.map_or((None, None), |(_, train, validation)| (train, validation));
+    [("train-loss", train), ("validation-loss", validation)].into_iter().filter_map(|(name, loss)| Some((name.to_owned(), loss?))).collect()
 }
 
 /// The last losses of a result file, by the names of metrics. It need not have steps.
@@ -227,13 +245,13 @@ mod tests {
             std::fs::write(&path, text).expect("it can be written");
             path
         };
-        let row = |name: &str| format!("{{\"messages\":[\"{name}\"]}}\n");
+        let row = |name: &str| format!("{{\"messages\":[{{\"role\":\"{name}\"}}]}}\n");
         let train = write("t", &(row("a") + &row("b") + "\n" + &row("c")));
-        let (clean, leaky) = (write("c", &row("d")), write("l", &(row("d") + "{ \"messages\": [\"b\"] }\n" + &row("c"))));
+        let (clean, leaky) = (write("c", &row("d")), write("l", &(row("d") + "{ \"messages\": [{\"role\":\"b\"}] }\n" + &row("c"))));
         assert_eq!(look("supervised", &train, None).expect("it can be read").count, 3);
         assert!(look("supervised", &train, Some(&clean)).expect("it can be read").leaked.is_none());
         let leak = look("supervised", &train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
-        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, "{ \"messages\": [\"b\"] }"));
+        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, "{ \"messages\": [{\"role\":\"b\"}] }"));
         assert!(look("dpo", &train, None).expect_err("these are no pairs").to_string().contains("line 1"));
     }
 

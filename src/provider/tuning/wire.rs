@@ -73,6 +73,35 @@ pub struct Job {
     pub problem: Option<String>,
 }
 
+impl Job {
+    /// Whether the provider's word for how it stands is one of those that say that it goes on.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        const GOING: &[&str] = &[
+            "validating_files",
+            "queued",
+            "running",
+            "pending",
+            "created",
+            "creating",
+            "in_progress",
+            "pausing",
+            "resuming",
+            "cancelling",
+            "cancel_requested",
+            "uploading",
+            "compressing",
+            "validating",
+            "re_validating",
+            "rollout",
+            "evaluation",
+            "unspecified",
+            "unknown",
+        ];
+        GOING.contains(&self.word.to_lowercase().as_str())
+    }
+}
+
 /// The losses of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
 use crate::data::{DataError, Message, parse_examples, write_lines};
-use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, declared, price};
+use crate::provider::{Answers, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, answered_places, declared, price};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
@@ -62,10 +62,6 @@ impl Work for Generate {
         };
         let prompts: Vec<_> = examples.iter().map(|example| example.prompt().to_vec()).collect();
         let price = price_of(&declared, &model.card, context.workspace)?.map(|price| self.discounted(price));
-        let expected = price.and_then(|price| self.expected(&declared, &model.card, &prompts, price));
-        if matches!(declared.api, Api::Hosted(_)) {
-            context.watch.spend(&declared.name, expected)?;
-        }
         let batch = self.batch.then(|| Batch {
             key: context.key.to_string(),
             folder: context.folder.to_owned(),
@@ -74,6 +70,14 @@ impl Work for Generate {
         let kept = matches!(declared.api, Api::Hosted(_)) && !context.network.replays();
         let kept = kept.then(|| Checkpoints::take(context, "answers")).transpose()?;
         let kept = kept.as_ref().map(|kept| kept.place().join("answers.jsonl"));
+        // What was paid for before is not paid for again.
+        let there = kept.as_deref().map(answered_places).unwrap_or_default();
+        let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
+        let open: Vec<_> = prompts.iter().enumerate().filter(|(place, _)| !is_begun && !there.contains(place)).map(|(_, prompt)| prompt.clone()).collect();
+        if matches!(declared.api, Api::Hosted(_)) && !open.is_empty() {
+            let expected = price.and_then(|price| self.expected(&declared, &model.card, &open, price));
+            context.watch.spend(&declared.name, expected)?;
+        }
         let how = Generation { max_tokens: self.max_tokens, kept, batch };
         let answers = match &declared.api {
             Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, how, context).await?,

@@ -82,6 +82,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         inputs.push(Input::output("model", &made_by.name, train::MODEL_OUTPUT));
         let declared = provider(train::provider_name(&made_by.block), block, compiler)?;
         context.insert("provider".to_owned(), providers::provider_tree(&declared, providers::Purpose::Asking));
+        inputs.extend(providers::files(&declared, compiler));
         Asked::Made { declarations: declarations.clone() }
     } else {
         let judged = train_stage(judged(block), compiler).map(|judged| train::provider_name(&judged.block));
@@ -89,6 +90,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         let declared = provider(named, block, compiler)?;
         check_named(block, role, written, &declared, compiler)?;
         context.insert("provider".to_owned(), providers::provider_tree(&declared, providers::Purpose::Asking));
+        inputs.extend(providers::files(&declared, compiler));
         context.insert("model".to_owned(), providers::model_tree(&declared, written));
         Asked::Named { declared: Box::new(declared), name: written.to_owned() }
     };

@@ -13,9 +13,13 @@ use super::super::{Context, Given, StageError};
 
 /// Puts the inputs into the folder, each at its own path.
 pub fn lay_out(context: &Context<'_>) -> Result<(), StageError> {
-    let folder = context.folder;
+    lay(context, context.inputs.values(), context.folder)
+}
+
+/// Puts some of the inputs into a folder, each at its own path.
+pub fn lay<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Given>, folder: &Path) -> Result<(), StageError> {
     let mut made = BTreeSet::new();
-    for given in context.inputs.values() {
+    for given in inputs {
         match given {
             Given::Artifact { name, artifact } => link(context, *artifact, &folder.join(name))?,
             Given::Part(files) => {
@@ -44,7 +48,7 @@ pub fn lay_out(context: &Context<'_>) -> Result<(), StageError> {
 
 /// Links an artifact into the folder, at a path that may lie deep in it.
 fn link(context: &Context<'_>, artifact: Artifact, target: &Path) -> Result<(), StageError> {
-    target.parent().filter(|parent| *parent != context.folder).map_or(Ok(()), make_folder)?;
+    target.parent().map_or(Ok(()), make_folder)?;
     Ok(context.store.link(artifact, target)?)
 }
 

@@ -21,7 +21,7 @@ pub use command::figures;
 use delta::DELTAS;
 pub use environment::of_key as environment;
 pub use guard::{Guard, guard};
-pub use layout::files;
+pub use layout::{files, lay};
 pub use process::{Launch, Program, Sandbox, run as launch};
 
 static SETTING: Setting = Setting::new("exec", "Runs any command as a stage.")

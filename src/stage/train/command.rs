@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::data::{Message, write_lines};
+use crate::graph::plain;
 use crate::provider::{Answers, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
 
-use super::super::exec::{Launch, Program, Sandbox, figures, files, launch};
-use super::super::{Context, StageError};
+use super::super::exec::{Launch, Program, Sandbox, figures, files, launch, lay};
+use super::super::{Context, Given, StageError};
 
 /// What a program finds in its folder, and leaves there.
 const TRAIN: &str = "train.jsonl";
@@ -43,6 +44,7 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
         let rendered = render(&text, request).map_err(|problem| StageError::Unreadable { what: "the template of the config file", problem })?;
         std::fs::write(folder.join(name), rendered).map_err(io("write", &folder.join(name)))?;
     }
+    lay(context, of(program, context), &folder)?;
     let line = Program::Shell(program.train.clone());
     let environment = variables(program);
     launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On, checkpoints: None }, context).await?;
@@ -92,6 +94,12 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
     Ok(if ends { rendered + "\n" } else { rendered })
 }
 
+/// What of the inputs is the program itself.
+fn of<'a>(program: &'a Declared, context: &'a Context<'_>) -> impl Iterator<Item = &'a Given> {
+    let meant = move |path: &str| program.inputs.iter().any(|input| plain(input) == path || input == path);
+    context.inputs.iter().filter(move |(name, _)| meant(name)).map(|(_, given)| given)
+}
+
 fn variables(program: &Declared) -> BTreeMap<String, String> {
     program.variables.iter().chain(&program.knobs).filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
 }
@@ -134,6 +142,7 @@ pub async fn answer(
     std::fs::write(&path, write_lines(&questions)).map_err(io("write", &path))?;
     let mut environment = variables(program);
     environment.insert("RETUNE_BASE".into(), model.card.base.clone());
+    lay(context, of(program, context), &folder)?;
     let line = Program::Shell(command.clone());
     let before = files(&folder.join(MODEL));
     launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On, checkpoints: None }, context).await?;

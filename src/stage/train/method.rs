@@ -142,7 +142,10 @@ pub fn method(stage: &Block, grader: Option<&Path>) -> Result<Method, StageError
             let path = grader.unwrap_or(Path::new(""));
             let wrong = |reason: String| ProviderError::UnreadableFile { path: path.to_owned(), reason };
             let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-            let grader = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
+            let grader: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
+            if !grader["type"].is_string() {
+                return Err(wrong("it is no grader: an object with a `type`, such as `string_check` or `score_model`".into()).into());
+            }
             Method::Reinforcement { grader, effort: child("effort").map(|effort| effort.text("effort").to_owned()) }
         }
         _ => Method::Supervised,

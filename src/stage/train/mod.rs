@@ -10,7 +10,7 @@ use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
 use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::model::builtin_digest;
-use crate::provider::{Api, Declared};
+use crate::provider::{Api, Declared, Protocol, Sizes};
 use crate::store::Reading;
 
 use super::providers::Purpose;
@@ -94,6 +94,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     check_model(block, &declared, &base)?;
     method::check(block)?;
     check_method(block, &declared)?;
+    check_sizes(block, &declared)?;
     let kept = block.child(checkpoints::EVERY.name).map(|kept| (kept.text("folder").to_owned(), kept.count("every")));
     let kept = kept.filter(|_| declared.api == Api::Local);
     let unsent = unsent(block, &declared, compiler);
@@ -106,6 +107,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     for path in method::grader(block).into_iter().chain(template(&declared)) {
         inputs.extend(compiler.files(path, Reading::Bytes, None));
     }
+    inputs.extend(providers::files(&declared, compiler));
     let action = Action {
         name: "train".to_owned(),
         version: VERSION,
@@ -204,6 +206,24 @@ fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
     })
 }
 
+/// Makes sure of what OpenAI's description bounds: whoever speaks as it does refuses more, after the uploads.
+fn check_sizes(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
+    let bounded = matches!(&declared.api, Api::Hosted(endpoint) if matches!(endpoint.protocol(), Protocol::OpenAi(dialect) if dialect.sizes == Sizes::Method));
+    let over = [("epochs", 50), ("batch-size", 256)].into_iter().filter(|_| bounded).find_map(|(name, most)| {
+        let setting = block.child("method")?.child(name)?;
+        let given = setting.find_integer("count").filter(|given| *given > most)?;
+        Some((setting, name, most, given))
+    });
+    over.map_or(Ok(()), |(setting, name, most, given)| {
+        Err(ConfigError::Contradiction {
+            problem: format!("`{}` takes at most {most} for `{name}`, and this is {given}", declared.name),
+            label: "would be refused".into(),
+            at: setting.name_span.into(),
+            help: "write less, or \"auto\"".into(),
+        })
+    })
+}
+
 /// Settings of the stage itself that not every provider can be told.
 const TOLD: &[&str] = &["early-stop", "alarm", "moderate", "report", "checkpoints", "seed"];
 
@@ -216,6 +236,10 @@ fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Ve
     let mut names: Vec<(&'static str, &Block)> = lost.into_iter().map(|setting| (setting.setting.name, setting)).collect();
     if let Some(lora) = block.child("method").and_then(|method| method.child("lora")).filter(|_| !providers::expresses(declared, method, "lora.alpha")) {
         names.push(("lora.alpha", lora));
+    }
+    let report = block.child("report").filter(|report| report.find_text("entity").is_some() && !names.iter().any(|(name, _)| *name == "report"));
+    if let Some(report) = report.filter(|_| !providers::expresses(declared, method, "report.entity")) {
+        names.push(("report.entity", report));
     }
     compiler.warnings.extend(names.iter().map(|(name, setting)| ConfigError::Inexpressible {
         provider: declared.name.clone(),

@@ -146,7 +146,7 @@ impl Train {
     fn expected(&self, price: Price, train: Option<&Path>, epochs: Option<usize>) -> Estimate {
         let once = train.and_then(|train| tokens::file_tokens(&self.declared, &self.base, train));
         #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-        let tokens = once.map(|tokens| (tokens * epochs.unwrap_or(AUTO_EPOCHS)) as f64);
+        let tokens = once.map(|(tokens, examples)| (tokens * epochs.unwrap_or_else(|| tokens::auto_epochs(&self.declared, examples))) as f64);
         Estimate { tokens, usd: tokens.zip(price.training).map(|(tokens, price)| tokens * price / 1e6), notes: Vec::new() }
     }
 
@@ -161,6 +161,3 @@ impl Train {
         }
     }
 }
-
-/// What providers mostly choose where epochs are `auto`.
-const AUTO_EPOCHS: usize = 3;

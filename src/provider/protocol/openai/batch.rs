@@ -1,6 +1,6 @@
 //! Many questions at once, answered within a day at a lower price.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::data::Message;
 use crate::store::write_atomically;
 
 use super::super::super::request::Batch;
-use super::super::super::transport::{Client, FilePart, Repeat, Request};
+use super::super::super::transport::{Client, FilePart, Repeat, Request, printable};
 use super::super::super::tuning::is_no;
 use super::super::super::watch::until_stopped;
 use super::super::super::{Answers, ProviderError, Watch};
@@ -63,8 +63,8 @@ struct Responded {
     body: Value,
 }
 
-/// How often what an expired batch left open is asked again.
-const ROUNDS: usize = 5;
+/// How often what batches left open is asked again, in all runs together.
+const ROUNDS: usize = 8;
 
 /// Asks all questions in one batch, or follows the one that was begun under the same key. What a batch that expired left open is
 /// asked in another.
@@ -80,24 +80,31 @@ pub async fn answer(
     let sending = AtomicBool::new(false);
     let work = async {
         let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
+        let mut why = None;
         for round in 0..ROUNDS {
             let open: Vec<(usize, &[Message])> =
                 prompts.iter().enumerate().filter(|(place, _)| !found.contains_key(place)).map(|(place, messages)| (place, messages.as_slice())).collect();
             let key = if round == 0 { batch.key.clone() } else { format!("{}-{round}", batch.key) };
             let state = State { place: batch.state.join(&key), key, visible: client.declared().limits.visible, replayed: client.network().replays() };
             let asked = Asked { client, limit, model, max_tokens, folder: &batch.folder, sending: &sending };
-            let ended = follow(client, asked.begun(&open, &state, watch).await?, &state, watch).await?;
-            let expired = ended.status == "expired";
-            found.extend(fetch(client, ended, open.len(), watch).await?);
+            let (begun, is_new) = asked.begun(&open, &state, watch).await?;
+            let ended = follow(client, begun, &state, watch).await?;
+            let places: BTreeSet<usize> = open.iter().map(|(place, _)| *place).collect();
+            let Fetched { answers, failed } = fetch(client, &ended, &places, watch).await?;
+            let got = answers.len();
+            found.extend(answers);
             if found.len() == prompts.len() {
                 return Ok(answered(found.into_values()));
             }
-            if !expired {
+            why = failed.or(why);
+            if is_new && got == 0 && ended.status != "expired" {
+                // To ask them once more in this run would be answered no better.
                 break;
             }
-            watch.note(&format!("a batch expired with {} of {} questions answered; the others are asked in another", found.len(), prompts.len()));
+            watch.note(&format!("a batch is {} with {} of {} questions answered; the others are asked in another", ended.status, found.len(), prompts.len()));
         }
-        let problem = format!("it answered {} of {} questions", found.len(), prompts.len());
+        let why = why.unwrap_or_else(|| "some answers are missing".into());
+        let problem = format!("it answered {} of {} questions; {why}", found.len(), prompts.len());
         Err(ProviderError::Unexpected { url: client.url("/batches"), problem })
     };
     // A batch goes on at the provider, and the next run finds it.
@@ -150,14 +157,14 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The batch of these questions: the one on disk, one that is found under our key, or a new one.
-    async fn begun(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<BatchObject, ProviderError> {
+    /// The batch of these questions: the one on disk, one that is found under our key, or a new one; and whether it is new.
+    async fn begun(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<(BatchObject, bool), ProviderError> {
         let kept = state.read();
         if let Some(id) = kept.as_ref().filter(|kept| *kept != CREATING) {
             match self.client.json(Request::get(format!("/batches/{id}")), watch).await {
                 Ok(batch) if !is_void(&batch) => {
                     watch.note(&format!("following batch {id}"));
-                    return Ok(batch);
+                    return Ok((batch, false));
                 }
                 Ok(_) | Err(ProviderError::Refused { status: 404, .. }) => state.forget(),
                 Err(error) => return Err(error),
@@ -167,7 +174,7 @@ impl Asked<'_> {
         if let Some(found) = look(self.client, state, patience, watch).await? {
             watch.note(&format!("following batch {}", found.id));
             state.write(&found.id)?;
-            return Ok(found);
+            return Ok((found, false));
         }
         let body = self.body(open, state, watch).await?;
         if watch.let_go() {
@@ -180,16 +187,22 @@ impl Asked<'_> {
         self.sending.store(false, Ordering::Relaxed);
         noted?;
         match made {
-            Ok(begun) => Ok(begun),
+            Ok(begun) => {
+                if key_of(&begun) != Some(&state.key) {
+                    watch.note("warning: this server keeps no metadata of a batch: should this workspace lose its state, it cannot be found again");
+                }
+                Ok((begun, true))
+            }
             Err(error) if is_no(&error) => {
                 state.forget();
                 Err(error)
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
             Err(error) => {
-                let found = look(self.client, state, state.visible, watch).await?.ok_or(error)?;
+                let found = look(self.client, state, state.visible, watch).await.unwrap_or_default();
+                let found = found.ok_or_else(|| ProviderError::Lost { what: "batch", problem: error.to_string() })?;
                 state.write(&found.id)?;
-                Ok(found)
+                Ok((found, true))
             }
         }
     }
@@ -214,6 +227,11 @@ impl Asked<'_> {
             "metadata": { "retune_key": state.key },
         }))
     }
+}
+
+/// Our key, as a batch carries it.
+fn key_of(batch: &BatchObject) -> Option<&str> {
+    batch.metadata.as_ref()?.get("retune_key")?.as_str()
 }
 
 /// Whether there is nothing to be had from a batch.
@@ -247,8 +265,7 @@ async fn find(client: &Client, key: &str, watch: &dyn Watch) -> Result<Option<Ba
         }
         let page: Page<BatchObject> = client.json(request, watch).await?;
         let last = page.data.last().map(|batch| batch.id.clone()).unwrap_or_default();
-        let ours = |batch: &BatchObject| batch.metadata.as_ref().and_then(|metadata| metadata.get("retune_key")).and_then(Value::as_str) == Some(key);
-        if let Some(found) = page.data.into_iter().find(|batch| ours(batch) && !is_void(batch)) {
+        if let Some(found) = page.data.into_iter().find(|batch| key_of(batch) == Some(key) && !is_void(batch)) {
             return Ok(Some(found));
         }
         if !page.has_more || last.is_empty() || last == after {
@@ -279,8 +296,15 @@ async fn follow(client: &Client, mut batch: BatchObject, state: &State, watch: &
     }
 }
 
+/// What a batch holds.
+struct Fetched {
+    answers: BTreeMap<usize, Answered>,
+    /// Why the first of those that failed did.
+    failed: Option<String>,
+}
+
 /// The answers that a batch holds. A question that the provider would not be asked is answered wrongly, as it is one by one.
-async fn fetch(client: &Client, batch: BatchObject, count: usize, watch: &dyn Watch) -> Result<BTreeMap<usize, Answered>, ProviderError> {
+async fn fetch(client: &Client, batch: &BatchObject, asked: &BTreeSet<usize>, watch: &dyn Watch) -> Result<Fetched, ProviderError> {
     let unexpected = |problem: String| ProviderError::Unexpected { url: client.url(&format!("/batches/{}", batch.id)), problem };
     let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
     let mut failed = None;
@@ -288,27 +312,26 @@ async fn fetch(client: &Client, batch: BatchObject, count: usize, watch: &dyn Wa
         let reply = client.send(&Request::get(format!("/files/{file}/content")), watch).await?;
         for line in reply.body.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let line: Line = serde_json::from_slice(line).map_err(|error| unexpected(error.to_string()))?;
-            match (line.custom_id.parse(), line.response) {
-                (Ok(place), Some(Responded { status_code: 0 | 200..=299, body })) => {
+            let place = line.custom_id.parse::<usize>().ok().filter(|place| asked.contains(place));
+            let Some(place) = place else {
+                return Err(unexpected(format!("it answers `{}`, which was not asked", printable(&line.custom_id))));
+            };
+            match line.response {
+                Some(Responded { status_code: 0 | 200..=299, body }) => {
                     let answer: Completion = serde_json::from_value(body).map_err(|error| unexpected(error.to_string()))?;
                     found.insert(place, answer.into());
                 }
-                (place, responded) => {
+                responded => {
                     let why = line.error.filter(|error| !error.is_null()).or(responded.map(|responded| responded.body)).unwrap_or_default().to_string();
-                    match place {
-                        Ok(place) if is_filtered(&why) => {
-                            watch.note(&format!("a question was refused, and counts as answered wrongly: {why}"));
-                            found.insert(place, Answered::default());
-                        }
-                        _ => drop(failed.get_or_insert(format!("question {} failed: {why}", line.custom_id))),
+                    if is_filtered(&why) {
+                        watch.note(&format!("a question was refused, and counts as answered wrongly: {}", printable(&why)));
+                        found.insert(place, Answered::default());
+                    } else {
+                        failed.get_or_insert(format!("question {place} failed: {}", printable(&why)));
                     }
                 }
             }
         }
     }
-    if found.len() != count && batch.status != "expired" {
-        let why = failed.unwrap_or_else(|| "some answers are missing".into());
-        return Err(unexpected(format!("it answered {} of {count} questions; {why}", found.len())));
-    }
-    Ok(found)
+    Ok(Fetched { answers: found, failed })
 }

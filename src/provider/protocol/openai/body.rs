@@ -26,12 +26,12 @@ pub fn mark(key: ActionKey) -> String {
     key.to_string()[..16].to_owned()
 }
 
-/// The body that makes a job.
-pub fn creation(dialect: &Dialect, request: &TuningRequest, train: &str, validation: Option<&str>, fields: &[(String, String)]) -> Value {
+/// The body that makes a job. Where it is `marked`, our key stands in the suffix.
+pub fn creation(dialect: &Dialect, marked: bool, request: &TuningRequest, train: &str, validation: Option<&str>, fields: &[(String, String)]) -> Value {
     let mut body = json!({
         "model": request.base,
         "training_file": train,
-        "suffix": suffix(dialect, request),
+        "suffix": suffix(dialect, marked, request),
         "seed": request.hyperparameters.seed % 2_147_483_648,
         "metadata": { "retune_key": request.key.to_string(), "retune_stage": request.stage.chars().take(64).collect::<String>() },
     });
@@ -59,8 +59,8 @@ pub fn creation(dialect: &Dialect, request: &TuningRequest, train: &str, validat
     body
 }
 
-fn suffix(dialect: &Dialect, request: &TuningRequest) -> String {
-    if !dialect.marked {
+fn suffix(dialect: &Dialect, marked: bool, request: &TuningRequest) -> String {
+    if !marked {
         return request.suffix.chars().take(dialect.suffix).collect();
     }
     let mark = mark(request.key);
@@ -142,7 +142,7 @@ mod tests {
 
     fn body(name: &str, method: Method) -> Value {
         let fields = [("trainingType".to_owned(), "Standard".to_owned())];
-        creation(dialect(name).expect("there is one"), &request(method), "file-1", Some("file-2"), &fields)
+        creation(dialect(name).expect("there is one"), name != "openai", &request(method), "file-1", Some("file-2"), &fields)
     }
 
     #[test]

@@ -73,11 +73,14 @@ impl Wire for OpenAi {
     }
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
-        let body = creation(self.dialect, request, train, validation, &self.client.endpoint().fields);
+        let body = creation(self.dialect, self.is_marked(), request, train, validation, &self.client.endpoint().fields);
         let reply: Value = self.client.json(Request::post("/fine_tuning/jobs", body, Repeat::Never), watch).await?;
         let job = JobObject::read(&reply).ok_or_else(|| self.unreadable(&reply))?;
-        if !job.is_marked() {
-            watch.note("this server keeps neither the metadata nor the suffix of a job: should this workspace lose its state, the job cannot be found again");
+        if !job.is_ours(&request.key.to_string(), &mark(request.key)) {
+            watch.note(
+                "warning: this server keeps neither the metadata nor the whole suffix of a job: should the reply that it was made be lost, or this \
+                 workspace its state, the job cannot be found again",
+            );
         }
         Ok(job.into())
     }
@@ -101,9 +104,10 @@ impl Wire for OpenAi {
             }
             let page: Page<EventObject> = self.client.json(request, watch).await?;
             let last = page.data.last().map(|event| event.id.clone()).unwrap_or_default();
-            let known = page.data.iter().any(|event| told.contains(&event.id));
+            // Where the latest comes first, what comes after an event that was told already was told too.
+            let oldest_first = page.data.first().zip(page.data.last()).is_some_and(|(first, last)| first.place() < last.place());
+            let known = !oldest_first && page.data.iter().any(|event| told.contains(&event.id));
             all.extend(page.data);
-            // What comes after an event that was told already was told too.
             if !page.has_more || known || last.is_empty() || last == after {
                 break;
             }
@@ -118,14 +122,26 @@ impl Wire for OpenAi {
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
-        let request = Request::get(format!("/fine_tuning/jobs/{id}/checkpoints")).query("limit", "100");
-        let page: Page<CheckpointObject> = self.client.json(request, watch).await?;
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let mut request = Request::get(format!("/fine_tuning/jobs/{id}/checkpoints")).query("limit", "100");
+            if !after.is_empty() {
+                request = request.query("after", &after);
+            }
+            let page: Page<CheckpointObject> = self.client.json(request, watch).await?;
+            let last = page.data.last().map(|found| found.id.clone()).unwrap_or_default();
+            all.extend(page.data);
+            if !page.has_more || last.is_empty() || last == after {
+                break;
+            }
+            after = last;
+        }
         let checkpoint = |found: CheckpointObject| {
             let measured = |name: &str| found.metrics.get(name).and_then(Value::as_f64);
             let validation = measured("full_valid_loss").or_else(|| measured("valid_loss"));
             RemoteCheckpoint { step: found.step_number, validation, model: found.fine_tuned_model_checkpoint.unwrap_or_default() }
         };
-        Ok(page.data.into_iter().map(checkpoint).filter(|found| !found.model.is_empty()).collect())
+        Ok(all.into_iter().map(checkpoint).filter(|found| !found.model.is_empty()).collect())
     }
 
     async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError> {
@@ -173,7 +189,20 @@ impl Wire for OpenAi {
     }
 }
 
+impl EventObject {
+    /// Where it stands among others: when it happened, and at which step.
+    fn place(&self) -> (i64, u64) {
+        let step = self.data.as_ref().and_then(|data| data.get("step")).and_then(Value::as_u64);
+        (self.created_at.as_i64().unwrap_or_default(), step.unwrap_or_default())
+    }
+}
+
 impl OpenAi {
+    /// Whether our key stands in the suffix too: also at an address that speaks as OpenAI does and is not its own.
+    fn is_marked(&self) -> bool {
+        self.dialect.marked || Some(self.client.endpoint().base_url.as_str()) != self.dialect.base_url
+    }
+
     fn unreadable(&self, job: &Value) -> ProviderError {
         let shown: String = job.to_string().chars().take(200).collect();
         ProviderError::Unexpected { url: self.client.url("/fine_tuning/jobs"), problem: format!("a job without an id: {shown}") }

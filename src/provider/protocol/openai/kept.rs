@@ -1,6 +1,6 @@
 //! Answers on disk as they come: each was paid for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -9,6 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::shapes::Answered;
+
+/// The places of the questions that an earlier attempt left answers to.
+#[must_use]
+pub fn answered_places(path: &Path) -> BTreeSet<usize> {
+    Kept::open(Some(path)).before().keys().copied().collect()
+}
 
 /// The answers of a stage that is not done, by the places of their questions.
 #[derive(Debug, Default)]

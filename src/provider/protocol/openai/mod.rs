@@ -33,4 +33,6 @@ impl OpenAi {
 
 pub use body::{expresses, mark};
 pub use chat::answer;
+pub use kept::answered_places;
+pub use shapes::carries;
 pub use stored::{StoredCompletions, StoredFilter};

@@ -6,11 +6,17 @@ use serde_json::Value;
 use super::super::super::tuning::{Job, JobState};
 
 #[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 pub struct Page<T> {
-    #[serde(default = "Vec::new")]
+    #[serde(default = "Vec::new", deserialize_with = "list")]
     pub data: Vec<T>,
     #[serde(default)]
     pub has_more: bool,
+}
+
+/// A list, which some write as nothing where it is empty.
+fn list<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,7 +92,8 @@ impl JobObject {
             id: word(job.get("id"))?,
             created: job.get("created_at").and_then(seconds).unwrap_or_default(),
             status: word(job.get("status")).unwrap_or_else(|| "unknown".into()),
-            finished: job.get("finished_at").is_some_and(|at| !at.is_null()),
+            // Some write a time that is not there as 0.
+            finished: job.get("finished_at").and_then(seconds).is_some_and(|at| at > 0),
             model: word(job.get("fine_tuned_model")),
             results: results.collect(),
             trained_tokens,
@@ -98,25 +105,28 @@ impl JobObject {
 
     /// Whether it carries our key, in its metadata or, shortened, in a name.
     pub fn is_ours(&self, key: &str, mark: &str) -> bool {
-        let named = [&self.suffix, &self.model].into_iter().flatten().any(|name| name.contains(mark));
+        let named = self.suffix.as_ref().or(self.model.as_ref()).is_some_and(|name| carries(name, mark));
         self.key.as_ref().map_or(named, |found| found == key)
     }
+}
 
-    /// Whether anything of the mark that it was made with came back.
-    pub const fn is_marked(&self) -> bool {
-        self.key.is_some() || self.suffix.is_some()
-    }
+/// Whether a name carries our mark. One made of a model of ours carries that one's too, before its own.
+pub fn carries(name: &str, mark: &str) -> bool {
+    let is_mark = |part: &&str| part.len() == mark.len() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_mark).next_back() == Some(mark)
 }
 
 impl From<JobObject> for Job {
     fn from(job: JobObject) -> Self {
-        let state = match job.status.as_str() {
+        let state = match job.status.to_lowercase().as_str() {
+            "validating_files" | "queued" | "running" | "pending" | "in_progress" | "pausing" | "resuming" | "cancelling" => JobState::Going,
             "succeeded" | "completed" => JobState::Succeeded,
             "failed" | "error" | "user_error" => JobState::Failed,
             "cancelled" | "canceled" => JobState::Cancelled,
             "paused" => JobState::Paused,
-            // A status that is not known counts as under way, unless it is said to be over.
-            _ if job.finished && job.model.is_some() => JobState::Succeeded,
+            // A status that is not known counts as under way, unless something says that it is over.
+            _ if job.problem.is_some() => JobState::Failed,
+            _ if job.model.is_some() => JobState::Succeeded,
             _ if job.finished => JobState::Failed,
             _ => JobState::Going,
         };
@@ -138,6 +148,8 @@ impl From<JobObject> for Job {
 pub struct EventObject {
     pub id: String,
     #[serde(default)]
+    pub created_at: Value,
+    #[serde(default)]
     pub message: Option<String>,
     #[serde(default)]
     pub data: Option<Value>,
@@ -145,6 +157,8 @@ pub struct EventObject {
 
 #[derive(Debug, Deserialize)]
 pub struct CheckpointObject {
+    #[serde(default)]
+    pub id: String,
     #[serde(default)]
     pub fine_tuned_model_checkpoint: Option<String>,
     #[serde(default, deserialize_with = "count")]
