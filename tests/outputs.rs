@@ -324,3 +324,67 @@ fn messages_name_what_a_command_made_as_it_knows_it() {
         assert!(folded.contains(said) && !folded.contains(".retune/tmp"), "{}", done.stderr);
     }
 }
+
+#[test]
+fn a_file_that_somebody_put_into_an_output_is_theirs_even_where_the_store_knows_its_content() {
+    let workspace = exec(&[("x", "mkdir d; cp v d/r.txt", &["v"], &["d"])]);
+    workspace.write("v", "1\n");
+    workspace.run(&[], 0);
+    std::fs::copy(workspace.path().join("d/r.txt"), workspace.path().join("d/best.txt")).expect("it can be copied");
+    workspace.write("v", "2\n");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 0 && done.stderr.contains("kept as .retune/displaced"), "{}", done.stderr);
+    let found =
+        std::process::Command::new("find").args([".retune/displaced", "-name", "best.txt"]).current_dir(workspace.path()).output().expect("find starts");
+    assert!(!found.stdout.is_empty());
+}
+
+#[test]
+fn what_a_command_does_to_the_rights_of_an_input_is_seen_by_no_other() {
+    let make = "echo 'echo hi' > tool.sh";
+    let see = "if [ -x tool.sh ]; then echo exec; else echo plain; fi > c.txt";
+    let workspace = exec(&[
+        ("make", make, &[], &["tool.sh"]),
+        ("b", "chmod 700 tool.sh; ./tool.sh > b.txt", &["tool.sh"], &["b.txt"]),
+        ("c", see, &["tool.sh", "b.txt"], &["c.txt"]),
+    ]);
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("c.txt"), "plain\n");
+}
+
+#[test]
+fn nothing_that_outlives_its_stage_writes_into_the_next() {
+    let leave = "export TMPDIR=/tmp; setsid sh -c 'i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo evil > b.txt; sleep 0.02; done' > /dev/null 2>&1 & sleep 0.1; rm -f b.txt; echo a > a.txt; rm -f b.txt";
+    let workspace = exec(&[("a", leave, &[], &["a.txt"]), ("b", "echo good > b.txt; sleep 0.3", &["a.txt"], &["b.txt"])]);
+    for _ in 0..3 {
+        let done = workspace.retune(&["run", "p.kdl", "--force", "a", "--force", "b"]);
+        // That it left something beside its output may be seen as well.
+        assert!(done.code == 1 || workspace.read("b.txt") == "good\n", "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_change_of_code_asks_for_everything_anew_however_the_line_names_it() {
+    for (directory, run, code, output) in [
+        ("sub", "sh embed.sh > o; cat \"$RETUNE_DELTA\" >> o", "sub/embed.sh", "sub/o"),
+        ("", "sh e.sh --config=cfg > o; cat \"$RETUNE_DELTA\" >> o", "cfg", "o"),
+    ] {
+        let workspace = Workspace::new();
+        let begin = if directory.is_empty() { String::new() } else { format!("    directory \"{directory}\"\n") };
+        let inputs = if directory.is_empty() { "    input \"e.sh\"\n    input \"cfg\"\n" } else { "    input \"sub/embed.sh\"\n" };
+        workspace.write(
+            "p.kdl",
+            format!("pipeline \"p\"\nexec \"x\" {{\n    run {run:?}\n{begin}{inputs}    input \"docs\"\n    deltas \"files\"\n    output \"{output}\"\n}}\n"),
+        );
+        workspace.write("docs/a", "a\n");
+        workspace.write("e.sh", "true\n");
+        workspace.write(code, "true\n");
+        workspace.run(&[], 0);
+        workspace.write("docs/a", "b\n");
+        workspace.run(&[], 0);
+        assert!(workspace.read(output).contains("\"full\": false"), "{}", workspace.read(output));
+        workspace.write(code, "true # another\n");
+        workspace.run(&[], 0);
+        assert!(workspace.read(output).contains("\"full\": true"), "{}", workspace.read(output));
+    }
+}

@@ -116,7 +116,7 @@ impl Workspace {
             let either = [Artifact::File { digest, size }, Artifact::Program { digest, size }];
             return either.into_iter().find(|artifact| self.stands(path, *artifact));
         }
-        self.store.tree_of(&place).ok().filter(|tree| tree.digest() == digest)
+        self.store.tree_of(&place, false).ok().filter(|tree| tree.digest() == digest)
     }
 
     fn with(root: PathBuf, store: Store) -> Self {

@@ -1,7 +1,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, test_kill_process};
 
@@ -13,16 +12,9 @@ pub struct Session {
     folder: PathBuf,
     token: String,
     next: AtomicU32,
-    /// Empty folders of attempts that are over.
-    spare: Spare,
-    /// The same of their temporary folders.
-    spare_temporary: Spare,
     // Locked as long as the process lives, by which others know that the folder is in use.
     _alive: File,
 }
-
-/// A file system is slow to give out what was just deleted, so that a folder is handed on rather than made anew.
-type Spare = Arc<Mutex<Vec<PathBuf>>>;
 
 /// What stands before the name of a session that is being made.
 const MAKING: &str = ".new-";
@@ -45,7 +37,7 @@ impl Session {
         alive.lock().map_err(StoreError::io("lock", &path))?;
         // Under its own name it is locked from the first moment, so that nobody takes it for one that is dead.
         fs::rename(&making, &folder).map_err(StoreError::io("create", &folder))?;
-        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), spare: Spare::default(), spare_temporary: Spare::default(), _alive: alive })
+        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), _alive: alive })
     }
 
     /// A new empty folder for one attempt at one action. No other attempt, of this process or another, ever uses it.
@@ -53,29 +45,12 @@ impl Session {
     /// # Errors
     /// When it cannot be made.
     pub fn attempt(&self) -> Result<Attempt, StoreError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let folder = self.folder.join(number.to_string());
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if spare.is_none_or(|spare| fs::rename(spare, &folder).is_err()) {
-            fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let (folder, temporary) = (self.folder.join(&number), self.folder.join(TEMPORARY).join(&number));
+        for place in [&folder, &temporary] {
+            fs::create_dir(place).map_err(StoreError::io("create", place))?;
         }
-        let spare = self.spare_temporary.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let temporary = match spare {
-            Some(spare) => spare,
-            None => {
-                let temporary = self.folder.join(TEMPORARY).join(number.to_string());
-                fs::create_dir(&temporary).map_err(StoreError::io("create", &temporary))?;
-                temporary
-            }
-        };
-        Ok(Attempt {
-            folder,
-            temporary,
-            token: format!("{}-{number}", self.token),
-            spare: Arc::clone(&self.spare),
-            spare_temporary: Arc::clone(&self.spare_temporary),
-            whole: false,
-        })
+        Ok(Attempt { folder, temporary, token: format!("{}-{number}", self.token) })
     }
 
     /// The folder of all attempts.
@@ -97,9 +72,6 @@ pub struct Attempt {
     folder: PathBuf,
     temporary: PathBuf,
     token: String,
-    spare: Spare,
-    spare_temporary: Spare,
-    whole: bool,
 }
 
 impl Attempt {
@@ -120,36 +92,12 @@ impl Attempt {
     pub fn token(&self) -> &str {
         &self.token
     }
-
-    /// The attempt went well and left nothing behind that could still write, so that its folder may be handed on.
-    pub fn went_well(&mut self) {
-        self.whole = true;
-    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // Mostly there is nothing in it. What the attempt left running has ended, so that the name may be used again.
-        let empty_still = fs::read_dir(&self.temporary).is_ok_and(|mut entries| entries.next().is_none());
-        if self.whole && empty_still {
-            self.spare_temporary.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.temporary));
-        } else {
-            let _ = fs::remove_dir_all(&self.temporary);
-        }
-        if self.whole && empty(&self.folder).is_ok() {
-            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.folder));
-        } else {
-            let _ = fs::remove_dir_all(&self.folder);
-        }
+        let _ = fs::remove_dir_all(&self.folder).and(fs::remove_dir_all(&self.temporary));
     }
-}
-
-fn empty(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }?;
-    }
-    Ok(())
 }
 
 /// Ends and clears away what processes that are dead have left.

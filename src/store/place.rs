@@ -78,6 +78,10 @@ impl Store {
         self.verify(digest, size)?;
         let place = self.object(digest);
         match fs::hard_link(&place, target) {
+            // Whoever had it before may have changed its rights, which all links share.
+            Ok(()) if fs::metadata(&place).is_ok_and(|object| object.permissions().mode() & 0o777 != 0o444) => {
+                seal(&place).map_err(StoreError::io("seal", &place))
+            }
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let bytes = self.read(Artifact::File { digest, size })?;
@@ -130,6 +134,10 @@ impl Store {
     /// Whether the store has all that a file or folder holds, so that it can go and be had again.
     #[must_use]
     pub fn knows(&self, path: &Path) -> bool {
+        // A folder by the whole of it: a file that somebody put there is theirs, even where it holds what the store has.
+        if path.is_dir() && !path.is_symlink() {
+            return self.tree_of(path, false).is_ok_and(|tree| self.has(tree)) || self.tree_of(path, true).is_ok_and(|tree| self.has(tree));
+        }
         let file = |path: &Path| {
             let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
             size == 0 || hash_file(path, size).is_ok_and(|digest| self.has(Artifact::File { digest, size }))
@@ -146,6 +154,9 @@ impl Store {
         match hash_file(&self.object(digest), size) {
             Ok(found) if found == digest => Ok(()),
             Ok(found) => Err(self.set_aside(digest, found)),
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied && seal(&self.object(digest)).is_ok() => {
+                self.read(Artifact::File { digest, size }).map(drop)
+            }
             // What is not there by itself may be in a pack.
             Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => self.read(Artifact::File { digest, size }).map(drop),
             Err(error) => Err(error),
@@ -167,5 +178,5 @@ fn share(object: &Path, target: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let _ = fs::remove_file(target);
-    fs::hard_link(object, target).or_else(|_| fs::copy(object, target).map(drop))
+    fs::hard_link(object, target).and_then(|()| seal(object)).or_else(|_| fs::copy(object, target).map(drop))
 }

@@ -188,14 +188,14 @@ impl Store {
             && manifest.files.par_iter().all(|entry| file(entry.artifact(), &place.join(&entry.path)))
     }
 
-    /// What a folder is as a tree, without keeping anything of it.
+    /// What a folder is as a tree, without keeping anything of it; `plain` leaves out what is nobody's result.
     ///
     /// # Errors
     /// As [`Store::take_path`].
-    pub fn tree_of(&self, path: &Path) -> Result<Artifact, StoreError> {
+    pub fn tree_of(&self, path: &Path, plain: bool) -> Result<Artifact, StoreError> {
         let Inside { files, links, folders } = Inside::of(path)?;
         let look = |found: Named| entry(found, |place, size| Ok((hash_file(place, size)?, size)));
-        let all: Vec<Named> = files.into_iter().chain(links).collect();
+        let all: Vec<Named> = files.into_iter().chain(links).filter(|(name, _)| !plain || !is_passed_over(name)).collect();
         let bytes = manifest_bytes(all.into_par_iter().with_min_len(16).map(look).collect::<Result<_, _>>()?, folders);
         Ok(Artifact::Tree { digest: Digest::of(&bytes), size: bytes.len() as u64 })
     }

@@ -95,7 +95,7 @@ fn clear_run(folder: &Path, dry: bool, swept: &mut Swept) {
 
 /// The lock files of a workspace.
 fn lock_files(root: &Path) -> Vec<PathBuf> {
-    let hidden = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with('.') && name.len() > 1);
+    let hidden = |name: &std::ffi::OsStr| matches!(name.to_str(), Some(".git" | ".retune"));
     let entries = WalkDir::new(root).into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name())).flatten();
     let locks = entries.filter(|entry| entry.file_type().is_file() && entry.file_name().to_string_lossy().ends_with(".lock.kdl"));
     locks.map(|entry| entry.path().to_owned()).collect()

@@ -129,14 +129,14 @@ impl Pool {
         wait.await.map_err(|_| StageError::Stopped)
     }
 
-    /// Gives to those who wait, the most urgent first. One that asks for more than is free lets others go before it.
+    /// Gives to those who wait, the most urgent first. One that asks for more memory or GPUs than are free lets others go before it.
     fn serve(self: &Arc<Self>) {
         let mut unwanted = Vec::new();
         {
             let mut state = self.lock();
             let State { free, waiting, .. } = &mut *state;
             while free.cpus > 0
-                && let Some(place) = waiting.iter().find(|(_, waiter)| free.has(waiter.wants)).map(|(place, _)| *place)
+                && let Some(place) = next(free, waiting)
                 && let Some(waiter) = waiting.remove(&place)
             {
                 let gpus = free.take(waiter.wants);
@@ -151,6 +151,13 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who is served next. Nobody goes before one that lacks nothing but cores, which would wait for ever behind many that want one each.
+fn next(free: &Free, waiting: &BTreeMap<(Reverse<u64>, u64), Waiter>) -> Option<(Reverse<u64>, u64)> {
+    let lacks_cores = |wants: Resources| free.cpus < wants.cpus && free.has(Resources { cpus: 0, ..wants });
+    let (place, waiter) = waiting.iter().find(|(_, waiter)| free.has(waiter.wants) || lacks_cores(waiter.wants))?;
+    free.has(waiter.wants).then_some(*place)
 }
 
 impl Free {

@@ -241,7 +241,7 @@ impl Shared {
         let works = self.recipe.works(node.stage)?;
         let given = ready.given();
         let session = self.session()?;
-        let mut attempt = session.attempt()?;
+        let attempt = session.attempt()?;
         let log = self.log_path(&watch.stage);
         let (temporary, gpus) = (attempt.temporary().to_owned(), grant.gpus());
         // What is done by force is done from nothing.
@@ -283,9 +283,7 @@ impl Shared {
         if let Err(StageError::InputChanged { .. } | StageError::InputWritten { .. }) = &result {
             self.workspace.store.clear_checkpoints(ready.key);
         }
-        let outcome = result?;
-        attempt.went_well();
-        Ok(outcome)
+        result
     }
 
     fn log_path(&self, stage: &str) -> PathBuf {
@@ -310,8 +308,11 @@ impl Shared {
             if self.workspace.stands(path, artifact) {
                 continue;
             }
+            if !self.workspace.store.has(artifact) {
+                return Err(StoreError::Missing { digest: artifact.digest() }.into());
+            }
             // Other processes may be at the same place: one after the other, and who comes later finds it done.
-            let _lock = Lock::wait(&self.workspace.store, &format!("output {path}"))?;
+            let _lock = self.alone_at(path, watch)?;
             if self.workspace.stands(path, artifact) {
                 continue;
             }
@@ -331,6 +332,26 @@ impl Shared {
             self.workspace.store.export(artifact, &place)?;
         }
         Ok(notes)
+    }
+
+    /// Waits for the right to write an output in the workspace: a command that works there itself may have it for long.
+    fn alone_at(&self, path: &str, watch: &StageWatch<'_>) -> Result<Lock, StageError> {
+        let name = format!("output {path}");
+        if let Some(lock) = Lock::try_alone(&self.workspace.store, &name)? {
+            return Ok(lock);
+        }
+        self.observer.notice(Notice::Waiting { stage: watch.stage.clone() });
+        tokio::task::block_in_place(|| {
+            loop {
+                if let Some(lock) = Lock::try_alone(&self.workspace.store, &name)? {
+                    return Ok(lock);
+                }
+                if watch.let_go() {
+                    return Err(StageError::Stopped);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        })
     }
 
     /// Moves what the store does not know out of the way. What it knows can be had again and may go.

@@ -80,7 +80,7 @@ impl Exec {
         };
         environment.extend(checkpoints.iter().map(Checkpoints::variable));
         if let Some(deltas) = self.deltas {
-            environment.extend(delta::lay(context, deltas, &self.outputs, &self.program)?);
+            environment.extend(delta::lay(context, deltas, &self.outputs, &self.program, self.directory.as_deref())?);
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
         let lying = if self.is_sandboxed() { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
@@ -127,11 +127,15 @@ impl Exec {
             return;
         }
         let stage = context.stage.as_str();
-        let kept = context.store.displaced().join("rejected").join(stage);
-        let _ = std::fs::remove_dir_all(&kept);
+        let mut kept = context.store.displaced().join("rejected").join(stage);
+        if kept.exists() {
+            // What an earlier attempt made may have taken hours too.
+            kept.set_file_name(format!("{stage}-{}", context.token));
+        }
         // That it can be kept is a help; the error that made it necessary is told in any case.
         if move_to(context.folder, &kept).is_ok() && std::fs::create_dir(context.folder).is_ok() {
-            context.watch.note(&format!("what the command made is kept as .retune/displaced/rejected/{stage}"));
+            let name = kept.file_name().unwrap_or_default().display();
+            context.watch.note(&format!("what the command made is kept as .retune/displaced/rejected/{name}"));
         }
     }
 

@@ -73,12 +73,12 @@ fn own(place: &Path) -> std::io::Result<()> {
 }
 
 /// Writes down what changed, and lays the last outputs beside it. The variables that name both come back.
-pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String], program: &Program) -> Result<Vec<(String, String)>, StageError> {
+pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String], program: &Program, directory: Option<&str>) -> Result<Vec<(String, String)>, StageError> {
     let folder = context.temporary.join("delta");
     let previous = folder.join("previous");
     super::layout::make_folder(&previous)?;
     let now = files(context)?;
-    let delta = match built_on(context, outputs, &now, deltas, program) {
+    let delta = match built_on(context, outputs, &now, deltas, |path| program.names(path, directory)) {
         Ok((record, delta)) => {
             for (name, artifact) in &record.outcome.outputs {
                 let place = previous.join(name);
@@ -104,12 +104,12 @@ fn built_on<'a>(
     outputs: &[String],
     now: &BTreeMap<String, (Digest, bool)>,
     deltas: Deltas,
-    program: &Program,
+    is_code: impl Fn(&str) -> bool,
 ) -> Result<(&'a Record, Delta), String> {
     let record = base(context, outputs)?;
     let delta = difference(context, &before(context, record)?, now, deltas)?;
     let changed = [&delta.added, &delta.changed, &delta.removed].into_iter().flatten();
-    if let Some(code) = changed.into_iter().find(|path| program.names(path)) {
+    if let Some(code) = changed.into_iter().find(|path| is_code(path)) {
         return Err(format!("`{code}` is a part of the command, and changed"));
     }
     Ok((record, delta))
@@ -201,8 +201,9 @@ fn difference(
 /// Lines that only one of two texts has, each as often as it has it more often.
 fn rows(old: &str, new: &str) -> Rows {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    old.lines().for_each(|line| *counts.entry(line).or_default() -= 1);
-    new.lines().for_each(|line| *counts.entry(line).or_default() += 1);
+    // By line feeds alone: what else ends a line elsewhere is a part of it here.
+    old.split('\n').for_each(|line| *counts.entry(line).or_default() -= 1);
+    new.split('\n').for_each(|line| *counts.entry(line).or_default() += 1);
     let mut rows = Rows::default();
     for (line, count) in counts {
         let side = if count > 0 { &mut rows.added } else { &mut rows.removed };

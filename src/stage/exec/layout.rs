@@ -34,6 +34,10 @@ pub fn lay<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Given>, f
             Given::Files(files) => {
                 for (path, digest) in files {
                     let target = folder.join(path);
+                    // Two inputs may mean one file.
+                    if target.exists() {
+                        continue;
+                    }
                     if let Some(parent) = target.parent().filter(|parent| *parent != folder && !made.contains(*parent)) {
                         make_folder(parent)?;
                         made.insert(parent.to_owned());
@@ -229,6 +233,7 @@ impl Cleared {
         if !context.store.knows(place) {
             let (aside, kept_as) = displaced(context.store, path, context.token);
             move_to(place, &aside).map_err(|source| StageError::Io { doing: "move aside", path: place.to_owned(), source })?;
+            context.watch.note(&format!("what {path} held is kept as {kept_as} while the command runs"));
             self.moved.push(Moved { place: place.to_owned(), aside, kept_as: Some(kept_as) });
             return Ok(());
         }
@@ -275,8 +280,8 @@ pub fn make_folder(path: &Path) -> Result<(), StageError> {
     std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
 }
 
-/// Files from this size on share their blocks with the user's file where the file system can do that, and are a link to it where
-/// it cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards.
+/// Files from this size on share their blocks with the user's file where the file system can do that, and are a hard link to it
+/// where it cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards.
 const LARGE: u64 = 256 << 20;
 
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
@@ -303,5 +308,6 @@ fn share(source: &Path, target: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_file(target);
-    std::os::unix::fs::symlink(source, target)
+    // A link that is a file: what looks for files, or packs them, must find one.
+    std::fs::hard_link(source, target).or_else(|_| std::fs::copy(source, target).map(drop))
 }

@@ -30,12 +30,16 @@ pub enum Program {
 
 impl Program {
     /// Whether a file is named in it: its code, most likely.
-    pub fn names(&self, path: &str) -> bool {
+    pub fn names(&self, path: &str, directory: Option<&str>) -> bool {
+        let apart = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>' | '"' | '\'' | '=' | ',' | ':' | '`' | '$');
+        let is_it = |word: &str| {
+            let word = word.trim_start_matches("./");
+            let below = directory.map(|directory| format!("{}/{word}", directory.trim_start_matches("./").trim_end_matches('/')));
+            word == path || below.is_some_and(|below| below == path)
+        };
         match self {
-            Self::Shell(line) => line
-                .split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>' | '"' | '\''))
-                .any(|word| word.trim_start_matches("./") == path),
-            Self::Arguments(words) => words.iter().any(|word| word.trim_start_matches("./") == path),
+            Self::Shell(line) => line.split(apart).any(is_it),
+            Self::Arguments(words) => words.iter().any(|word| is_it(word) || word.split(apart).any(is_it)),
         }
     }
 }
