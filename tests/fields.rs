@@ -59,7 +59,7 @@ prepare "chat" {
         user "{{ text }}"
         assistant "{{ team }}" trim=#true
     }
-    limit tokens=100 of="builtin:tiny" overflow="drop"
+    limit tokens=100 of="builtin:tiny" tokenizer="tok.json" overflow="drop"
     decontaminate against="bench.jsonl" how="drop" words=13 share=0.5
     split train=0.5 validation=0.25 test=0.25 key="text" seed=1 stratify="team" near=0.75
     slice by="channel"
@@ -298,6 +298,7 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("prepare.chat.assistant.template", "assistant \"{{ team }}\"", "assistant \"A: {{ team }}\"", Differ),
     ("prepare.chat.assistant.trim", "trim=#true", "trim=#false", Differ),
     ("prepare.limit.tokens", "tokens=100", "tokens=101", Differ),
+    ("prepare.limit.tokenizer", "tokenizer=\"tok.json\"", "tokenizer=\"other.json\"", Differ),
     ("prepare.limit.overflow", "overflow=\"drop\"", "overflow=\"fail\"", Differ),
     ("prepare.split.train", "train=0.5 validation=0.25", "train=0.25 validation=0.5", Differ),
     ("prepare.split.validation", "validation=0.25 test=0.25", "validation=0.0 test=0.5", Differ),

@@ -316,3 +316,52 @@ fn the_same_comes_out_whatever_the_number_of_threads() {
     };
     assert_eq!(made("1"), made("3"));
 }
+
+#[test]
+fn a_row_is_followed_from_where_it_was_found_to_its_tokens() {
+    let workspace = common::workspace(
+        "collect \"rows\" {\n    source \"t.csv\"\n}\nprepare \"chat\" {\n    from \"rows\"\n    normalize whitespace=#true\n    redact \"email\"\n    filter \"team != 'spam'\"\n    chat {\n        user \"{{ text }}\"\n        assistant \"{{ team }}\"\n    }\n}\n",
+    );
+    workspace.write("t.csv", "text,team\nwrite   to me@example.com,fees\nbuy now,spam\n");
+    let done = workspace.retune(&["inspect", "chat", "p.kdl"]);
+    assert!(done.code == 1 && done.stderr.contains("`rows` is not up to date"), "{}", done.stderr);
+    workspace.run(&[], 0);
+    let done = workspace.retune(&["inspect", "chat", "p.kdl", "--row", "1"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    for wanted in [
+        "as collected from t.csv:2",
+        "write   to me@example.com",
+        "after `normalize`",
+        "after `redact`",
+        "`filter` leaves it as it is",
+        "after `chat`",
+        "assistant: fees",
+        "\"role\":\"assistant\"",
+        "learnt: ",
+    ] {
+        assert!(done.stdout.contains(wanted), "{wanted}: {}", done.stdout);
+    }
+    assert!(done.stdout.rsplit("after `redact`").next().is_some_and(|rest| !rest.contains("me@example.com")), "{}", done.stdout);
+    let done = workspace.retune(&["inspect", "chat", "p.kdl", "--row", "2"]);
+    assert!(done.stdout.contains("`filter` takes it out") && done.stdout.contains("does not hold"), "{}", done.stdout);
+    let done = workspace.retune(&["inspect", "chat", "p.kdl", "--row", "3"]);
+    assert!(done.code == 1 && done.stderr.contains("there is no row 3: 2 rows go in"), "{}", done.stderr);
+    assert_eq!(workspace.retune(&["inspect", "rows", "p.kdl"]).code, 2);
+    let looks: serde_json::Value = serde_json::from_str(&workspace.retune(&["inspect", "chat", "p.kdl", "--json"]).stdout).expect("JSON");
+    assert!(looks.as_array().is_some_and(|looks| looks.len() > 5));
+}
+
+#[test]
+fn tokens_are_counted_by_the_tokenizer_of_the_model_itself() {
+    let workspace = common::workspace(
+        "collect \"rows\" {\n    source \"t.csv\"\n}\nprepare \"chat\" {\n    from \"rows\"\n    chat {\n        user \"{{ text }}\"\n        assistant \"{{ team }}\"\n    }\n    limit tokens=11 tokenizer=\"tok.json\" overflow=\"drop\"\n}\n",
+    );
+    workspace.write("t.csv", "text,team\none two,x\none two three,x\n");
+    let words = serde_json::json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null, "pre_tokenizer": { "type": "Whitespace" }, "post_processor": null, "decoder": null,
+        "model": { "type": "WordLevel", "vocab": { "[UNK]": 0, "one": 1, "two": 2, "three": 3, "x": 4 }, "unk_token": "[UNK]" } });
+    workspace.write("tok.json", words.to_string());
+    let summary = workspace.run(&[], 0);
+    assert_eq!(summary["stages"][1]["metrics"]["train"], 1.0, "{summary}");
+    workspace.write("tok.json", "{}");
+    assert!(common::failure(&workspace).contains("as a tokenizer"));
+}

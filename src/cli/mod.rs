@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{accept, cache, cancel, check, deployments, diff, doctor, get, graph, guard, jobs, log, plan, rollback, run, runs, show, status, why};
+use command::{accept, cache, cancel, check, deployments, diff, doctor, get, graph, guard, inspect, jobs, log, plan, rollback, run, runs, show, status, why};
 use speak::say;
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
@@ -39,6 +39,8 @@ enum Command {
     Status(status::Arguments),
     /// Tell what changed for one stage, down to the field or the file
     Why(why::Arguments),
+    /// Show what becomes of one row in a prepare stage: after each operator, as an example, and as tokens
+    Inspect(inspect::Arguments),
     /// Show the outputs, metrics and provenance of one stage
     Show(show::Arguments),
     /// Print what the command of a stage printed when it last ran
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Accept(arguments) => accept::accept(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Why(arguments) => why::why(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Show(arguments) => show::show(&arguments),
         Command::Log(arguments) => log::log(&arguments),
         Command::Get(arguments) => get::get(&arguments),

@@ -91,7 +91,7 @@ impl Tally {
     /// Adds some rows.
     pub fn add(&mut self, items: &[Item]) {
         use rayon::prelude::*;
-        let counter = self.counter;
+        let counter = &self.counter;
         let lengths: Vec<usize> = items.par_iter().map(|item| item.example.as_ref().map_or(0, |example| counter.count(&example.messages))).collect();
         for (item, tokens) in items.iter().zip(lengths) {
             let part = &mut self.parts[item.split.unwrap_or(Split::Train) as usize];

@@ -270,6 +270,14 @@ pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
 
+    /// What becomes of one of the rows that go in (from 1), step by step; none where it works on no rows.
+    ///
+    /// # Errors
+    /// When there is no such row, or it cannot be read.
+    fn inspect(&self, _workspace: &Path, _store: &Store, _inputs: &BTreeMap<String, Given>, _row: usize) -> Result<Option<Vec<Look>>, StageError> {
+        Ok(None)
+    }
+
     /// Whether it reads and writes in the workspace itself.
     fn works_in_place(&self) -> bool {
         false
@@ -295,6 +303,15 @@ pub trait Work: Send + Sync + fmt::Debug {
     fn restore(&self, _workspace: &Path, _store: &Store, _record: &Record, _inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
         Ok(())
     }
+}
+
+/// A row at one step of its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Look {
+    /// Which step.
+    pub step: String,
+    /// What it is there.
+    pub text: String,
 }
 
 /// What an action will take.

@@ -71,6 +71,16 @@ pub enum StageError {
     #[diagnostic(transparent)]
     Source(#[from] SourceError),
 
+    /// What goes in is not made yet, or not any more as it should be.
+    #[error("`{stage}` is not up to date, so that there is nothing to look at")]
+    #[diagnostic(code(stage::not_made), help("`retune run {stage}` makes it"))]
+    NotMade { stage: String },
+
+    /// A row that is not there.
+    #[error("there is no row {number}: {rows} rows go in")]
+    #[diagnostic(code(stage::no_row), help("rows are counted from 1, in the order in which they were collected"))]
+    NoRow { number: usize, rows: usize },
+
     /// `sandbox "strict"` where there is no way to have it.
     #[error("this system cannot keep a command from writing in the workspace: {problem}")]
     #[diagnostic(code(stage::no_fence), help("`sandbox \"strict\"` needs Linux 6.2 or later with Landlock; without it take `sandbox \"on\"`"))]

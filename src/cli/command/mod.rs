@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod get;
 pub mod graph;
 pub mod guard;
+pub mod inspect;
 pub mod jobs;
 pub mod log;
 pub mod plan;

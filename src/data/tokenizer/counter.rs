@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use super::super::Message;
 use super::Tokenizer;
 
 /// How the tokens of a conversation are counted for a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Counter {
     /// Exactly, for `builtin:tiny`.
     Tiny,
@@ -10,6 +12,8 @@ pub enum Counter {
     O200k,
     /// Exactly, for models of OpenAI before: the encoding `cl100k_base`.
     Cl100k,
+    /// Exactly, by a `tokenizer.json` as the Hugging Face libraries write it.
+    File(Arc<tokenizers::Tokenizer>),
     /// By letters, four to a token, where nothing better is known.
     Letters,
 }
@@ -32,14 +36,26 @@ impl Counter {
         }
     }
 
+    /// By the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn of_file(bytes: &[u8]) -> Result<Self, String> {
+        tokenizers::Tokenizer::from_bytes(bytes).map(|tokenizer| Self::File(Arc::new(tokenizer))).map_err(|error| error.to_string())
+    }
+
     /// Tokens of a conversation. OpenAI's rule for chat rows: three tokens a message besides its role and content, and three for
     /// the beginning of an answer.
     #[must_use]
-    pub fn count(self, messages: &[Message]) -> usize {
+    pub fn count(&self, messages: &[Message]) -> usize {
         match self {
             Self::Tiny => Tokenizer::tiny().count(messages),
             Self::O200k => openai(bpe_openai::o200k_base(), messages),
             Self::Cl100k => openai(bpe_openai::cl100k_base(), messages),
+            // What a chat template adds is about four tokens a message.
+            Self::File(tokenizer) => {
+                messages.iter().map(|message| tokenizer.encode_fast(message.content.as_str(), false).map_or(0, |found| found.len()) + 4).sum()
+            }
             Self::Letters => messages.iter().map(|message| message.content.len().div_ceil(4) + 4).sum(),
         }
     }

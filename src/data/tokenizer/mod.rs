@@ -4,6 +4,7 @@ mod counter;
 mod learn;
 mod words;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -146,7 +147,37 @@ impl Tokenizer {
     /// How many tokens a conversation has.
     #[must_use]
     pub fn count(&self, messages: &[Message]) -> usize {
-        self.conversation(messages).0.len()
+        messages.iter().map(|message| 2 + words::split(&message.content).map(|word| self.count_word(word)).sum::<usize>()).sum()
+    }
+
+    /// How many tokens a word has. Words come again and again, so that each thread remembers those it saw.
+    fn count_word(&self, word: &str) -> usize {
+        /// Words that are remembered, and the longest of them in bytes.
+        const MOST: usize = 1 << 16;
+        const LONGEST: usize = 32;
+        thread_local!(static SEEN: RefCell<(usize, HashMap<Box<str>, u8>)> = RefCell::default());
+        let counted = || {
+            let mut tokens = Vec::new();
+            self.encode(word, &mut tokens);
+            tokens.len()
+        };
+        if word.len() > LONGEST {
+            return counted();
+        }
+        SEEN.with_borrow_mut(|(of, seen)| {
+            let own = std::ptr::from_ref(self).addr();
+            if *of != own || seen.len() >= MOST {
+                seen.clear();
+                *of = own;
+            }
+            if let Some(count) = seen.get(word) {
+                return usize::from(*count);
+            }
+            let count = counted();
+            // A token is a byte at least.
+            seen.insert(word.into(), u8::try_from(count).unwrap_or(u8::MAX));
+            count
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! How everything stands before anything is done, and why.
 
 pub mod explain;
+pub mod inspecting;
 pub mod planning;
 pub mod resolve;
 pub mod settle;
 
 pub use explain::line;
+pub use inspecting::inspect;
 pub use planning::{Plan, PlannedAction, PlannedStage, Standing, plan};

@@ -1,6 +1,7 @@
 //! Rows to examples: operators in the order written, then a split.
 
 mod expectation;
+mod inspect;
 mod report;
 mod work;
 
@@ -62,16 +63,18 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         });
     }
     let mut beside = BTreeMap::new();
-    for (operator, slot) in block.children.iter().filter_map(|child| Some((child, kind(child)?.beside?))) {
-        let files = compiler.files(operator.text(slot), Reading::Text, None);
-        beside.insert(operator.text(slot).to_owned(), files.iter().map(|input| input.name.clone()).collect());
+    let named = block.children.iter().filter_map(|child| child.find_text(kind(child)?.beside?));
+    for path in named {
+        let files = compiler.files(path, Reading::Text, None);
+        beside.insert(path.to_owned(), files.iter().map(|input| input.name.clone()).collect());
         inputs.extend(files);
     }
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
     inputs.dedup_by(|a, b| a.name == b.name);
     mixed(block, sources)?;
     let slices = block.all("slice").map(|slice| slice.text("by").to_owned()).collect();
-    let work = Prepare { sources, beside, operators: operators(stage)?, splitter: splitter(block)?, slices, expectations: expectation::all(block)? };
+    let names = block.children.iter().filter_map(|child| Some(kind(child)?.setting.name)).collect();
+    let work = Prepare { names, sources, beside, operators: operators(stage)?, splitter: splitter(block)?, slices, expectations: expectation::all(block)? };
     let mut outputs: Vec<String> = Split::ALL.iter().map(|split| split.name().to_owned()).collect();
     outputs.extend(["rejected".to_owned(), "report".to_owned()]);
     let action = Action {

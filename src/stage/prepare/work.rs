@@ -10,15 +10,17 @@ use crate::data::flow::{Beside, CHUNK, Flow, Item, Stream};
 use crate::data::operator::Operator;
 use crate::data::tally::Tally;
 use crate::data::{Counter, Lines, Row, Split, Splitter};
-use crate::store::RecordOutcome;
+use crate::store::{RecordOutcome, Store};
 
-use super::super::{Context, StageError, Work, collect};
+use super::super::{Context, Given, Look, StageError, Work, collect};
 use super::expectation::Expectation;
 use super::report::Whole;
 
 /// A preparation to be done.
 #[derive(Debug)]
 pub struct Prepare {
+    /// The names of the operators.
+    pub names: Vec<&'static str>,
     /// How many stages the rows come from.
     pub sources: usize,
     /// The inputs that operators read beside the rows, by what they call them.
@@ -34,6 +36,10 @@ pub struct Prepare {
 impl Work for Prepare {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         tokio::task::block_in_place(|| self.prepare(context))
+    }
+
+    fn inspect(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>, row: usize) -> Result<Option<Vec<Look>>, StageError> {
+        super::inspect::inspect(self, workspace, store, inputs, row).map(Some)
     }
 }
 

@@ -113,7 +113,7 @@ impl JobObject {
 /// Whether a name carries our mark. One made of a model of ours carries that one's too, before its own.
 pub fn carries(name: &str, mark: &str) -> bool {
     let is_mark = |part: &&str| part.len() == mark.len() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_mark).next_back() == Some(mark)
+    name.split(|c: char| !c.is_ascii_alphanumeric()).rfind(is_mark) == Some(mark)
 }
 
 impl From<JobObject> for Job {

@@ -1,0 +1,44 @@
+use clap::Args;
+
+use crate::engine::{self, Workspace};
+
+use super::super::exit::Exit;
+use super::super::print_json;
+use super::super::problem::Problem;
+use super::super::speak::{complain, say};
+use super::super::target::{Changes, Target};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The stage, and the pipeline's file where there are several
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    words: Vec<String>,
+    /// The row, counted from 1 in the order in which rows were collected
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    row: usize,
+    #[command(flatten)]
+    changes: Changes,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn inspect(arguments: &Arguments) -> Result<Exit, Problem> {
+    let target = Target::of(&arguments.words)?;
+    let recipe = arguments.changes.load(target.pipeline.as_ref())?;
+    let stage = recipe.named(target.stage()?)?;
+    let workspace = Workspace::look(&recipe.file.path);
+    let Some(looks) = engine::inspect(&recipe, &workspace, stage, arguments.row)? else {
+        complain!("`{}` works on no rows: name a prepare stage", recipe.stages[stage].name);
+        return Ok(Exit::Wrong);
+    };
+    if arguments.json {
+        print_json(&looks);
+        return Ok(Exit::Done);
+    }
+    for look in looks {
+        say!("{}", look.step);
+        look.text.lines().for_each(|line| say!("    {line}"));
+    }
+    Ok(Exit::Done)
+}
