@@ -347,7 +347,7 @@ fn a_row_is_followed_from_where_it_was_found_to_its_tokens() {
     let done = workspace.retune(&["inspect", "chat", "p.kdl", "--row", "3"]);
     assert!(done.code == 1 && done.stderr.contains("there is no row 3: 2 rows go in"), "{}", done.stderr);
     assert_eq!(workspace.retune(&["inspect", "rows", "p.kdl"]).code, 2);
-    let looks: serde_json::Value = serde_json::from_str(&workspace.retune(&["inspect", "chat", "p.kdl", "--json"]).stdout).expect("JSON");
+    let looks: Value = serde_json::from_str(&workspace.retune(&["inspect", "chat", "p.kdl", "--json"]).stdout).expect("JSON");
     assert!(looks.as_array().is_some_and(|looks| looks.len() > 5));
 }
 
