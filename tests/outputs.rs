@@ -388,3 +388,16 @@ fn a_change_of_code_asks_for_everything_anew_however_the_line_names_it() {
         assert!(workspace.read(output).contains("\"full\": true"), "{}", workspace.read(output));
     }
 }
+
+#[test]
+fn a_model_learns_from_one_file_of_a_folder_that_a_stage_made() {
+    let workspace = Workspace::new();
+    let row = "{\\\"messages\\\":[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"hi\\\"},{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"ho\\\"}]}";
+    workspace.write(
+        "p.kdl",
+        format!(
+            "pipeline \"p\"\nexec \"make\" {{\n    run \"mkdir d; echo '{row}' > d/train.jsonl; echo no > d/other\"\n    output \"d\"\n}}\ntrain \"t\" {{\n    examples \"d/train.jsonl\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n}}\n"
+        ),
+    );
+    assert_eq!(workspace.ran(&[]), ["make", "t"]);
+}

@@ -234,6 +234,7 @@ impl Context<'_> {
         std::fs::create_dir_all(parent).map_err(failed("create", parent))?;
         match self.inputs.get(name) {
             Some(Given::Artifact { artifact, .. }) => self.store.link(*artifact, &place)?,
+            Some(Given::Part(files)) if files.len() == 1 => self.store.link(files[0].1, &place)?,
             Some(Given::Files(files)) if files.len() == 1 => {
                 let (path, digest) = &files[0];
                 let source = self.workspace.join(path);
@@ -248,20 +249,20 @@ impl Context<'_> {
         }
         Ok(place)
     }
+}
 
-    /// Reads a file of the workspace, and makes sure that it is still what the key covers.
-    ///
-    /// # Errors
-    /// When it cannot be read, or has changed.
-    pub fn read_workspace(&self, path: &str, reading: Reading, digest: Digest) -> Result<Vec<u8>, StageError> {
-        let place = self.workspace.join(path);
-        let bytes = std::fs::read(&place).map_err(|source| StageError::Io { doing: "read", path: place, source })?;
-        let bytes = reading.of(bytes);
-        if Digest::of(&bytes) != digest {
-            return Err(StageError::InputChanged { path: path.to_owned() });
-        }
-        Ok(bytes)
+/// Reads a file of the workspace, and makes sure that it is still what the key covers.
+///
+/// # Errors
+/// When it cannot be read, or has changed.
+pub fn read_workspace(workspace: &Path, path: &str, reading: Reading, digest: Digest) -> Result<Vec<u8>, StageError> {
+    let place = workspace.join(path);
+    let bytes = std::fs::read(&place).map_err(|source| StageError::Io { doing: "read", path: place, source })?;
+    let bytes = reading.of(bytes);
+    if Digest::of(&bytes) != digest {
+        return Err(StageError::InputChanged { path: path.to_owned() });
     }
+    Ok(bytes)
 }
 
 /// What an action does.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use crate::fingerprint::Digest;
-use crate::store::{Artifact, Record, RecordOutcome};
+use crate::store::{Record, RecordOutcome};
 
 use super::super::action::Refresh;
 use super::super::checkpoints::Checkpoints;
@@ -70,8 +70,8 @@ impl Fetch {
         }
         let files = context.store.take_path(folder)?;
         let about = context.store.put_bytes(&serde_json::to_vec_pretty(about).unwrap_or_default())?;
-        let outputs: Vec<Artifact> = vec![files, about];
-        Ok(RecordOutcome { outputs: self.outputs.iter().cloned().zip(outputs).collect(), ..RecordOutcome::default() })
+        let outputs = self.outputs.iter().cloned().zip([files, about]).collect();
+        Ok(RecordOutcome { outputs, ..RecordOutcome::default() })
     }
 }
 

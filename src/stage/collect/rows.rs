@@ -1,6 +1,7 @@
 //! Rows of files, with what could not be read as a row beside them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -9,8 +10,9 @@ use crate::data::fields::Fields;
 use crate::data::format::Shape;
 use crate::data::{DataError, Lines, Rejected, Row, format};
 use crate::fingerprint::Digest;
-use crate::store::{Artifact, Reading, RecordOutcome};
+use crate::store::{Artifact, Reading, RecordOutcome, Store};
 
+use super::super::action::read_workspace;
 use super::super::{Context, Given, StageError, Work};
 use super::{REJECTED, REPORT, ROWS};
 
@@ -36,7 +38,7 @@ fn collect(work: &Collect, context: &Context<'_>) -> Result<RecordOutcome, Stage
     let mut all: BTreeMap<String, (Content, &Shape)> = BTreeMap::new();
     for (inputs, shape) in &work.sources {
         let given = inputs.iter().filter_map(|name| context.inputs.get(name));
-        for (path, content) in contents(context, given)? {
+        for (path, content) in contents(context.store, given)? {
             all.entry(path).or_insert((content, shape));
         }
     }
@@ -44,7 +46,7 @@ fn collect(work: &Collect, context: &Context<'_>) -> Result<RecordOutcome, Stage
         if context.watch.stopped() {
             return Err(StageError::Stopped);
         }
-        let bytes = content.read(&path, context)?;
+        let bytes = content.read(&path, context.workspace, context.store)?;
         let (rows, rejected) = (out.rows.count, out.rejected.count);
         format::read(&path, bytes.into(), shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref()))))?;
         files.push(json!({ "file": path, "rows": out.rows.count - rows, "rejected": out.rejected.count - rejected }));
@@ -118,16 +120,16 @@ pub enum Content {
 
 impl Content {
     /// Its text, made sure to be what the key covers.
-    pub fn read(&self, path: &str, context: &Context<'_>) -> Result<Vec<u8>, StageError> {
+    pub fn read(&self, path: &str, workspace: &Path, store: &Store) -> Result<Vec<u8>, StageError> {
         match self {
-            Self::Workspace(digest) => context.read_workspace(path, Reading::Text, *digest),
-            Self::Stored(artifact) => Ok(Reading::Text.of(context.store.read(*artifact)?)),
+            Self::Workspace(digest) => read_workspace(workspace, path, Reading::Text, *digest),
+            Self::Stored(artifact) => Ok(Reading::Text.of(store.read(*artifact)?)),
         }
     }
 }
 
 /// The files of some inputs by path, each path once.
-pub fn contents<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Given>) -> Result<BTreeMap<String, Content>, StageError> {
+pub fn contents<'a>(store: &Store, inputs: impl Iterator<Item = &'a Given>) -> Result<BTreeMap<String, Content>, StageError> {
     let mut contents = BTreeMap::new();
     for given in inputs {
         match given {
@@ -137,7 +139,7 @@ pub fn contents<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Give
                 contents.insert(name.clone(), Content::Stored(*artifact));
             }
             Given::Artifact { name, artifact } => {
-                let files = context.store.tree(*artifact)?.into_iter();
+                let files = store.tree(*artifact)?.into_iter();
                 contents.extend(files.map(|file| (format!("{name}/{}", file.path), Content::Stored(Artifact::File { digest: file.digest, size: file.size }))));
             }
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::flow::{Beside, Flow, Item, Stream};
+use crate::data::flow::{Flow, Item, Stream};
 use crate::data::{DataError, Rejected, Row, Tokenizer};
-use crate::store::{Artifact, Reading, Store};
+use crate::store::Store;
 
 use super::super::action::given;
 use super::super::{Given, Look, StageError, collect};
@@ -16,7 +16,7 @@ pub fn inspect(work: &Prepare, workspace: &Path, store: &Store, inputs: &BTreeMa
     let mut item = item(work.sources, store, inputs, number)?;
     let look = |step: String, text: String| Look { step, text };
     let mut looks = vec![look(format!("as collected from {}", item.place()), fields(&item))];
-    let beside = beside(work, workspace, store, inputs)?;
+    let beside = work.beside(workspace, store, inputs)?;
     for (name, operator) in work.names.iter().zip(&work.operators) {
         let folder = Folder::new()?;
         let flow = Flow::new(&folder.0, beside.clone())?;
@@ -59,35 +59,6 @@ fn item(sources: usize, store: &Store, inputs: &BTreeMap<String, Given>, number:
         before += bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
     }
     Err(StageError::NoRow { number, rows: before })
-}
-
-/// The files that operators read beside the rows.
-fn beside(work: &Prepare, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Result<Beside, StageError> {
-    let mut beside = Beside::new();
-    for (called, names) in &work.beside {
-        let mut files = Vec::new();
-        let stored = |path: &str, artifact: Artifact| Ok::<_, StageError>((path.to_owned(), Reading::Text.of(store.read(artifact)?)));
-        for given in names.iter().filter_map(|name| inputs.get(name)) {
-            match given {
-                Given::Files(found) => {
-                    for (path, _) in found {
-                        let place = workspace.join(path);
-                        let bytes = std::fs::read(&place).map_err(|source| StageError::Io { doing: "read", path: place, source })?;
-                        files.push((path.clone(), Reading::Text.of(bytes)));
-                    }
-                }
-                Given::Part(found) => files.extend(found.iter().map(|(path, artifact)| stored(path, *artifact)).collect::<Result<Vec<_>, _>>()?),
-                Given::Artifact { name, artifact: artifact @ Artifact::Tree { .. } } => {
-                    for file in store.tree(*artifact)? {
-                        files.push(stored(&format!("{name}/{}", file.path), file.artifact())?);
-                    }
-                }
-                Given::Artifact { name, artifact } => files.push(stored(name, *artifact)?),
-            }
-        }
-        beside.insert(called.clone(), files);
-    }
-    Ok(beside)
 }
 
 fn fields(item: &Item) -> String {

@@ -45,7 +45,7 @@ impl Work for Prepare {
 
 impl Prepare {
     fn prepare(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let flow = Flow::new(context.folder, self.beside(context)?)?;
+        let flow = Flow::new(context.folder, self.beside(context.workspace, context.store, context.inputs)?)?;
         let mut source = Source::open(context, self.sources)?;
         let rejected_before = source.rejected;
         let mut rows: Stream<'_> = Box::new(std::iter::from_fn(|| source.next()));
@@ -87,12 +87,15 @@ impl Prepare {
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
     }
 
-    fn beside(&self, context: &Context<'_>) -> Result<Beside, StageError> {
+    /// The files that operators read beside the rows.
+    pub fn beside(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Result<Beside, StageError> {
         let mut beside = Beside::new();
-        for (called, inputs) in &self.beside {
-            let given = inputs.iter().filter_map(|name| context.inputs.get(name));
-            let files =
-                collect::contents(context, given)?.into_iter().map(|(path, content)| Ok::<_, StageError>((path.clone(), content.read(&path, context)?)));
+        for (called, names) in &self.beside {
+            let given = names.iter().filter_map(|name| inputs.get(name));
+            let files = collect::contents(store, given)?.into_iter().map(|(path, content)| {
+                let bytes = content.read(&path, workspace, store)?;
+                Ok::<_, StageError>((path, bytes))
+            });
             beside.insert(called.clone(), files.collect::<Result<_, _>>()?);
         }
         Ok(beside)
