@@ -113,22 +113,23 @@ impl Hosted {
         let (mut unseen, mut nameless): (Option<Instant>, Option<Instant>) = (None, None);
         let mut id = id.to_owned();
         loop {
-            if let Some(first) = self.overtaken(&id, request, journal, watch).await? {
-                id = first;
-            }
-            let id = id.as_str();
-            let job = match self.wire.job(id, watch).await {
+            let job = match self.wire.job(&id, watch).await {
                 Err(ProviderError::Refused { status: 404, .. }) => {
                     // A new one may take a while to show.
                     if unseen.get_or_insert_with(Instant::now).elapsed() >= self.visible() {
-                        return Err(ProviderError::JobGone { job: id.to_owned() });
+                        return Err(ProviderError::JobGone { job: id });
                     }
-                    self.wait(pause, id, watch).await?;
+                    self.wait(pause, &id, watch).await?;
                     continue;
                 }
                 job => job?,
             };
             unseen = None;
+            if let Some(first) = self.overtaken(&job, request, journal, watch).await? {
+                id = first;
+                continue;
+            }
+            let id = id.as_str();
             if let Some(kept) = journal.kept() {
                 // It was stopped before, here or by a run that was killed while it did.
                 let (model, step) = (kept.0.to_owned(), kept.1);
@@ -171,17 +172,14 @@ impl Hosted {
     }
 
     /// The job that was first, where somebody else made one for the same at the same moment and it shows in the list only now.
-    async fn overtaken(&self, id: &str, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
+    async fn overtaken(&self, own: &Job, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
         let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.is_none_or(|made| made.elapsed() > self.visible()) || self.wire.client().network().replays() {
             return Ok(None);
         }
-        let Ok(own) = self.wire.job(id, watch).await else {
-            return Ok(None);
-        };
         let gone: Vec<GivenUp> = journal.ended().collect();
-        let first = self.only_one(request.key, own, &gone, watch).await?.id;
-        if first == id {
+        let first = self.only_one(request.key, own.clone(), &gone, watch).await?.id;
+        if first == own.id {
             return Ok(None);
         }
         journal.note(JobStep::Exists { job: first.clone(), found: true })?;

@@ -202,8 +202,8 @@ fn difference(
 fn rows(old: &str, new: &str) -> Rows {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     // By line feeds alone: what else ends a line elsewhere is a part of it here.
-    old.split('\n').for_each(|line| *counts.entry(line).or_default() -= 1);
-    new.split('\n').for_each(|line| *counts.entry(line).or_default() += 1);
+    old.split_terminator('\n').for_each(|line| *counts.entry(line).or_default() -= 1);
+    new.split_terminator('\n').for_each(|line| *counts.entry(line).or_default() += 1);
     let mut rows = Rows::default();
     for (line, count) in counts {
         let side = if count > 0 { &mut rows.added } else { &mut rows.removed };
