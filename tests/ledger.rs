@@ -180,6 +180,18 @@ fn provenance_knows_the_commit_and_whether_the_tree_is_clean() {
     edit(&workspace, "echo a", "echo b");
     workspace.run(&[], 0);
     assert_eq!(source(&workspace)["annotations"]["dirty"], true);
+    git(&["commit", "-aqm", "two"]);
+    workspace.write("beside.txt", "no material");
+    edit(&workspace, "echo b", "echo c");
+    git(&["commit", "-aqm", "three"]);
+    workspace.run(&[], 0);
+    assert_eq!(source(&workspace)["annotations"]["dirty"], false, "what no stage reads is no matter");
+    workspace.write("data/new.txt", "material that no commit holds");
+    edit(&workspace, "run \"echo c > o\"", "run \"cat data/* > o\"\n    input \"data/*\"");
+    git(&["commit", "-aqm", "four"]);
+    workspace.run(&[], 0);
+    let text = workspace.retune(&["show", "x", "p.kdl", "--provenance"]).stdout;
+    assert!(text.contains("\"dirty\":true") || text.contains("\"dirty\": true"), "{text}");
 }
 
 #[test]

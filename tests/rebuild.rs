@@ -127,3 +127,34 @@ fn a_corrupt_object_is_found_and_made_again() {
     assert_eq!(workspace.read("mid.txt"), "one\n");
     assert_eq!(workspace.read("out.txt"), "one\none\n");
 }
+
+#[test]
+fn what_is_done_by_force_is_done_from_nothing_and_what_never_ended_stays_resumable() {
+    let workspace = Workspace::new();
+    let stepping = "exec \"x\" {\n    run \"if [ -f steps/1 ]; then echo resumed > o; else echo half > steps/1; exit 3; fi\"\n    output \"o\"\n    checkpoints \"steps\"\n}\n";
+    let other = "exec \"y\" {\n    run \"cat seed > y\"\n    input \"seed\"\n    output \"y\"\n}\n";
+    workspace.write("p.kdl", format!("pipeline \"p\"\n{stepping}{other}"));
+    workspace.write("seed", "0");
+    workspace.run(&["x"], 1);
+    for seed in 1..4 {
+        workspace.write("seed", seed.to_string());
+        workspace.run(&["y"], 0);
+    }
+    assert_eq!(workspace.retune(&["cache", "gc", "--keep-runs", "1"]).code, 0);
+    workspace.run(&["x"], 0);
+    assert_eq!(workspace.read("o"), "resumed\n", "three later runs of another stage push no checkpoint out");
+    workspace.run(&["--force", "x", "x"], 1);
+    workspace.run(&["--force", "x", "x"], 1);
+}
+
+#[test]
+fn an_output_that_no_stage_writes_any_more_is_named() {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"echo a > old.txt\"\n    output \"old.txt\"\n}\n");
+    workspace.run(&[], 0);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("old.txt", "new.txt"));
+    let told = workspace.retune(&["run", "p.kdl"]).stderr;
+    assert!(told.contains("old.txt was written by `x` once, and no stage writes it now"), "{told}");
+    let told = workspace.retune(&["run", "p.kdl"]).stderr;
+    assert!(!told.contains("old.txt"), "{told}");
+}

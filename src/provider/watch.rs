@@ -54,6 +54,9 @@ pub trait Watch: Send + Sync {
     /// What was about to be spent is not: nothing was begun.
     fn unspent(&self) {}
 
+    /// It waited for others until now, and only begins: its time is counted from here.
+    fn begins(&self) {}
+
     /// Whether it must stop now.
     fn stopped(&self) -> bool;
 

@@ -239,6 +239,12 @@ impl StageError {
         matches!(self, Self::Stopped | Self::Provider(ProviderError::Detached { .. }))
     }
 
+    /// Whether a file that had been seen was not there any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
     /// Whether the store turned out to be damaged, so that making things again can help.
     #[must_use]
     pub const fn is_damage(&self) -> bool {

@@ -93,6 +93,15 @@ impl Packs {
     /// objects and bytes went, or would.
     pub fn sweep(&self, kept: &BTreeSet<Digest>, dry: bool) -> Result<(u64, u64), StoreError> {
         let (mut count, mut bytes) = (0, 0);
+        // What was set aside, and what a process that died was about to write.
+        let unfinished = |path: &Path| path.extension().is_some_and(|ending| ending == "corrupt" || ending == "part");
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten().filter(|entry| unfinished(&entry.path())) {
+            count += 1;
+            bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+            if !dry {
+                fs::remove_file(entry.path()).map_err(StoreError::io("delete", &entry.path()))?;
+            }
+        }
         for pack in self.paths().iter().filter_map(|path| Pack::open(path)).map(Arc::new) {
             let entries: Vec<(Digest, Packed)> = (0..pack.count()).map(|place| pack.entry(&pack, place)).collect();
             let (stay, go): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(digest, _)| kept.contains(digest));

@@ -40,6 +40,8 @@ impl Walk<'_> {
         let failed = |error: rustix::io::Errno| StoreError::io("list", &self.root.join(path))(error.into());
         let open = openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
         let (mut files, mut folders) = (Vec::new(), Vec::new());
+        // What goes while the folder is looked at was never there.
+        let gone = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
         for entry in Dir::read_from(&open).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let bytes = entry.file_name().to_bytes();
@@ -60,7 +62,11 @@ impl Walk<'_> {
             };
             match kind {
                 FileType::Directory => folders.push((name.to_owned(), inner, entry.file_type() == FileType::Symlink)),
-                FileType::RegularFile if (self.wanted)(&inner) => files.push((inner, FileState::at(open.as_fd(), name, place)?)),
+                FileType::RegularFile if (self.wanted)(&inner) => match FileState::at(open.as_fd(), name, place) {
+                    Ok(state) => files.push((inner, state)),
+                    Err(error) if gone(&error) => {}
+                    Err(error) => return Err(error),
+                },
                 _ => {}
             }
         }

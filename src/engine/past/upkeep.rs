@@ -1,6 +1,6 @@
 //! Letting go of what no lock file, alias or recent run needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -54,12 +54,16 @@ pub fn collect_garbage(workspace: &Workspace, keep_runs: usize, dry: bool) -> Re
     let mut snapshots: BTreeSet<&str> = BTreeSet::new();
     for run in recent {
         snapshots.extend(run.results());
-        needed.keys.extend(started(run));
+        needed.keys.extend(started(run).map(|(_, key)| key));
     }
     for run in &snapshots {
         needed.lock(&LockFile::read(&store.root().join("runs").join(run).join(SNAPSHOT))?);
     }
     let mut swept = store.sweep(&needed.keys, &needed.artifacts, dry)?;
+    // Work that was never finished may have cost hours, however many runs ago that was.
+    let mut begun: BTreeMap<(String, String), ActionKey> = BTreeMap::new();
+    runs.iter().rev().for_each(|run| begun.extend(started(run)));
+    needed.keys.extend(begun.into_values());
     let checkpoints = store.sweep_checkpoints(&needed.keys, dry)?;
     swept.rest.files += checkpoints.files;
     swept.rest.bytes += checkpoints.bytes;
@@ -73,10 +77,10 @@ fn did_something(event: &Event) -> bool {
     matches!(event, Event::ActionStarted { .. } | Event::Accepted { .. })
 }
 
-/// The keys of the actions that a run began.
-fn started(run: &RunSummary) -> impl Iterator<Item = ActionKey> {
+/// The actions that a run began, by stage and name, with their keys.
+fn started(run: &RunSummary) -> impl Iterator<Item = ((String, String), ActionKey)> {
     run.events.iter().filter_map(|event| match event {
-        Event::ActionStarted { key, .. } => key.parse().ok().map(ActionKey),
+        Event::ActionStarted { stage, action, key, .. } => Some(((stage.clone(), action.clone()), ActionKey(key.parse().ok()?))),
         _ => None,
     })
 }

@@ -100,17 +100,18 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
             continue;
         }
         let before = files.len();
-        let meant = matches(recipe, workspace, pattern)?;
         if let Some(pinned) = pinned {
-            for (path, _) in &meant {
+            for (path, _) in &matches(recipe, workspace, pattern)? {
                 let (found, _) = workspace.files.digest(path, Reading::Bytes)?;
                 if found != *pinned {
                     return Err(StageError::PinMismatch { path: path.clone(), found: found.to_string() });
                 }
             }
         }
-        let found = workspace.files.digests(meant, *reading)?.into_iter();
-        files.extend(found.map(|(path, digest, state)| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
+        let look = || Ok::<_, StageError>(workspace.files.digests(matches(recipe, workspace, pattern)?, *reading)?);
+        // A file may come and go while it is looked for: then it is looked once more.
+        let found = look().or_else(|error| if error.is_gone() { look() } else { Err(error) })?;
+        files.extend(found.into_iter().map(|(path, digest, state)| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
         if files.len() - before > FOLDED {
             let inside: Vec<(&str, Digest)> = files[before..].iter().map(|file: &SeenFile<'_>| (file.path.as_ref(), file.digest)).collect();
             folders.push(Folder { pattern, digest: merkle(&inside), files: before..files.len() });

@@ -11,7 +11,7 @@ use super::super::EngineError;
 use super::super::plan::settle::{History, Stand, settle};
 use super::super::recipe::Recipe;
 use super::super::workspace::{LIVE, Workspace};
-use super::memory::{Now, remember};
+use super::memory::{Now, Remembered, remember};
 use super::running::nonce;
 use super::scheduler::Progress;
 use super::shared::Done;
@@ -100,7 +100,7 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
             progress.end(id, Done::from(found.clone()));
         }
     }
-    let results = remember(recipe, workspace, &history, Now { run: &run, log: &log }, &progress)?;
+    let Remembered { results, .. } = remember(recipe, workspace, &history, Now { run: &run, log: &log }, &progress)?;
     log.append(&Event::RunDone { status: "accepted".into(), seconds: 0.0, results })?;
     Ok(accepted)
 }

@@ -22,17 +22,28 @@ pub struct Now<'a> {
     pub log: &'a RunLog,
 }
 
+/// What there is to tell after the lock file was written.
+#[derive(Debug)]
+pub struct Remembered {
+    /// The run whose folder holds a copy of the lock file.
+    pub results: Option<String>,
+    /// Files that a stage wrote once and none writes now, with the stage.
+    pub orphans: Vec<(String, String)>,
+}
+
 /// Writes the lock file and the index, where either would change. Tells which run's folder holds a copy of the lock file.
-pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: Now<'_>, progress: &Progress) -> Result<Option<String>, EngineError> {
+pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: Now<'_>, progress: &Progress) -> Result<Remembered, EngineError> {
     let known = &history.known;
     let same = |(id, done): (NodeId, &Done)| known.get(id.index(), done.key).is_some_and(|outcome| Arc::ptr_eq(outcome, &done.outcome));
     let new = !progress.done().all(same);
     if !new && history.lock_stands() {
-        return Ok(history.locked_by().map(str::to_owned));
+        return Ok(Remembered { results: history.locked_by().map(str::to_owned), orphans: Vec::new() });
     }
     let path = recipe.lock_path();
     // Another run may have written it since this one began: what it did stays.
     let _lock = Lock::wait(&workspace.store, &path.to_string_lossy())?;
+    // What stages wrote before and none writes any longer: from now on it counts as a file of the user's.
+    let mut orphans = BTreeSet::new();
     let mut actions = known.actions.clone();
     actions.resize(recipe.order.len(), None);
     let mut took = known.took.clone();
@@ -41,7 +52,12 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
     for (id, done) in progress.done().filter(|done| !same(*done)) {
         actions[id.index()] = Some((done.key, Arc::clone(&done.outcome)));
         took[id.index()] = done.took;
-        changed.insert(recipe.actions.node(id).stage);
+        let node = recipe.actions.node(id);
+        if let Some((_, before)) = known.actions.get(id.index()).and_then(Option::as_ref).filter(|_| node.appears) {
+            let left = before.outputs.keys().filter(|path| orphaned(recipe, workspace, path));
+            orphans.extend(left.map(|path| (path.clone(), recipe.stage_name(node).to_string())));
+        }
+        changed.insert(node.stage);
     }
     // The index stands for the lock file only where it says the same of every action.
     let same = match patched(recipe, history, progress, &path, &changed) {
@@ -50,7 +66,11 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
             true
         }
         None => {
-            let lock = locked(recipe, history, progress, LockFile::read(&path)?);
+            let before = LockFile::read(&path)?;
+            let stages = before.stages.iter().filter(|(_, stage)| stage.kind == "exec");
+            let written = stages.flat_map(|(name, stage)| stage.actions.values().flat_map(move |action| action.outputs.keys().map(move |path| (path, name))));
+            orphans.extend(written.filter(|(path, _)| orphaned(recipe, workspace, path)).map(|(path, name)| (path.clone(), name.clone())));
+            let lock = locked(recipe, history, progress, before);
             LockFile::write_text(&path, &lock.render())?;
             recipe.order.iter().all(|&id| {
                 let node = recipe.actions.node(id);
@@ -62,7 +82,12 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
     let locked = FileState::of(&path).ok().filter(|_| same).map(|state| (now.run.to_string(), state));
     let known = Known { layout: Some(recipe.layout), actions, took, locked, store: StoreIdentity::of(&workspace.store) };
     known.save(&Known::place(workspace.store.root(), &path));
-    Ok(Some(now.run.to_string()))
+    Ok(Remembered { results: Some(now.run.to_string()), orphans: orphans.into_iter().collect() })
+}
+
+/// Whether a path that a stage wrote once still has something, though no stage writes it now.
+fn orphaned(recipe: &Recipe, workspace: &Workspace, path: &str) -> bool {
+    !recipe.outputs.covers(path) && workspace.root.join(path).symlink_metadata().is_ok()
 }
 
 /// The lock file's text with what changed put in its place: for a long file much less work than to write all of it anew. `None`

@@ -20,7 +20,7 @@ use super::super::recipe::Recipe;
 use super::super::summary::{RunStatus, RunSummary, StageSummary};
 use super::super::workspace::{LIVE, Workspace};
 use super::interrupt::Interrupt;
-use super::memory::{Now, remember};
+use super::memory::{Now, Remembered, remember};
 use super::pool::{Machine, Pool};
 use super::purse::Purse;
 use super::scheduler::{Progress, ranks, schedule};
@@ -195,7 +195,7 @@ impl Start {
             pool: Pool::new(Machine::here(self.options.jobs)),
             ranks,
             forced: self.forced,
-            maker: OnceLock::new(),
+            origin: OnceLock::new(),
             session: Mutex::new(None),
             guard: Guard::new(self.options.program),
             network,
@@ -281,8 +281,8 @@ impl Running {
         let stages: Vec<StageSummary> = stages.into_iter().map(|(_, summary)| summary).collect();
         let now = Now { run: &shared.run, log: &shared.log };
         // What is held to the lock file does not change it.
-        let results = if shared.history.held {
-            shared.history.locked_by().map(str::to_owned)
+        let Remembered { results, orphans } = if shared.history.held {
+            Remembered { results: shared.history.locked_by().map(str::to_owned), orphans: Vec::new() }
         } else {
             remember(recipe, &shared.workspace, &shared.history, now, &progress)?
         };
@@ -291,7 +291,10 @@ impl Running {
         let errors = errors.map(|(id, error)| (recipe.stage_name(recipe.actions.node(id)).to_string(), error)).collect();
         let deaf = shared.log.deaf().map(|problem| format!("not all events could be told: {problem}"));
         let tape = shared.network.tape().and_then(Tape::failed).map(|problem| format!("not all exchanges could be recorded: {problem}"));
-        let troubles = deaf.into_iter().chain(tape).collect();
+        let left = |(path, stage): (String, String)| {
+            format!("{path} was written by `{stage}` once, and no stage writes it now: it counts as a file of yours; delete it if it is not")
+        };
+        let troubles = deaf.into_iter().chain(tape).chain(orphans.into_iter().map(left)).collect();
         Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors, troubles })
     }
 }

@@ -6,13 +6,14 @@ use crate::fingerprint::ActionKey;
 use crate::ledger::{RunId, RunLog};
 use crate::provider::Network;
 use crate::stage::{Guard, StageError};
-use crate::store::{Lock, Maker, RecordOutcome, Session};
+use crate::store::{Lock, RecordOutcome, Session};
 
 use super::super::notice::Observer;
 use super::super::plan::settle::{Found, History};
 use super::super::recipe::Recipe;
 use super::super::workspace::Workspace;
 use super::interrupt::Interrupt;
+use super::origin::Origin;
 use super::pool::{Pool, Rank};
 use super::purse::Purse;
 
@@ -29,7 +30,7 @@ pub struct Shared {
     /// By action: how urgent it is.
     pub ranks: Vec<Rank>,
     pub forced: Vec<usize>,
-    pub maker: OnceLock<Maker>,
+    pub origin: OnceLock<Origin>,
     pub session: Mutex<Option<Arc<Session>>>,
     pub guard: Guard,
     pub network: Arc<Network>,

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -15,21 +15,45 @@ pub struct StageWatch<'a> {
     pub shared: &'a Shared,
     pub stage: String,
     pub notes: Mutex<Vec<String>>,
-    /// When the attempt under way has to be over.
-    pub deadline: Mutex<Option<Instant>>,
+    /// The time that the attempt under way has.
+    pub clock: Mutex<Clock>,
     /// What of the budget is spoken for by what is under way, in US dollars.
     pub spoken_for: Mutex<f64>,
     /// Cancelled when nothing new is to begin, since something failed.
     pub halt: CancellationToken,
 }
 
+/// When an attempt began, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    began: Instant,
+    limit: Option<Duration>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { began: Instant::now(), limit: None }
+    }
+}
+
 impl StageWatch<'_> {
     pub fn is_late(&self) -> bool {
-        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|deadline| Instant::now() >= deadline)
+        let Clock { began, limit } = *self.clock();
+        limit.is_some_and(|limit| began.elapsed() >= limit)
     }
 
-    pub fn allow(&self, time: Option<Duration>) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = time.map(|time| Instant::now() + time);
+    /// An attempt begins that may take so long.
+    pub fn allow(&self, limit: Option<Duration>) {
+        *self.clock() = Clock { limit, ..Clock::default() };
+    }
+
+    /// How long the attempt under way has taken so far.
+    pub fn took(&self) -> Duration {
+        self.clock().began.elapsed()
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,6 +105,10 @@ impl Watch for StageWatch<'_> {
     fn unspent(&self) {
         let spoken_for = std::mem::take(&mut *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.purse.settle(0.0, spoken_for);
+    }
+
+    fn begins(&self) {
+        self.clock().began = Instant::now();
     }
 
     fn stopped(&self) -> bool {

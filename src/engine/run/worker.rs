@@ -3,7 +3,7 @@
 use crate::graph::folders_above;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use super::super::plan::explain::{Reasons, again_since, reasons};
 use super::super::plan::resolve::{Ready, Seen, ready};
 use super::super::plan::settle::{Found, effect};
 use super::super::recipe::NodeInput;
-use super::origin;
+use super::origin::Origin;
 use super::pool::Grant;
 use super::shared::{Done, Failure, Shared};
 use super::stage_watch::StageWatch;
@@ -44,7 +44,7 @@ impl Shared {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
         if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
-            let watch = StageWatch { shared: self, stage, notes: Mutex::default(), deadline: Mutex::default(), spoken_for: Mutex::default(), halt };
+            let watch = StageWatch { shared: self, stage, notes: Mutex::default(), clock: Mutex::default(), spoken_for: Mutex::default(), halt };
             let mut done = Done::from(found);
             if node.appears {
                 let _ = blocking(is_large(&done.outcome), || self.workspace.restock(&done.outcome));
@@ -55,7 +55,7 @@ impl Shared {
         // Files of the workspace may be large; what stages made is known by its digest.
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
         let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, &made, &mut Seen::default()))?;
-        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), deadline: Mutex::default(), spoken_for: Mutex::default(), halt };
+        let watch = StageWatch { shared: self, stage: stage.clone(), notes: Mutex::default(), clock: Mutex::default(), spoken_for: Mutex::default(), halt };
         let always = self.history.runs_always(&self.recipe, &self.workspace, node, ready.key);
         let again = self.forced(id) || always;
         if !again && let Some(found) = self.found(id, &ready, &watch)? {
@@ -166,6 +166,10 @@ impl Shared {
             at: Timestamp::now(),
         })?;
         let mut preimage = ready.preimage()?;
+        if self.forced(id) {
+            // What is done by force is done from nothing.
+            self.workspace.store.clear_checkpoints(ready.key);
+        }
         let (mut outcome, attempts, seconds) = self.attempts(id, &ready, &preimage, watch, grant).await?;
         // What is no number could not be read again.
         outcome.metrics.retain(|_, figure| figure.is_finite());
@@ -179,7 +183,7 @@ impl Shared {
             run: self.run.to_string(),
             finished: Timestamp::now(),
             attempts,
-            maker: self.maker.get_or_init(|| origin::maker(&self.workspace.root)).clone(),
+            maker: self.origin.get_or_init(|| Origin::of(&self.workspace.root)).maker(&ready.given()),
         };
         self.workspace.store.publish(&record)?;
         self.workspace.store.clear_checkpoints(ready.key);
@@ -207,11 +211,10 @@ impl Shared {
         let (mut grant, mut attempts, mut seconds) = (grant, 1, 0.0);
         loop {
             watch.allow(scheduling.timeout);
-            let began = Instant::now();
             let result = self.attempt(id, ready, preimage, watch, &grant).await;
             let late = watch.is_late();
+            seconds += watch.took().as_secs_f64();
             watch.allow(None);
-            seconds += began.elapsed().as_secs_f64();
             let error = match result {
                 Ok(outcome) => return Ok((outcome, attempts, seconds)),
                 Err(error) if error.is_stop() && late && !self.interrupt.stopped() => StageError::TimedOut { limit: scheduling.timeout.unwrap_or_default() },

@@ -165,6 +165,7 @@ pub async fn alone(context: &Context<'_>, outputs: &[String]) -> Result<Vec<Lock
         loop {
             if let Some(lock) = Lock::try_alone(context.store, &name)? {
                 locks.push(lock);
+                context.watch.begins();
                 break;
             }
             if context.watch.let_go() {
