@@ -43,6 +43,7 @@ collect "elsewhere" {
 prepare "chat" {
     from "rows"
     normalize unicode="nfc" whitespace=#true control=#true
+    fix "roles" "weights" provider="together"
     filter "id != 1"
     map {
         field "made" "{{ id }}"
@@ -150,6 +151,9 @@ train "graded" {
         epochs 2
         grader "grader.json"
         effort "low"
+        compute-multiplier 1.5
+        eval-interval 5
+        eval-samples 3
     }
 }
 evaluate "quality" {
@@ -231,6 +235,9 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("prepare.name", "prepare \"chat\"", "prepare \"talk\"", Stay),
     ("prepare.from.stage", "from \"rows\"", "from \"others\"", Differ),
     ("prepare.normalize.control", "control=#true", "control=#false", Differ),
+    ("prepare.fix.what", "fix \"roles\"", "fix \"parts\"", Differ),
+    ("prepare.fix.more", "\"weights\" provider", "\"tools\" provider", Differ),
+    ("prepare.fix.provider", "provider=\"together\"", "provider=\"azure\"", Differ),
     ("prepare.filter.expression", "id != 1", "id != 2", Differ),
     ("prepare.map.field.name", "field \"made\"", "field \"built\"", Differ),
     ("prepare.map.field.template", "\"{{ id }}\"", "\"{{ id }}!\"", Differ),
@@ -324,6 +331,9 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("train.method.rate-multiplier.factor", "rate-multiplier 0.5", "rate-multiplier \"auto\"", Differ),
     ("train.method.beta.beta", "beta 0.1", "beta 0.2", Differ),
     ("train.method.grader.path", "grader \"grader.json\"", "grader \"t.csv\"", Differ),
+    ("train.method.compute-multiplier.factor", "compute-multiplier 1.5", "compute-multiplier 2.5", Differ),
+    ("train.method.eval-interval.steps", "eval-interval 5", "eval-interval 6", Differ),
+    ("train.method.eval-samples.count", "eval-samples 3", "eval-samples 4", Differ),
     ("train.method.effort.effort", "effort \"low\"", "effort \"high\"", Differ),
     ("train.examples.path", "examples \"t.csv\"", "examples \"u.csv\"", Differ),
     ("train.validation.path", "validation \"in.txt\"", "validation \"u.csv\"", Differ),

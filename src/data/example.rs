@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::DataError;
 use super::row::rewritten;
+use super::{DataError, Identifying, Identity};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +20,19 @@ pub enum Role {
     /// What a tool gave back.
     #[serde(alias = "function")]
     Tool,
+}
+
+impl Role {
+    /// Its name in a conversation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
 }
 
 /// One message of a conversation.
@@ -104,6 +117,20 @@ impl Example {
         changed
     }
 
+    /// What tells it from every other example.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let mut identity = Identifying::default();
+        match &self.written {
+            Some(written) => identity.part(written),
+            None => self.messages.iter().for_each(|message| {
+                identity.part(message.role.name());
+                identity.part(&message.content);
+            }),
+        }
+        identity.end()
+    }
+
     /// The row as it goes to a provider, without a line break.
     #[must_use]
     pub fn line(&self) -> String {
@@ -113,15 +140,44 @@ impl Example {
     /// The same, borrowed where it is there.
     #[must_use]
     pub fn as_line(&self) -> Cow<'_, str> {
-        #[derive(Serialize)]
-        struct Chat<'a> {
-            messages: &'a [Message],
-        }
         match &self.written {
             Some(written) => Cow::Borrowed(written),
-            None => Cow::Owned(serde_json::to_string(&Chat { messages: &self.messages }).unwrap_or_default()),
+            None => {
+                let mut line = Vec::new();
+                self.write(&mut line);
+                Cow::Owned(String::from_utf8(line).unwrap_or_default())
+            }
         }
     }
+
+    /// Appends the same.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match &self.written {
+            Some(written) => out.extend(written.as_bytes()),
+            None => {
+                for (number, message) in self.messages.iter().enumerate() {
+                    out.extend_from_slice(if number == 0 { b"{\"messages\":[{\"role\":\"" } else { b",{\"role\":\"" });
+                    out.extend_from_slice(message.role.name().as_bytes());
+                    out.extend_from_slice(b"\",\"content\":");
+                    write_text(&message.content, out);
+                    out.push(b'}');
+                }
+                out.extend_from_slice(if self.messages.is_empty() { b"{\"messages\":[]}" } else { b"]}" });
+            }
+        }
+    }
+}
+
+/// Appends a text as JSON. Most need no escapes, which is seen at a glance.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    let odd = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if text.bytes().fold(false, |any, byte| any | odd(byte)) {
+        // What is written to memory is written.
+        return serde_json::to_writer(out, text).unwrap_or_default();
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
 }
 
 /// Reads chat examples, one a line.
@@ -133,4 +189,25 @@ pub fn parse_examples(bytes: &[u8]) -> Result<Vec<Example>, DataError> {
     lines
         .map(|(index, line)| serde_json::from_slice(line).map_err(|error| DataError::MalformedExample { line: index + 1, problem: error.to_string() }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Serialize)]
+    struct Chat<'a> {
+        messages: &'a [Message],
+    }
+
+    proptest! {
+        #[test]
+        fn a_conversation_is_written_as_serde_writes_it(texts in prop::collection::vec((0..4_usize, any::<String>()), 0..4)) {
+            let role = |number: usize| [Role::System, Role::User, Role::Assistant, Role::Tool][number];
+            let messages: Vec<Message> = texts.into_iter().map(|(number, content)| Message { role: role(number), content }).collect();
+            let wanted = serde_json::to_string(&Chat { messages: &messages }).expect("texts are JSON");
+            prop_assert_eq!(Example::chat(messages).line(), wanted);
+        }
+    }
 }

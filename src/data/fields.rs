@@ -94,7 +94,7 @@ impl Fields {
     /// # Errors
     /// In words, where the row lacks one or it is not what it must be.
     pub fn take(&self, row: &mut Row) -> Result<(), String> {
-        let mut rest = std::mem::take(&mut row.fields);
+        let mut rest = std::mem::take(&mut *row.fields);
         let mut taken = Map::with_capacity(self.named.len());
         for Field { name, from, kind, optional } in &self.named {
             let value = match rest.shift_remove(from) {
@@ -115,7 +115,7 @@ impl Fields {
                 taken.entry(name).or_insert(value);
             }
         }
-        row.fields = taken;
+        row.fields = taken.into();
         Ok(())
     }
 }

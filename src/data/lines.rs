@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::DataError;
+use super::{DataError, Row};
 
 /// JSON Lines on their way into a file.
 #[derive(Debug)]
@@ -35,13 +35,22 @@ impl Lines {
         self.file.write_all(b"\n").map_err(DataError::disk(&self.place))
     }
 
-    /// Adds what is JSON already.
+    /// Adds a row.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn push_line(&mut self, line: &str) -> Result<(), DataError> {
+    pub fn push_row(&mut self, row: &Row) -> Result<(), DataError> {
         self.count += 1;
-        self.file.write_all(line.as_bytes()).and_then(|()| self.file.write_all(b"\n")).map_err(DataError::disk(&self.place))
+        row.write(&mut self.file).map_err(DataError::disk(&self.place))
+    }
+
+    /// Adds some lines that are JSON already, each with its line feed.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn push_written(&mut self, lines: &[u8], count: usize) -> Result<(), DataError> {
+        self.count += count;
+        self.file.write_all(lines).map_err(DataError::disk(&self.place))
     }
 
     /// The file, whole.

@@ -1,22 +1,29 @@
 //! Data and what is done to it: rows as collected, examples as trained on, the formats they come in,
 //! the operators of `prepare`, splits, tokens and reports.
 
+mod blocks;
+mod cells;
 mod error;
 mod example;
 pub mod fields;
 pub mod flow;
 pub mod format;
+mod identity;
 mod lines;
 pub mod near;
 pub mod operator;
 pub mod personal;
 mod row;
+pub mod rules;
 mod split;
 pub mod tally;
 mod tokenizer;
 
+pub use blocks::Blocks;
+pub use cells::Cells;
 pub use error::DataError;
 pub use example::{Example, Form, Message, Role, parse_examples};
+pub use identity::{ByIdentity, Identifying, Identity};
 pub use lines::Lines;
 pub use row::{Rejected, Row, parse_lines, write_lines};
 pub use split::{Split, Splitter};

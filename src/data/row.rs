@@ -1,6 +1,14 @@
+use std::io::Write;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use super::Cells;
+
+const BEGIN: &str = "{\"source\":\"";
+const LINE: &str = ",\"line\":";
+const FIELDS: &str = ",\"fields\":";
 
 /// A row as collected: its fields, and where they were.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,10 +18,41 @@ pub struct Row {
     /// The line in it, from 1 (for JSON the line on which the row begins).
     pub line: u64,
     /// The fields, in the order of the file.
-    pub fields: Map<String, Value>,
+    pub fields: Cells,
 }
 
 impl Row {
+    /// A row as [`Row::write`] wrote it.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
+        Self::as_written(line).map_or_else(|| serde_json::from_slice(line), Ok)
+    }
+
+    /// The same where the source is plain text, as nearly always: then nothing is to be looked for in the fields.
+    fn as_written(line: &[u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?.trim_end().strip_prefix(BEGIN)?;
+        let (source, rest) = line.split_once('"').filter(|(source, _)| !source.contains('\\'))?;
+        let (line, fields) = rest.strip_prefix(LINE)?.split_once(FIELDS)?;
+        let fields = fields.strip_suffix('}').filter(|fields| fields.starts_with('{'))?;
+        Some(Self { source: source.to_owned(), line: line.parse().ok()?, fields: Cells::sound(fields) })
+    }
+
+    /// Writes it as one line of JSON, with a line feed.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let Some(fields) = self.fields.as_written() else {
+            serde_json::to_writer(&mut *out, self)?;
+            return out.write_all(b"\n");
+        };
+        out.write_all(&BEGIN.as_bytes()[..BEGIN.len() - 1])?;
+        serde_json::to_writer(&mut *out, &self.source)?;
+        write!(out, "{LINE}{}{FIELDS}{fields}}}\n", self.line)
+    }
+
     /// A field as text: a string as it is, anything else as JSON. `None` where the row does not have it.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<String> {
@@ -33,7 +72,7 @@ impl Row {
 
     /// Changes every string in it, deep inside too. Tells whether any was changed.
     pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
-        self.fields.values_mut().fold(false, |changed, value| rewritten(value, change) | changed)
+        self.fields.change(|fields| fields.values_mut().fold(false, |changed, value| rewritten(value, change) | changed))
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Values {
 
 impl Values {
     fn add(&mut self, value: &str) {
+        if self.over {
+            return;
+        }
         if let Some(count) = self.counts.get_mut(value) {
             *count += 1;
         } else if self.counts.len() < MOST {
@@ -51,12 +54,42 @@ impl Values {
 }
 
 /// How long examples are, in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lengths {
-    /// The tokens of all.
+    /// How many were counted.
+    pub counted: usize,
+    /// The tokens of all that were counted.
     pub sum: usize,
-    /// The tokens of the longest.
+    /// The tokens of the longest of them.
     pub most: usize,
+    /// How many have at most 16, 32, 64, ... tokens, and more than half as many.
+    pub spread: Vec<usize>,
+}
+
+impl Lengths {
+    fn add(&mut self, tokens: usize) {
+        self.counted += 1;
+        self.sum += tokens;
+        self.most = self.most.max(tokens);
+        let place = tokens.div_ceil(16).next_power_of_two().trailing_zeros() as usize;
+        self.spread.resize(self.spread.len().max(place + 1), 0);
+        self.spread[place] += 1;
+    }
+}
+
+/// Whose tokens are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Those of every example.
+    All,
+    /// Those of the first 4,096 examples and of every 32nd after them: enough to see how long they are, at a fraction of the work.
+    Some,
+}
+
+impl Count {
+    const fn counts(self, number: usize) -> bool {
+        matches!(self, Self::All) || number < 4096 || number.is_multiple_of(32)
+    }
 }
 
 /// One split.
@@ -79,26 +112,34 @@ pub struct Tally {
     pub parts: [Part; 3],
     slices: Vec<String>,
     counter: Counter,
+    count: Count,
+    /// Examples so far.
+    examples: usize,
 }
 
 impl Tally {
     /// A tally that looks at these fields, and counts tokens in this way.
     #[must_use]
-    pub fn new(slices: Vec<String>, counter: Counter) -> Self {
-        Self { parts: Default::default(), slices, counter }
+    pub fn new(slices: Vec<String>, counter: Counter, count: Count) -> Self {
+        Self { parts: Default::default(), slices, counter, count, examples: 0 }
     }
 
     /// Adds some rows.
     pub fn add(&mut self, items: &[Item]) {
         use rayon::prelude::*;
-        let counter = &self.counter;
-        let lengths: Vec<usize> = items.par_iter().map(|item| item.example.as_ref().map_or(0, |example| counter.count(&example.messages))).collect();
+        let (counter, count, before) = (&self.counter, self.count, self.examples);
+        let tokens = |(at, item): (usize, &Item)| {
+            let example = item.example.as_ref().filter(|_| count.counts(before + at))?;
+            Some(counter.count(&example.messages))
+        };
+        let lengths: Vec<Option<usize>> = items.par_iter().enumerate().map(tokens).collect();
+        self.examples += items.len();
         for (item, tokens) in items.iter().zip(lengths) {
             let part = &mut self.parts[item.split.unwrap_or(Split::Train) as usize];
             let label = item.example.as_ref().map_or("", |example| example.answer());
             part.rows += 1;
             part.labels.add(label);
-            part.lengths = Lengths { sum: part.lengths.sum + tokens, most: part.lengths.most.max(tokens) };
+            tokens.into_iter().for_each(|tokens| part.lengths.add(tokens));
             for field in &self.slices {
                 let values = part.slices.entry(field.clone()).or_default();
                 let value = item.row.text(field).unwrap_or_default();

@@ -22,7 +22,7 @@ pub use dialect::Sizes;
 pub use error::ProviderError;
 pub use prices::{AS_OF, Price, price};
 pub use protocol::{Asks, StoredCompletions, StoredFilter, answered_places, expresses, methods, rules, wire};
-pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, TuningRequest, TuningResult};
+pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use secret::Secret;
 pub use transport::{Limits, Network, Pace, Profile, Tape, today};
 pub(crate) use transport::{http, retry};

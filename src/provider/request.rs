@@ -21,8 +21,8 @@ pub enum Method {
     Reinforcement {
         /// The grader, as OpenAI's API describes it.
         grader: serde_json::Value,
-        /// How hard the model thinks (`low`, `medium`, `high`).
-        effort: Option<String>,
+        /// How it searches.
+        search: Search,
     },
 }
 
@@ -36,6 +36,19 @@ impl Method {
             Self::Reinforcement { .. } => "reinforcement",
         }
     }
+}
+
+/// How a reinforcement looks for better answers. What is absent the provider chooses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Search {
+    /// How hard the model thinks (`low`, `medium`, `high`).
+    pub effort: Option<String>,
+    /// How much is computed for each step, as a multiple of what is usual.
+    pub compute: Option<f64>,
+    /// Steps from one evaluation to the next.
+    pub interval: Option<usize>,
+    /// Answers for each row of an evaluation.
+    pub samples: Option<usize>,
 }
 
 /// The sizes of a training, as the pipeline gives them. What is absent the provider chooses.

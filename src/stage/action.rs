@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Pipeline, StageName};
+use crate::data::rules::Checked;
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::graph::{Outputs, plain};
 use crate::provider::{Network, Watch};
@@ -279,6 +280,15 @@ pub trait Work: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// What a provider would say to the examples that go in: the stage's own provider, or the one that is named. None where it
+    /// trains on none, or its own provider asks nothing of them.
+    ///
+    /// # Errors
+    /// When the examples cannot be read.
+    fn check_data(&self, _asked: &DataAsked<'_>, _inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<DataCheck>>, StageError> {
+        Ok(None)
+    }
+
     /// Whether it reads and writes in the workspace itself.
     fn works_in_place(&self) -> bool {
         false
@@ -304,6 +314,30 @@ pub trait Work: Send + Sync + fmt::Debug {
     fn restore(&self, _workspace: &Path, _store: &Store, _record: &Record, _inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
         Ok(())
     }
+}
+
+/// What is asked of a look at examples.
+#[derive(Debug)]
+pub struct DataAsked<'a> {
+    /// The top of the workspace.
+    pub workspace: &'a Path,
+    /// Where results lie.
+    pub store: &'a Store,
+    /// The provider by whose rules, where it is not the stage's own.
+    pub provider: Option<&'a str>,
+    /// How many findings of each file are wanted.
+    pub shown: usize,
+}
+
+/// What a look at a file of examples found.
+#[derive(Clone, Debug, Serialize)]
+pub struct DataCheck {
+    /// The split or file.
+    pub file: String,
+    /// By whose rules.
+    pub provider: &'static str,
+    /// What was found.
+    pub checked: Checked,
 }
 
 /// A row at one step of its way.

@@ -15,7 +15,7 @@ mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
-pub use action::{Action, Compiler, Context, Effect, Estimate, FileSource, Given, Input, Look, Refresh, Source, Work};
+pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, Source, Work};
 pub use error::StageError;
 pub use exec::{Guard, guard};
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};

@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Digest;
 
 use super::file_table::FileTable;
-use super::{StoreError, write_atomically};
+use super::text::{Text, is_packed};
+use super::{StoreError, mapped, write_atomically};
 
 /// What the system says of a file without reading it. If none of it changed, the content did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,54 +109,9 @@ impl Reading {
         match self {
             Self::Program if state.executable => Ok(hash_file(path, state.size)?.of_program()),
             Self::Bytes | Self::Program => hash_file(path, state.size),
-            Self::Text => hash_text(path).map_err(StoreError::io("read", path)),
+            Self::Text => Text::open(path).and_then(Text::digest).map_err(StoreError::io("read", path)),
         }
     }
-}
-
-/// Whether a file is no text but packed (gzip, zstd): each of its bytes counts.
-fn is_packed(begins: &[u8]) -> bool {
-    begins.starts_with(&[0x1f, 0x8b]) || begins.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
-}
-
-/// The digest of a text, a part at a time.
-fn hash_text(path: &Path) -> std::io::Result<Digest> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut block = vec![0; 1 << 20];
-    let (mut packed, mut carriage) = (None, false);
-    loop {
-        let read = match file.read(&mut block) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let part = &block[..read];
-        if *packed.get_or_insert_with(|| is_packed(part)) {
-            hasher.update(part);
-            continue;
-        }
-        // A carriage return counts unless a line feed follows, which may be in the next part.
-        if std::mem::take(&mut carriage) && part[0] != b'\n' {
-            hasher.update(b"\r");
-        }
-        let mut rest = part;
-        while let Some(at) = rest.iter().position(|&byte| byte == b'\r') {
-            hasher.update(&rest[..at]);
-            match rest.get(at + 1) {
-                None => carriage = true,
-                Some(b'\n') => {}
-                Some(_) => drop(hasher.update(b"\r")),
-            }
-            rest = &rest[at + 1..];
-        }
-        hasher.update(rest);
-    }
-    if carriage {
-        hasher.update(b"\r");
-    }
-    Ok(Digest::from(hasher.finalize()))
 }
 
 #[derive(Debug, Default)]
@@ -269,7 +224,7 @@ const LARGE: u64 = 1 << 20;
 /// The digest of a file's content.
 pub(super) fn hash_file(path: &Path, size: u64) -> Result<Digest, StoreError> {
     let mut hasher = blake3::Hasher::new();
-    let fed = if size > LARGE { hasher.update_mmap_rayon(path).map(drop) } else { fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop)) };
+    let fed = if size > LARGE { mapped::hash(path, size, &mut hasher) } else { fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop)) };
     fed.map_err(StoreError::io("read", path))?;
     Ok(hasher.finalize().into())
 }

@@ -80,6 +80,10 @@ async fn take(State(world): State<Shared>, ConnectInfo(cut): ConnectInfo<Cut>, r
     headers.insert("x-request-id", format!("req-{}", world.lock().expect("no test panics with it").log.len()).parse().expect("a name"));
     headers.insert("x-ratelimit-limit-requests", "5000".parse().expect("a number"));
     headers.insert("x-ratelimit-limit-tokens", "200000".parse().expect("a number"));
+    if let Some(time) = world.lock().expect("no test panics with it").empty_for.take_if(|_| path == "/chat/completions") {
+        headers.insert("x-ratelimit-remaining-requests", "0".parse().expect("a number"));
+        headers.insert("x-ratelimit-reset-requests", time.parse().expect("a time"));
+    }
     let body = to_bytes(reply.into_body(), usize::MAX).await.unwrap_or_default();
     if let Ok(value) = serde_json::from_slice::<Value>(&body) {
         let wrong = schema::reply(&method, &path, status, &value);

@@ -56,13 +56,14 @@ fn graded_answers_train_by_reinforcement() {
     let grader = json!({ "type": "string_check", "name": "colour", "operation": "eq", "input": "{{sample.output_text}}", "reference": "{{item.colour}}" });
     let workspace = workspace(
         |n| json!({ "messages": asked(n), "colour": "red" }),
-        "    method \"reinforcement\" {\n        epochs 1\n        grader \"grader.json\"\n        effort \"low\"\n    }\n",
+        "    method \"reinforcement\" {\n        epochs 1\n        grader \"grader.json\"\n        effort \"low\"\n        compute-multiplier 1.5\n        eval-interval 5\n        eval-samples \"auto\"\n    }\n",
         "",
     );
     workspace.write("grader.json", grader.to_string());
     let body = created(&workspace);
     assert_eq!(body["method"]["type"], "reinforcement");
-    assert_eq!(body["method"]["reinforcement"], json!({ "grader": grader, "hyperparameters": { "n_epochs": 1, "reasoning_effort": "low" } }));
+    let hyper = json!({ "n_epochs": 1, "reasoning_effort": "low", "compute_multiplier": 1.5, "eval_interval": 5 });
+    assert_eq!(body["method"]["reinforcement"], json!({ "grader": grader, "hyperparameters": hyper }));
     // The grader is part of what the model is: another one trains again.
     workspace.write("grader.json", grader.to_string().replace("eq", "ilike"));
     let plan = workspace.retune(&["plan", "p.kdl", "--profile", "openai", "--json"]).stdout;

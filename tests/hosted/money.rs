@@ -95,6 +95,70 @@ fn what_answers_did_not_cost_may_be_spent_again() {
 }
 
 #[test]
+fn what_a_training_did_not_cost_may_be_spent_again() {
+    let (server, workspace) = (Server::start(), Workspace::new());
+    // A token costs a dollar: about 3,000 are expected of each, and the fake bills 1,234.
+    workspace.write("prices.kdl", "price \"openai\" \"gpt-4.1-nano-2025-04-14\" training=1000000 input=0 output=0\n");
+    let row = |n: usize, mark: &str| {
+        format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{mark}{n} {}\"}},{{\"role\":\"assistant\",\"content\":\"a\"}}]}}\n", "w ".repeat(40))
+    };
+    let train = |name: &str| {
+        workspace.write(&format!("{name}.jsonl"), (0..50).map(|n| row(n, name)).collect::<String>());
+        format!(
+            "train \"{name}\" {{\n    examples \"{name}.jsonl\"\n    provider \"openai\"\n    model \"gpt-4.1-nano-2025-04-14\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n}}\n"
+        )
+    };
+    workspace.write("p.kdl", format!("pipeline \"p\"\nbudget usd=4500.0\n{}{}", train("one"), train("two")));
+    let done = server.retune(&workspace, &["run", "p.kdl", "--jobs", "1"]);
+    assert_eq!((done.code, server.billed()), (0, 2), "{}", done.stderr);
+    assert!(done.stderr.contains("1234 tokens were billed, and "), "{}", done.stderr);
+    // Were less than that, the second would be over it even so.
+    let (server, fresh) = (Server::start(), Workspace::new());
+    for file in ["prices.kdl", "one.jsonl", "two.jsonl"] {
+        fresh.write(file, workspace.read(file));
+    }
+    fresh.write("p.kdl", workspace.read("p.kdl").replace("4500.0", "3900.0"));
+    assert_eq!((server.retune(&fresh, &["run", "p.kdl", "--jobs", "1"]).code, server.billed()), (5, 1));
+}
+
+#[test]
+fn a_file_that_does_not_go_in_one_request_is_refused_before_it_is_sent() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let declared = format!(
+        "provider \"openai\" {{\n    api \"openai-compatible\"\n    base-url \"http://{}/v1\"\n    limits largest-request=\"2KB\"\n}}\npipeline \"colours\"",
+        server.address
+    );
+    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("takes a file in one request only"), "{}", done.stderr);
+    assert!(!server.world().log.iter().any(|what| what.starts_with("POST")), "{:?}", server.world().log);
+}
+
+#[test]
+fn rows_that_the_provider_would_refuse_are_named_before_they_are_sent() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    let good = |n: usize| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"q{n}\"}},{{\"role\":\"assistant\",\"content\":\"a\"}}]}}\n");
+    let rows: String = (0..20).map(good).collect();
+    workspace.write("train.jsonl", rows.clone() + &good(20).replace("\"user\"", "\"human\""));
+    let text = workspace.read("p.kdl").replacen("    data \"chat\"\n    provider", "    examples \"train.jsonl\"\n    provider", 1);
+    workspace.write("p.kdl", text);
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    for wanted in ["line 21", "messages[0].role", "found \"human\"", "fix \"roles\""] {
+        assert!(done.stderr.replace("\n  │ ", " ").contains(wanted), "{wanted}: {}", done.stderr);
+    }
+    assert!(server.world().files.is_empty());
+    let checked = server.retune(&workspace, &["check", "p.kdl", "--profile", "openai", "--data"]);
+    assert_eq!(checked.code, 2, "{}", checked.stderr);
+    assert!(checked.stdout.contains("line 21: messages[0].role: expected one of"), "{}", checked.stdout);
+    workspace.write("train.jsonl", rows);
+    let checked = server.retune(&workspace, &["check", "p.kdl", "--profile", "openai", "--data"]);
+    assert_eq!(checked.code, 0, "{}", checked.stdout);
+    assert!(checked.stdout.contains("20 rows") && checked.stdout.contains("nothing wrong"), "{}", checked.stdout);
+}
+
+#[test]
 fn a_budget_stops_before_it_is_spent() {
     let (server, workspace) = (Server::start(), colours_workspace());
     let text = workspace.read("p.kdl");
@@ -139,10 +203,10 @@ fn what_cannot_go_well_is_refused_before_it_is_uploaded() {
     let harmless: String = (0..70).map(|n| row(n, "a")).collect();
     let last = |bad: String| harmless.clone() + &bad;
     let parts = last(row(70, "a").replace("q70", "number 33 x"));
-    let tools = last(
-        row(70, "a")
-            .replace("\"content\":\"a\"", "\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"number 33 x\"}}]"),
-    );
+    let tools = last(row(70, "a").replace(
+        "\"content\":\"a\"",
+        "\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"q\\\":\\\"number 33 x\\\"}\"}}]",
+    ));
     for (train, valid) in [(&parts, String::new()), (&tools, String::new()), (&harmless, row(99, "number 33 x"))] {
         let (server, workspace) = (Server::start(), colours_workspace());
         workspace.write("train.jsonl", train);

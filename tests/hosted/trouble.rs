@@ -366,6 +366,29 @@ fn all_stages_of_a_run_share_what_is_allowed_in_a_minute() {
 }
 
 #[test]
+fn an_account_that_is_empty_is_not_asked_before_it_fills_up() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    limited(&server, &workspace, "concurrency=1");
+    server.world().empty_for = Some("900ms");
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let world = server.world();
+    // However slow this machine is, it cannot come earlier.
+    let wait = world.asked[1].duration_since(world.asked[0]);
+    assert!(wait >= Duration::from_millis(850), "the second question came after {wait:?}");
+}
+
+#[test]
+fn a_wait_that_is_told_in_milliseconds_is_one_of_milliseconds() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::TooMany(70))];
+    let done = server.retune(&workspace, &["run", "p.kdl", "--profile", "openai"]);
+    assert_eq!((done.code, server.billed()), (0, 1), "{}", done.stderr);
+    let waits: Vec<&str> = done.stderr.lines().filter_map(|line| line.split_once("again in ")).map(|(_, wait)| wait).collect();
+    assert!(waits.iter().any(|wait| wait.ends_with("ms") && wait.len() <= "99.99ms".len()), "{waits:?} {}", done.stderr);
+}
+
+#[test]
 fn answers_come_at_the_pace_that_is_allowed_at_once() {
     // Ideal: 300 answers, 64 at once, 20 ms each. That it is near that is for `just hosted-speed` to show; here only that they
     // do go at once: one after the other it would take six seconds.

@@ -79,6 +79,8 @@ pub struct World {
     pub odd: Option<&'static str>,
     /// When each question came.
     pub asked: Vec<std::time::Instant>,
+    /// After the next answer the account is empty for so long.
+    pub empty_for: Option<&'static str>,
 }
 
 pub struct Job {
@@ -99,6 +101,13 @@ pub fn refusal(status: u16, message: &str, code: Option<&str>) -> Response {
 fn list(data: Vec<Value>, more: bool) -> Response {
     let id = |value: Option<&Value>| value.map_or(json!(""), |value| value["id"].clone());
     axum::Json(json!({ "object": "list", "first_id": id(data.first()), "last_id": id(data.last()), "data": data, "has_more": more })).into_response()
+}
+
+/// Pages of two: whoever reads only the first misses the rest.
+fn page(all: Vec<Value>, query: &BTreeMap<String, String>) -> Response {
+    let start = query.get("after").and_then(|after| all.iter().position(|one| one["id"] == after.as_str())).map_or(0, |place| place + 1);
+    let more = all.len() > start + 2;
+    list(all.into_iter().skip(start).take(2).collect(), more)
 }
 
 pub fn plain(world: &mut World, method: &str, parts: &[&str], query: &BTreeMap<String, String>, body: Value) -> Response {
@@ -134,8 +143,8 @@ pub fn plain(world: &mut World, method: &str, parts: &[&str], query: &BTreeMap<S
         ("POST", ["fine_tuning", "jobs"]) => world.create(&body),
         ("GET", ["fine_tuning", "jobs"]) => world.jobs_page(query),
         ("GET", ["fine_tuning", "jobs", id]) => world.look(id),
-        ("GET", ["fine_tuning", "jobs", id, "events"]) => world.events(id),
-        ("GET", ["fine_tuning", "jobs", id, "checkpoints"]) => world.checkpoints(id),
+        ("GET", ["fine_tuning", "jobs", id, "events"]) => world.events(id, query),
+        ("GET", ["fine_tuning", "jobs", id, "checkpoints"]) => world.checkpoints(id, query),
         ("POST", ["fine_tuning", "jobs", id, change]) => world.change(id, change),
         ("GET", ["models"]) => {
             let model = |(id, date): &(&str, Option<&str>)| json!({ "id": id, "object": "model", "created": 1, "owned_by": "openai", "shutdown_date": date });
@@ -243,10 +252,7 @@ impl World {
         let wanted = query.get("metadata[retune_key]").filter(|_| !self.ignores_filter);
         let all: Vec<Value> =
             self.jobs.iter().rev().map(|job| job.body.clone()).filter(|job| wanted.is_none_or(|key| job["metadata"]["retune_key"] == key.as_str())).collect();
-        // Pages of two: whoever reads only the first misses what is old.
-        let start = query.get("after").and_then(|after| all.iter().position(|job| job["id"] == after.as_str())).map_or(0, |place| place + 1);
-        let page: Vec<Value> = all.iter().skip(start).take(2).map(|job| self.dressed(job.clone())).collect();
-        list(page, all.len() > start + 2)
+        page(all.into_iter().map(|job| self.dressed(job)).collect(), query)
     }
 
     fn job(&mut self, id: &str) -> Option<&mut Job> {
@@ -273,7 +279,7 @@ impl World {
         axum::Json(self.dressed(body)).into_response()
     }
 
-    fn events(&mut self, id: &str) -> Response {
+    fn events(&mut self, id: &str, query: &BTreeMap<String, String>) -> Response {
         let (losses, all, oldest_first) = (self.losses.clone(), self.all_at_once, self.oldest_first);
         let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
         let event = |number: usize, (train, validation): &(f64, f64)| {
@@ -284,10 +290,10 @@ impl World {
         };
         let seen: Vec<Value> =
             losses.iter().take(if all { usize::MAX } else { job.looks }).enumerate().map(|(at, losses)| event(at + 1, losses)).rev().collect();
-        list(if oldest_first { seen.into_iter().rev().collect() } else { seen }, false)
+        page(if oldest_first { seen.into_iter().rev().collect() } else { seen }, query)
     }
 
-    fn checkpoints(&mut self, id: &str) -> Response {
+    fn checkpoints(&mut self, id: &str, query: &BTreeMap<String, String>) -> Response {
         let (losses, all) = (self.losses.clone(), self.all_at_once);
         let Some(job) = self.job(id) else { return refusal(404, "no such job", None) };
         let checkpoint = |number: usize, (train, validation): &(f64, f64)| {
@@ -296,7 +302,7 @@ impl World {
                 "fine_tuned_model_checkpoint": format!("ft:checkpoint:{number}"), "metrics": { "step": number, "train_loss": train, "full_valid_loss": validation },
             })
         };
-        list(losses.iter().take(if all { usize::MAX } else { job.looks }).enumerate().map(|(at, losses)| checkpoint(at + 1, losses)).collect(), false)
+        page(losses.iter().take(if all { usize::MAX } else { job.looks }).enumerate().map(|(at, losses)| checkpoint(at + 1, losses)).collect(), query)
     }
 
     fn change(&mut self, id: &str, change: &str) -> Response {

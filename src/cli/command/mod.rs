@@ -4,6 +4,7 @@ pub mod accept;
 pub mod cache;
 pub mod cancel;
 pub mod check;
+mod check_data;
 pub mod deployments;
 pub mod diff;
 pub mod doctor;

@@ -126,11 +126,21 @@ impl Flow {
         self.chunks(operator, rows, move |items| Ok(items.par_iter_mut().map(&judge).collect()))
     }
 
+    /// The same for an operator that changes rows: the report shows the first few as they were before.
+    pub fn change<'a>(&'a self, operator: &str, rows: Stream<'a>, judge: impl Fn(&mut Item) -> Verdict + Send + Sync + 'a) -> Stream<'a> {
+        self.judged(operator, rows, true, move |items| Ok(items.par_iter_mut().map(&judge).collect()))
+    }
+
     /// Lets an operator judge rows in their order, some at a time: a verdict for each.
-    pub fn chunks<'a>(
+    pub fn chunks<'a>(&'a self, operator: &str, rows: Stream<'a>, judge: impl FnMut(&mut [Item]) -> Result<Vec<Verdict>, DataError> + 'a) -> Stream<'a> {
+        self.judged(operator, rows, false, judge)
+    }
+
+    fn judged<'a>(
         &'a self,
         operator: &str,
         mut rows: Stream<'a>,
+        changes: bool,
         mut judge: impl FnMut(&mut [Item]) -> Result<Vec<Verdict>, DataError> + 'a,
     ) -> Stream<'a> {
         let step = self.account().begin(operator);
@@ -139,7 +149,7 @@ impl Flow {
                 Ok(items) => items,
                 Err(error) => return Some(Err(error)),
             };
-            let before = self.account().wants_changes(step).then(|| items.clone());
+            let before = (changes && self.account().wants_changes(step)).then(|| items.clone());
             let verdicts = match judge(&mut items) {
                 Ok(verdicts) => verdicts,
                 Err(error) => return Some(Err(error)),

@@ -121,14 +121,5 @@ fn written(place: &Path) -> impl Iterator<Item = Result<Vec<Item>, DataError>> +
 /// About how much memory a row takes.
 fn weight(item: &Item) -> usize {
     let example = item.example.as_ref().map_or(0, |example| example.messages.iter().map(|message| message.content.len() + 64).sum());
-    200 + example + item.row.fields.iter().map(|(name, value)| 64 + name.len() + depth(value)).sum::<usize>()
-}
-
-fn depth(value: &serde_json::Value) -> usize {
-    match value {
-        serde_json::Value::String(text) => 24 + text.len(),
-        serde_json::Value::Array(parts) => parts.iter().map(|part| 32 + depth(part)).sum(),
-        serde_json::Value::Object(parts) => parts.iter().map(|(name, part)| 64 + name.len() + depth(part)).sum(),
-        _ => 0,
-    }
+    200 + example + item.row.fields.weight()
 }

@@ -2,10 +2,12 @@ use csv::{ByteRecord, ReaderBuilder};
 use serde_json::{Map, Value};
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Sink};
+use super::{Format, How, Sink};
 
-pub const COMMA: Format = Format { name: "csv", endings: &["csv"], read: |file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b','), rows) };
-pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: |file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b'\t'), rows) };
+pub const COMMA: Format =
+    Format { name: "csv", endings: &["csv"], read: How::Whole(|file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b','), rows)) };
+pub const TAB: Format =
+    Format { name: "tsv", endings: &["tsv"], read: How::Whole(|file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b'\t'), rows)) };
 
 fn read(file: &str, bytes: &[u8], delimiter: u8, rows: Sink<'_>) -> Result<(), DataError> {
     let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "CSV", problem };
@@ -36,7 +38,7 @@ fn read(file: &str, bytes: &[u8], delimiter: u8, rows: Sink<'_>) -> Result<(), D
                 continue 'file;
             }
             match row(&record, names) {
-                Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields }))?,
+                Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))?,
                 Err(reason) => {
                     let text = record.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(",");
                     rows(Err(Rejected::new(file, line, "csv", reason, &text)))?;

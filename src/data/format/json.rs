@@ -1,9 +1,10 @@
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Shape, Sink, newlines};
+use super::{Format, How, Shape, Sink, newlines};
 
-pub const FORMAT: Format = Format { name: "json", endings: &["json"], read };
+pub const FORMAT: Format = Format { name: "json", endings: &["json"], read: How::Whole(read) };
 
 /// One array of objects.
 fn read(file: &str, bytes: &[u8], _shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
@@ -17,8 +18,8 @@ fn read(file: &str, bytes: &[u8], _shape: &Shape, rows: Sink<'_>) -> Result<(), 
         let begins = item.get().as_ptr().addr() - bytes.as_ptr().addr();
         line += newlines(&bytes[at..begins]);
         at = begins;
-        match serde_json::from_str(item.get()) {
-            Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields }))?,
+        match serde_json::from_str::<Map<String, Value>>(item.get()) {
+            Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))?,
             Err(_) => rows(Err(Rejected::new(file, line, "json", "expected an object", item.get())))?,
         }
     }

@@ -8,7 +8,7 @@ mod parquet;
 mod text;
 mod trace;
 
-use std::borrow::Cow;
+use std::io::{Cursor, Read};
 
 use super::{DataError, Rejected, Row};
 
@@ -20,7 +20,16 @@ pub struct Format {
     /// The endings of files that have it.
     pub endings: &'static [&'static str],
     /// Reads a file of it.
-    pub read: fn(&str, &[u8], &Shape, Sink<'_>) -> Result<(), DataError>,
+    pub read: How,
+}
+
+/// How a format is read.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// A part at a time, whatever the size of the file.
+    InParts(fn(&str, &mut dyn Read, Sink<'_>) -> Result<(), DataError>),
+    /// All of it at once.
+    Whole(fn(&str, &[u8], &Shape, Sink<'_>) -> Result<(), DataError>),
 }
 
 /// What is declared of a source, where its files do not say it themselves.
@@ -52,28 +61,48 @@ pub type Sink<'a> = &'a mut dyn FnMut(Result<Row, Rejected>) -> Result<(), DataE
 pub static FORMATS: &[Format] =
     &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FORMAT, parquet::FORMAT, text::FORMAT, trace::LANGFUSE, trace::LANGSMITH, trace::HELICONE, trace::OTEL];
 
-/// Reads a file in the format that its name says.
+/// Reads a file of so many bytes in the format that its name says.
 ///
 /// # Errors
 /// When the format is unknown, the file as a whole cannot be read in it, or `rows` says so.
-pub fn read(file: &str, bytes: Cow<'_, [u8]>, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
-    let (inner, bytes) = packed::unpacked(file, bytes)?;
-    let bytes = packed::decoded(file, bytes, shape.encoding.as_deref())?;
+pub fn read(file: &str, content: &mut dyn Read, size: u64, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
+    let inner = packed::inner(file);
     let ending = inner.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     let by_ending = || FORMATS.iter().find(|format| format.endings.contains(&ending.as_str()));
     let format = shape.format.as_ref().map_or_else(by_ending, |name| FORMATS.iter().find(|format| format.name == name));
     let known = || FORMATS.iter().flat_map(|format| format.endings).map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ");
     let format = format.ok_or_else(|| DataError::UnknownFormat { file: file.to_owned(), known: known() })?;
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if let Some(offset) = bytes.iter().take(1 << 16).position(|&byte| byte == 0).filter(|_| format.name != "parquet") {
+    let mut content = packed::unpacked(file, content, size)?;
+    if let Some(encoding) = &shape.encoding {
+        content = Box::new(Cursor::new(packed::decoded(file, content, encoding)?));
+    }
+    let mut begins = Vec::with_capacity(LOOK);
+    let failed = |error| packed::failed(file, &error);
+    (&mut content).take(LOOK as u64).read_to_end(&mut begins).map_err(failed)?;
+    if let Some(offset) = begins.iter().position(|&byte| byte == 0).filter(|_| format.name != "parquet") {
         return Err(DataError::Binary { file: file.to_owned(), offset });
     }
-    (format.read)(file, bytes, shape, rows)?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+    if begins.starts_with(b"\xef\xbb\xbf") {
+        begins.drain(..3);
+    }
+    let is_empty = begins.len() < LOOK - 3 && begins.iter().all(u8::is_ascii_whitespace);
+    let mut content = begins.as_slice().chain(content);
+    match format.read {
+        How::InParts(read) => read(file, &mut content, rows)?,
+        How::Whole(read) => {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            content.read_to_end(&mut bytes).map_err(failed)?;
+            read(file, &bytes, shape, rows)?;
+        }
+    }
+    if is_empty {
         rows(Err(Rejected::new(file, 1, format.name, "the file is empty", "")))?;
     }
     Ok(())
 }
+
+/// Of a file, what is looked at to see whether it is a text.
+const LOOK: usize = 1 << 16;
 
 fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64

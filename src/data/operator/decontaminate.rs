@@ -95,7 +95,7 @@ impl Held {
     fn read(files: &[(String, Vec<u8>)], length: usize) -> Result<Self, DataError> {
         let mut held = Self::default();
         for (path, bytes) in files {
-            format::read(path, bytes.into(), &format::Shape::default(), &mut |row| {
+            format::read(path, &mut bytes.as_slice(), bytes.len() as u64, &format::Shape::default(), &mut |row| {
                 let Ok(row) = row else {
                     return Ok(());
                 };

@@ -1,13 +1,12 @@
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use rayon::prelude::*;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
-use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
 use super::super::near::{Groups, firsts_by_key};
+use super::super::{ByIdentity, DataError, Identifying, Identity};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("deduplicate", "Keeps one of rows that are the same, or nearly.")
@@ -65,26 +64,22 @@ impl Deduplicate {
         Ok(Self { key: block.find_text("key").map(str::to_owned), near, keep })
     }
 
-    /// A hash of what is compared, if the row has it. 256 bits make a chance collision impossible in practice.
-    fn identity(&self, item: &Item) -> Option<[u8; 32]> {
-        let mut hasher = blake3::Hasher::new();
-        let mut part = |text: &str| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        };
+    /// What is compared, if the row has it.
+    fn identity(&self, item: &Item) -> Option<Identity> {
+        let mut identity = Identifying::default();
         match (&self.key, &item.example) {
-            (Some(key), _) => part(&item.row.fields.get(key)?.to_string()),
-            (None, Some(example)) => part(&example.as_line()),
+            (Some(key), _) => identity.part(&item.row.fields.get(key)?.to_string()),
+            (None, Some(example)) => return Some(example.identity()),
             (None, None) => {
                 let mut fields: Vec<_> = item.row.fields.iter().collect();
                 fields.sort_by_key(|(name, _)| *name);
                 for (name, value) in fields {
-                    part(name);
-                    part(&value.to_string());
+                    identity.part(name);
+                    identity.part(&value.to_string());
                 }
             }
         }
-        Some(*hasher.finalize().as_bytes())
+        Some(identity.end())
     }
 
     /// How much a row is to be kept.
@@ -99,17 +94,15 @@ impl Deduplicate {
 
     /// Row by row, where the first stays.
     fn exact<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Stream<'a> {
-        let mut first: HashMap<[u8; 16], (u32, u64)> = HashMap::new();
+        let mut first: ByIdentity<(u32, u64)> = ByIdentity::default();
         let mut sources: Vec<String> = Vec::new();
         flow.chunks("deduplicate", rows, move |items| {
-            let identities: Vec<Option<[u8; 32]>> = items.par_iter().map(|item| self.identity(item)).collect();
+            let identities: Vec<Option<Identity>> = items.par_iter().map(|item| self.identity(item)).collect();
             let verdicts = items.iter().zip(identities).map(|(item, identity)| {
                 let Some(identity) = identity else {
                     return Verdict::Keep;
                 };
-                let mut half = [0; 16];
-                half.copy_from_slice(&identity[..16]);
-                match first.entry(half) {
+                match first.entry(identity) {
                     Entry::Vacant(entry) => {
                         if sources.last() != Some(&item.row.source) {
                             sources.push(item.row.source.clone());

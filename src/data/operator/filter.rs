@@ -34,7 +34,7 @@ impl Filter {
 impl Operator for Filter {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         Ok(flow.each("filter", rows, |item| {
-            let fields = minijinja::Value::from(minijinja::value::Serde(&item.row.fields));
+            let fields = minijinja::Value::from(minijinja::value::Serde(&*item.row.fields));
             match self.environment.compile_expression(&self.expression).and_then(|expression| expression.eval(fields)) {
                 Ok(value) if value.is_true() => Verdict::Keep,
                 Ok(_) => Verdict::Drop(format!("`{}` does not hold", self.expression)),

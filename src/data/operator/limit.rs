@@ -104,7 +104,7 @@ impl Operator for Limit {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let counter = self.counting(flow)?;
         if !matches!(self.overflow, Overflow::Fail) {
-            return Ok(flow.each("limit", rows, move |item| self.judge(item, &counter)));
+            return Ok(flow.change("limit", rows, move |item| self.judge(item, &counter)));
         }
         Ok(flow.chunks("limit", rows, move |items| {
             let lengths: Vec<usize> = items.par_iter().map(|item| Self::length(item, &counter)).collect();

@@ -34,7 +34,7 @@ impl Map {
 
 impl Operator for Map {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        Ok(flow.each("map", rows, |item| {
+        Ok(flow.change("map", rows, |item| {
             for (name, template) in &self.fields {
                 match self.templates.render(*template, name, item) {
                     Ok(text) => drop(item.row.fields.insert(name.clone(), Value::String(text))),

@@ -4,6 +4,7 @@ mod balance;
 mod decontaminate;
 mod deduplicate;
 mod filter;
+mod fix;
 mod language;
 mod limit;
 mod map;
@@ -50,6 +51,7 @@ pub static OPERATORS: &[OperatorKind] = &[
     decontaminate::KIND,
     deduplicate::KIND,
     filter::KIND,
+    fix::KIND,
     language::KIND,
     limit::KIND,
     map::KIND,

@@ -74,7 +74,7 @@ fn squeezed(text: &str) -> Option<String> {
 
 impl Operator for Normalize {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        Ok(flow.each("normalize", rows, |item| if item.rewrite(&mut |text| self.normal(text)) { Verdict::Changed } else { Verdict::Keep }))
+        Ok(flow.change("normalize", rows, |item| if item.rewrite(&mut |text| self.normal(text)) { Verdict::Changed } else { Verdict::Keep }))
     }
 }
 

@@ -1,4 +1,5 @@
-use serde::Deserialize as _;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::config::{Block, Fallback, Kind, Setting, Slot};
@@ -37,6 +38,12 @@ struct Passthrough {
 
 impl Passthrough {
     fn example(&self, item: &Item) -> Result<Example, String> {
+        if let (Form::Chat, Some(text)) = (self.form, item.row.fields.as_written())
+            && let Ok(Plain { messages, .. }) = serde_json::from_str(text)
+            && !messages.is_empty()
+        {
+            return ended(messages.into_iter().map(Message::from).collect()).map(Example::chat);
+        }
         let fields = &item.row.fields;
         let field = |name: &str| fields.get(name).ok_or_else(|| format!("the row has no `{name}` (it has: {})", names(fields)));
         let messages = match self.form {
@@ -63,6 +70,50 @@ impl Passthrough {
         let plain = Example::chat(messages);
         // A plain conversation needs no second copy of itself.
         Ok(if plain.as_line() == written { plain } else { Example { messages: plain.messages, written: Some(written.into()) } })
+    }
+}
+
+/// A conversation of texts and nothing else. Most are, and need not be taken apart field by field.
+#[derive(Deserialize)]
+struct Plain {
+    messages: Vec<PlainMessage>,
+    #[serde(default, rename = "tools", alias = "parallel_tool_calls", alias = "functions")]
+    _more: Nothing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainMessage {
+    role: PlainRole,
+    content: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PlainRole {
+    System,
+    User,
+    Assistant,
+}
+
+impl From<PlainMessage> for Message {
+    fn from(PlainMessage { role, content }: PlainMessage) -> Self {
+        let role = match role {
+            PlainRole::System => Role::System,
+            PlainRole::User => Role::User,
+            PlainRole::Assistant => Role::Assistant,
+        };
+        Self { role, content }
+    }
+}
+
+/// What must not be there.
+#[derive(Default)]
+struct Nothing;
+
+impl<'de> Deserialize<'de> for Nothing {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom("it is there"))
     }
 }
 

@@ -115,7 +115,7 @@ impl Redact {
 impl Operator for Redact {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let key = self.key()?;
-        Ok(flow.each("redact", rows, move |item| self.judge(key.as_ref(), item, flow)))
+        Ok(flow.change("redact", rows, move |item| self.judge(key.as_ref(), item, flow)))
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
             let flow = Flow::new(folder.path(), Beside::new()).expect("it can be written");
             let redact = Redact { kinds: Personal::ALL.to_vec(), how: if hashed { How::Hash("X".into()) } else { How::Mask } };
             let fields = Map::from_iter([("text".to_owned(), Value::String(parts.concat()))]);
-            let mut item = Item::new(0, Row { source: "t".into(), line: 1, fields });
+            let mut item = Item::new(0, Row { source: "t".into(), line: 1, fields: fields.into() });
             let before = Personal::find_all(&Personal::ALL, &parts.concat()).len();
             let verdict = redact.judge(hashed.then_some(&[7; 32]), &mut item, &flow);
             let after = item.row.text("text").expect("it is there");

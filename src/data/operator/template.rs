@@ -77,7 +77,7 @@ impl Templates {
 
     /// The text of a template over the fields of a row.
     pub fn render(&self, number: usize, what: &str, item: &Item) -> Result<String, String> {
-        let fields = minijinja::Value::from(minijinja::value::Serde(&item.row.fields));
+        let fields = minijinja::Value::from(minijinja::value::Serde(&*item.row.fields));
         let template = self.environment.get_template(&number.to_string()).map_err(|error| error.to_string())?;
         template.render(&fields).map_err(|error| complaint(&error, what, item))
     }
@@ -169,7 +169,7 @@ impl Operator for Maker {
             Form::Reinforcement => "reinforcement",
             Form::Completion => "completion",
         };
-        Ok(flow.each(name, rows, |item| match self.make(item) {
+        Ok(flow.change(name, rows, |item| match self.make(item) {
             Ok(example) => {
                 item.example = Some(example);
                 Verdict::Changed

@@ -1,9 +1,9 @@
-//! What becomes of one row of a stage.
+//! A look at what goes into a stage as it is now: one row on its way, or what a provider would say to all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::NodeId;
-use crate::stage::{Look, StageError};
+use crate::stage::{DataAsked, DataCheck, Given, Look, StageError, Work};
 
 use super::super::EngineError;
 use super::super::recipe::Recipe;
@@ -16,6 +16,26 @@ use super::settle::{History, Stand, made, settle};
 /// # Errors
 /// When there is no such row, or what goes in is not made yet.
 pub fn inspect(recipe: &Recipe, workspace: &Workspace, stage: usize, row: usize) -> Result<Option<Vec<Look>>, EngineError> {
+    look(recipe, workspace, stage, |work, given| work.inspect(&workspace.root, &workspace.store, given, row))
+}
+
+/// What a provider would say to the examples of a stage: its own provider, or the one that is named. None where it trains on none,
+/// or its own provider asks nothing of them.
+///
+/// # Errors
+/// When the examples are not made yet, or cannot be read.
+pub fn check_data(recipe: &Recipe, workspace: &Workspace, stage: usize, provider: Option<&str>, shown: usize) -> Result<Option<Vec<DataCheck>>, EngineError> {
+    let asked = DataAsked { workspace: &workspace.root, store: &workspace.store, provider, shown };
+    look(recipe, workspace, stage, |work, given| work.check_data(&asked, given))
+}
+
+/// Shows each action of a stage what goes into it, until one has something to tell.
+fn look<T>(
+    recipe: &Recipe,
+    workspace: &Workspace,
+    stage: usize,
+    visit: impl Fn(&dyn Work, &BTreeMap<String, Given>) -> Result<Option<T>, StageError>,
+) -> Result<Option<T>, EngineError> {
     let mut wanted: BTreeSet<NodeId> = BTreeSet::new();
     let mut open: Vec<NodeId> = recipe.actions_of(stage).collect();
     while let Some(id) = open.pop() {
@@ -37,8 +57,8 @@ pub fn inspect(recipe: &Recipe, workspace: &Workspace, stage: usize, row: usize)
         })?;
         let ready = ready(recipe, workspace, node, &artifacts, &mut Seen::default())?;
         let works = recipe.works(stage)?;
-        if let Some(looks) = works[node.place].work.inspect(&workspace.root, &workspace.store, &ready.given(), row)? {
-            return Ok(Some(looks));
+        if let Some(found) = visit(works[node.place].work.as_ref(), &ready.given())? {
+            return Ok(Some(found));
         }
     }
     Ok(None)

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::data::rules;
 use crate::fingerprint::ActionKey;
 
 use super::super::transport::{Client, FilePart, Repeat, Request};
@@ -135,7 +136,7 @@ impl Wire for Fireworks {
     }
 
     fn rules(&self) -> Rules {
-        Rules { fewest: 3, largest: LARGEST, ends: None, parts: false }
+        Rules { fewest: 3, largest: LARGEST, ends: None, parts: false, rows: rules::of("fireworks") }
     }
 
     async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {

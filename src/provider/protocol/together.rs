@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::data::rules;
 use crate::fingerprint::ActionKey;
 
 use super::super::transport::{Client, FilePart, Repeat, Request};
@@ -123,7 +124,7 @@ impl Wire for Together {
     }
 
     fn rules(&self) -> Rules {
-        Rules { fewest: 1, largest: 25 << 30, ends: None, parts: false }
+        Rules { fewest: 1, largest: 25 << 30, ends: None, parts: false, rows: rules::of("together") }
     }
 
     async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {

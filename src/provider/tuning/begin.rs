@@ -190,7 +190,7 @@ impl Hosted {
                 return refuse(format!("takes files of at most {} bytes, and there is one of {}", rules.largest, file.bytes));
             }
         }
-        let Rows { count, leaked } = rows::look(request.method.name(), &train.path, validation.map(|file| file.path.as_path()))?;
+        let Rows { count, leaked } = rows::look(rules.rows, request.method.name(), &train.path, validation.map(|file| file.path.as_path()))?;
         if count < rules.fewest {
             return refuse(format!("takes at least {} training examples, and there are {count}", rules.fewest));
         }

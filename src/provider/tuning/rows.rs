@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::data::Form;
+use crate::data::rules::Rules;
+
 use super::super::ProviderError;
 use super::wire::Losses;
 
@@ -31,12 +34,18 @@ pub struct Leak {
 
 /// Counts the training examples, and looks for those of the validation among them. In memory is a digest for each row of the
 /// validation, and nothing of the training.
-pub fn look(method: &str, train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderError> {
-    let wanted: &[&str] = match method {
-        "dpo" => &["input", "preferred_output", "non_preferred_output"],
-        _ => &["messages"],
+pub fn look(rules: &Rules, method: &str, train: &Path, validation: Option<&Path>) -> Result<Rows, ProviderError> {
+    let form = match method {
+        "dpo" => Form::Preference,
+        "reinforcement" => Form::Reinforcement,
+        _ => Form::Chat,
     };
-    let malformed = |what: &'static str, line: usize, row: &[u8]| problem(row, wanted).map(|problem| ProviderError::MalformedRow { what, line, problem });
+    let malformed = |what: &'static str, line: usize, row: &[u8]| {
+        let finding = rules.look(form, row).into_iter().next()?;
+        let mend = finding.fix.map_or_else(String::new, |fix| format!("; `fix \"{fix}\"` in `prepare` mends it"));
+        let place = if finding.field.is_empty() { String::new() } else { format!("`{}`: ", finding.field) };
+        Some(ProviderError::MalformedRow { what, line, problem: format!("{place}{}{mend}", finding.reason) })
+    };
     let (mut wrong_there, mut wrong_here) = (None, None);
     // The first line of each row, and how often it stands there.
     let mut held_out: HashMap<u128, (usize, usize)> = HashMap::new();
@@ -64,26 +73,6 @@ pub fn look(method: &str, train: &Path, validation: Option<&Path>) -> Result<Row
         })?;
     }
     wrong_here.or(wrong_there).map_or(Ok(rows), Err)
-}
-
-/// What keeps a row from being an example.
-fn problem(row: &[u8], wanted: &[&str]) -> Option<String> {
-    let row: Value = match serde_json::from_slice(row) {
-        Ok(row) => row,
-        Err(error) => return Some(format!("it is not JSON ({error})")),
-    };
-    if let Some(field) = wanted.iter().find(|field| row.get(**field).is_none()) {
-        return Some(format!("it has no `{field}`"));
-    }
-    let lists = [row.get("messages"), row.pointer("/input/messages"), row.get("preferred_output"), row.get("non_preferred_output")];
-    lists.into_iter().flatten().find_map(|list| match list.as_array() {
-        None => Some("its messages are no list".to_owned()),
-        Some(list) if list.is_empty() => Some("a list of messages in it is empty".to_owned()),
-        Some(list) => list.iter().find(|message| !message["role"].is_string()).map(|message| {
-            let shown: String = message.to_string().chars().take(60).collect();
-            format!("`{shown}` is no message: it has no `role`")
-        }),
-    })
 }
 
 /// A digest of what a row says, whatever its spaces and the order of its fields.
@@ -236,6 +225,7 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ProviderError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::rules;
 
     #[test]
     fn rows_are_counted_and_leaks_named() {
@@ -245,14 +235,14 @@ mod tests {
             std::fs::write(&path, text).expect("it can be written");
             path
         };
-        let row = |name: &str| format!("{{\"messages\":[{{\"role\":\"{name}\"}}]}}\n");
+        let row = |name: &str| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{name}\"}},{{\"role\":\"assistant\",\"content\":\"x\"}}]}}\n");
         let train = write("t", &(row("a") + &row("b") + "\n" + &row("c")));
-        let (clean, leaky) = (write("c", &row("d")), write("l", &(row("d") + "{ \"messages\": [{\"role\":\"b\"}] }\n" + &row("c"))));
-        assert_eq!(look("supervised", &train, None).expect("it can be read").count, 3);
-        assert!(look("supervised", &train, Some(&clean)).expect("it can be read").leaked.is_none());
-        let leak = look("supervised", &train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
-        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, "{ \"messages\": [{\"role\":\"b\"}] }"));
-        assert!(look("dpo", &train, None).expect_err("these are no pairs").to_string().contains("line 1"));
+        let (clean, leaky) = (write("c", &row("d")), write("l", &(row("d") + &row("b").replace("\":[", "\": [") + &row("c"))));
+        assert_eq!(look(rules::of("openai"), "supervised", &train, None).expect("it can be read").count, 3);
+        assert!(look(rules::of("openai"), "supervised", &train, Some(&clean)).expect("it can be read").leaked.is_none());
+        let leak = look(rules::of("openai"), "supervised", &train, Some(&leaky)).expect("it can be read").leaked.expect("two rows");
+        assert_eq!((leak.count, leak.line, leak.sample.as_str()), (2, 2, row("b").trim_end().replace("\":[", "\": [").as_str()));
+        assert!(look(rules::of("openai"), "dpo", &train, None).expect_err("these are no pairs").to_string().contains("line 1"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::fingerprint::{ActionKey, Digest};
 use super::super::transport::Client;
 use super::super::watch::Watch;
 use super::super::{ProviderError, TuningRequest};
+use crate::data::rules;
 
 /// A file to be uploaded, by its content.
 #[derive(Clone, Debug)]
@@ -148,6 +149,8 @@ pub struct Rules {
     pub ends: Option<&'static str>,
     /// Whether a large file may go in parts.
     pub parts: bool,
+    /// What it asks of rows.
+    pub rows: &'static rules::Rules,
 }
 
 /// A protocol, one request at a time.

@@ -1,6 +1,7 @@
 //! Rows of files, with what could not be read as a row beside them.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use crate::data::fields::Fields;
 use crate::data::format::Shape;
 use crate::data::{DataError, Lines, Rejected, Row, format};
 use crate::fingerprint::Digest;
-use crate::store::{Artifact, Reading, RecordOutcome, Store};
+use crate::store::{Artifact, Reading, RecordOutcome, Store, Text};
 
 use super::super::action::read_workspace;
 use super::super::{Context, Given, StageError, Work};
@@ -46,9 +47,10 @@ fn collect(work: &Collect, context: &Context<'_>) -> Result<RecordOutcome, Stage
         if context.watch.stopped() {
             return Err(StageError::Stopped);
         }
-        let bytes = content.read(&path, context.workspace, context.store)?;
         let (rows, rejected) = (out.rows.count, out.rejected.count);
-        format::read(&path, bytes.into(), shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref()))))?;
+        content.each(&path, context, |reader, size| {
+            format::read(&path, reader, size, shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref()))))
+        })?;
         files.push(json!({ "file": path, "rows": out.rows.count - rows, "rejected": out.rejected.count - rejected }));
         context.watch.progress(out.rows.count as u64, 0, "rows", &path);
     }
@@ -89,7 +91,7 @@ impl Out {
 
     fn take(&mut self, row: Result<Row, Rejected>) -> Result<(), DataError> {
         match row {
-            Ok(row) => self.rows.push(&row),
+            Ok(row) => self.rows.push_row(&row),
             Err(row) => {
                 self.rejected.push(&row)?;
                 self.first.get_or_insert(row);
@@ -119,6 +121,29 @@ pub enum Content {
 }
 
 impl Content {
+    /// Reads it a part at a time, and makes sure that it was what the key covers.
+    fn each(&self, path: &str, context: &Context<'_>, read: impl FnOnce(&mut dyn Read, u64) -> Result<(), DataError>) -> Result<(), StageError> {
+        let place = match self {
+            Self::Workspace(_) => context.workspace.join(path),
+            Self::Stored(artifact) => {
+                let place = context.folder.join("source");
+                context.store.link(*artifact, &place)?;
+                place
+            }
+        };
+        let failed = |source| StageError::Io { doing: "read", path: place.clone(), source };
+        let mut text = Text::open(&place).map_err(failed)?;
+        let size = place.metadata().map_err(failed)?.len();
+        let result = read(&mut text, size);
+        match self {
+            // What is wrong with it may come of the change.
+            Self::Workspace(digest) if text.digest().map_err(failed)? != *digest => return Err(StageError::InputChanged { path: path.to_owned() }),
+            Self::Workspace(_) => {}
+            Self::Stored(_) => std::fs::remove_file(&place).map_err(failed)?,
+        }
+        Ok(result?)
+    }
+
     /// Its text, made sure to be what the key covers.
     pub fn read(&self, path: &str, workspace: &Path, store: &Store) -> Result<Vec<u8>, StageError> {
         match self {

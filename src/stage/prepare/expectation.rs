@@ -63,10 +63,15 @@ fn expectation(block: &Block) -> Result<Expectation, ConfigError> {
 }
 
 impl Expectation {
+    /// Whether it is about the length of every example.
+    pub fn needs_lengths(&self) -> bool {
+        matches!(self.what.as_str(), "longest" | "mean-length")
+    }
+
     /// The figure. `None` where there is nothing of the kind: answers that are no classes, no slices.
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
     fn figure(&self, whole: &Whole<'_>) -> Option<f64> {
-        let lengths = || whole.tally.parts.iter().map(|part| part.lengths);
+        let lengths = || whole.tally.parts.iter().map(|part| &part.lengths);
         Some(match self.what.as_str() {
             "rows" => whole.tally.rows() as f64,
             "rejected-share" => whole.rejected_share(),

@@ -62,7 +62,7 @@ fn item(sources: usize, store: &Store, inputs: &BTreeMap<String, Given>, number:
 }
 
 fn fields(item: &Item) -> String {
-    serde_json::to_string_pretty(&item.row.fields).unwrap_or_default()
+    serde_json::to_string_pretty(&*item.row.fields).unwrap_or_default()
 }
 
 fn messages(item: &Item) -> String {

@@ -99,8 +99,9 @@ fn part(part: &Part) -> Value {
         told["labels"] = json!(labels);
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-    let mean = part.lengths.sum as f64 / part.rows.max(1) as f64;
-    told["tokens"] = json!({ "mean": mean, "most": part.lengths.most, "sum": part.lengths.sum });
+    let mean = part.lengths.sum as f64 / part.lengths.counted.max(1) as f64;
+    let spread: Vec<Value> = (4..).zip(&part.lengths.spread).map(|(power, rows)| json!({ "up-to": 1_u64 << power, "rows": rows })).collect();
+    told["tokens"] = json!({ "counted": part.lengths.counted, "mean": mean, "most": part.lengths.most, "spread": spread });
     if !part.slices.is_empty() {
         let slices: BTreeMap<&String, BTreeMap<&String, Value>> =
             part.slices.iter().map(|(field, values)| (field, values.iter().map(|(value, labels)| (value, slice(labels))).collect())).collect();

@@ -6,10 +6,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use rayon::prelude::*;
 
-use crate::data::flow::{Beside, CHUNK, Flow, Item, Stream};
+use crate::data::flow::{Beside, Flow, Item, Stream};
 use crate::data::operator::Operator;
-use crate::data::tally::Tally;
-use crate::data::{Counter, Lines, Row, Split, Splitter};
+use crate::data::tally::{Count, Tally};
+use crate::data::{Blocks, Counter, DataError, Lines, Row, Split, Splitter};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::{Context, Given, Look, StageError, Work, collect};
@@ -52,14 +52,17 @@ impl Prepare {
         for operator in &self.operators {
             rows = operator.attach(rows, &flow)?;
         }
-        let mut tally = Tally::new(self.slices.clone(), Counter::Tiny);
+        let count = if self.expectations.iter().any(Expectation::needs_lengths) { Count::All } else { Count::Some };
+        let mut tally = Tally::new(self.slices.clone(), Counter::Tiny, count);
         let mut parts = Split::ALL.map(|split| Lines::new(context.folder.join(split.name())));
         for items in self.splitter.divide(rows, &flow)? {
             let items = items?;
-            let lines: Vec<String> = items.par_iter().map(|item| item.example.as_ref().map(|example| example.line()).unwrap_or_default()).collect();
-            for (item, line) in items.iter().zip(&lines) {
-                if let Ok(part) = &mut parts[item.split.unwrap_or(Split::Train) as usize] {
-                    part.push_line(line)?;
+            let written: Vec<[(Vec<u8>, usize); 3]> = items.par_chunks(256).map(written).collect();
+            for written in written {
+                for (part, (lines, count)) in parts.iter_mut().zip(written) {
+                    if let Ok(part) = part {
+                        part.push_written(&lines, count)?;
+                    }
                 }
             }
             tally.add(&items);
@@ -102,6 +105,20 @@ impl Prepare {
     }
 }
 
+/// The examples of each split as lines, with their number.
+fn written(items: &[Item]) -> [(Vec<u8>, usize); 3] {
+    let mut parts: [(Vec<u8>, usize); 3] = Default::default();
+    for item in items {
+        let (lines, count) = &mut parts[item.split.unwrap_or(Split::Train) as usize];
+        if let Some(example) = &item.example {
+            example.write(lines);
+        }
+        lines.push(b'\n');
+        *count += 1;
+    }
+    parts
+}
+
 fn append(file: &Path, more: &Path) -> Result<(), StageError> {
     let failed = |source| StageError::Io { doing: "write", path: file.to_owned(), source };
     let mut out = File::options().append(true).open(file).map_err(failed)?;
@@ -112,7 +129,7 @@ fn append(file: &Path, more: &Path) -> Result<(), StageError> {
 /// The collected rows of all stages, in the order written.
 struct Source<'a> {
     context: &'a Context<'a>,
-    files: Vec<BufReader<File>>,
+    files: Vec<Blocks<File>>,
     /// The one that is read.
     at: usize,
     /// Rows so far.
@@ -128,37 +145,32 @@ impl<'a> Source<'a> {
             let open = |what: &str| {
                 let path = context.file(&format!("{what} {number}"))?;
                 let file = File::open(&path).map_err(|source| StageError::Io { doing: "read", path, source })?;
-                Ok::<_, StageError>(BufReader::with_capacity(1 << 20, file))
+                Ok::<_, StageError>(file)
             };
-            source.files.push(open(collect::ROWS)?);
-            source.rejected += open(collect::REJECTED)?.split(b'\n').count();
+            source.files.push(Blocks::new(open(collect::ROWS)?));
+            source.rejected += BufReader::new(open(collect::REJECTED)?).split(b'\n').count();
         }
         Ok(source)
     }
 
     /// The next rows. There are none once somebody wants it to stop.
-    fn next(&mut self) -> Option<Result<Vec<Item>, crate::data::DataError>> {
-        let mut lines = Vec::with_capacity(CHUNK);
-        while lines.len() < CHUNK && !self.context.watch.stopped() {
-            let Some(file) = self.files.get_mut(self.at) else {
-                break;
+    fn next(&mut self) -> Option<Result<Vec<Item>, DataError>> {
+        let unreadable = |error: &dyn std::fmt::Display| DataError::unreadable("the collected rows", error);
+        while !self.context.watch.stopped() {
+            let (from, file) = (self.at, self.files.get_mut(self.at)?);
+            let lines = match file.further() {
+                Ok(Some(lines)) => lines,
+                Ok(None) => {
+                    self.at += 1;
+                    continue;
+                }
+                Err(error) => return Some(Err(unreadable(&error))),
             };
-            let mut line = Vec::new();
-            match file.read_until(b'\n', &mut line) {
-                Ok(0) => self.at += 1,
-                Ok(_) => lines.push((self.at, line)),
-                Err(error) => return Some(Err(crate::data::DataError::unreadable("the collected rows", &error))),
-            }
+            self.rows += lines.len();
+            self.context.watch.progress(self.rows as u64, 0, "rows", "");
+            let row = |(_, line): (u64, &[u8])| Row::read(line).map(|row| Item::new(from, row)).map_err(|error| unreadable(&error));
+            return Some(lines.into_par_iter().with_min_len(64).map(row).collect());
         }
-        if lines.is_empty() {
-            return None;
-        }
-        self.rows += lines.len();
-        self.context.watch.progress(self.rows as u64, 0, "rows", "");
-        let row = |(from, line): &(usize, Vec<u8>)| {
-            let row: Row = serde_json::from_slice(line).map_err(|error| crate::data::DataError::unreadable("the collected rows", &error))?;
-            Ok(Item::new(*from, row))
-        };
-        Some(lines.par_iter().map(row).collect())
+        None
     }
 }

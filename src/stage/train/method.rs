@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 use crate::data::Form;
-use crate::provider::{Alarm, Care, Hyperparameters, Method, ProviderError, Report};
+use crate::provider::{Alarm, Care, Hyperparameters, Method, ProviderError, Report, Search};
 
 use super::super::StageError;
 
@@ -15,7 +15,7 @@ pub static SETTING: Setting = Setting::new("method", "How it is tuned.")
         Kind::Choice(&["supervised", "dpo", "reinforcement"]),
         "`supervised`: the model learns to say what the assistant says; `dpo`: from pairs of a better and a worse answer; `reinforcement`: from the score of a grader.",
     )])
-    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &WEIGHT_DECAY, &LORA, &BETA, &GRADER, &EFFORT]);
+    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &WEIGHT_DECAY, &LORA, &BETA, &GRADER, &EFFORT, &COMPUTE, &INTERVAL, &SAMPLES]);
 static EPOCHS: Setting = Setting::new("epochs", "Passes over the examples; `\"auto\"` lets the provider choose (locally 3).").once().arguments(&[Slot::new(
     "count",
     Kind::OrAuto(&Kind::Integer(1, 10_000)),
@@ -60,6 +60,19 @@ static EFFORT: Setting = Setting::new("effort", "Of `reinforcement`: how hard th
     "The effort.",
 )]);
 
+static COMPUTE: Setting = Setting::new("compute-multiplier", "Of `reinforcement`: how much is computed for each step, as a multiple of what is usual.")
+    .arguments(&[Slot::new("factor", Kind::OrAuto(&Kind::Positive(10.0)), "The factor.")]);
+static INTERVAL: Setting = Setting::new("eval-interval", "Of `reinforcement`: the steps from one evaluation to the next.").arguments(&[Slot::new(
+    "steps",
+    Kind::OrAuto(&Kind::Integer(1, 1_000_000)),
+    "The steps.",
+)]);
+static SAMPLES: Setting = Setting::new("eval-samples", "Of `reinforcement`: the answers for each row of an evaluation.").arguments(&[Slot::new(
+    "count",
+    Kind::OrAuto(&Kind::Integer(1, 1000)),
+    "How many.",
+)]);
+
 pub static EARLY_STOP: Setting = Setting::new("early-stop", "Stops when the validation loss gets no better, and keeps the best checkpoint.").properties(&[
     Slot::new("patience", Kind::Integer(1, 10_000), "Measurements without progress.").or(Fallback::Integer(3)),
     Slot::new("delta", Kind::Number(0.0, 100.0), "What counts as progress.").or(Fallback::Number(0.0)),
@@ -85,7 +98,14 @@ pub static REPORT: Setting = Setting::new("report", "Where the provider reports 
     .properties(&[Slot::new("project", Kind::Text, "The project there."), Slot::new("entity", Kind::Text, "The team or user.").or(Fallback::Absent)]);
 
 /// The settings that only one method reads.
-const OF_METHODS: &[(&str, &str)] = &[("beta", "dpo"), ("grader", "reinforcement"), ("effort", "reinforcement")];
+const OF_METHODS: &[(&str, &str)] = &[
+    ("beta", "dpo"),
+    ("grader", "reinforcement"),
+    ("effort", "reinforcement"),
+    ("compute-multiplier", "reinforcement"),
+    ("eval-interval", "reinforcement"),
+    ("eval-samples", "reinforcement"),
+];
 
 /// The name of the method of a train stage.
 pub fn name(stage: &Block) -> &str {
@@ -146,7 +166,14 @@ pub fn method(stage: &Block, grader: Option<&Path>) -> Result<Method, StageError
             if !grader["type"].is_string() {
                 return Err(wrong("it is no grader: an object with a `type`, such as `string_check` or `score_model`".into()).into());
             }
-            Method::Reinforcement { grader, effort: child("effort").map(|effort| effort.text("effort").to_owned()) }
+            let whole = |name: &str, slot: &str| child(name).and_then(|child| child.find_integer(slot)).and_then(|count| usize::try_from(count).ok());
+            let search = Search {
+                effort: child("effort").map(|effort| effort.text("effort").to_owned()),
+                compute: child("compute-multiplier").and_then(|compute| compute.find_number("factor")),
+                interval: whole("eval-interval", "steps"),
+                samples: whole("eval-samples", "count"),
+            };
+            Method::Reinforcement { grader, search }
         }
         _ => Method::Supervised,
     })

@@ -1,4 +1,5 @@
 mod card;
+mod check;
 mod command;
 mod method;
 mod tokens;

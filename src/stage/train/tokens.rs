@@ -5,15 +5,19 @@ use std::path::Path;
 use crate::data::{Counter, Message};
 use crate::provider::{Api, Declared, Protocol};
 
-/// Tokens of a conversation as a provider counts them: exactly for the local model and for OpenAI's public encodings, and by its
+/// How a provider counts the tokens of a conversation: exactly for the local model and for OpenAI's public encodings, and by its
 /// letters elsewhere.
-pub fn chat_tokens(declared: &Declared, model: &str, messages: &[Message]) -> usize {
-    let counter = match &declared.api {
+pub fn counter(declared: &Declared, model: &str) -> Counter {
+    match &declared.api {
         Api::Local => Counter::Tiny,
         Api::Hosted(endpoint) if matches!(endpoint.protocol(), Protocol::OpenAi(_)) => Counter::exact(model).unwrap_or(Counter::Letters),
         Api::Hosted(_) | Api::Command(_) => Counter::Letters,
-    };
-    counter.count(messages)
+    }
+}
+
+/// Tokens of a conversation as a provider counts them.
+pub fn chat_tokens(declared: &Declared, model: &str, messages: &[Message]) -> usize {
+    counter(declared, model).count(messages)
 }
 
 /// How often a provider most likely goes through so many examples where `epochs` are `auto`: by the rule that OpenAI has published

@@ -10,7 +10,7 @@ use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
 use super::super::checkpoints::Checkpoints;
-use super::super::{Context, Estimate, Given, StageError, Work, providers};
+use super::super::{Context, DataAsked, DataCheck, Estimate, Given, StageError, Work, providers};
 use super::card::{CARD, described, keep};
 use super::{MODEL_OUTPUT, command, method, tokens};
 
@@ -113,6 +113,10 @@ impl Work for Train {
             resumed: kept.as_ref().and_then(|(kept, _)| kept.resumed()),
             ..RecordOutcome::default()
         })
+    }
+
+    fn check_data(&self, asked: &DataAsked<'_>, inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<DataCheck>>, StageError> {
+        super::check::check(self, asked, inputs)
     }
 
     fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {

@@ -9,12 +9,15 @@ mod otel;
 use serde_json::{Map, Value, json};
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, Sink};
+use super::{Format, How, Sink};
 
-pub const LANGFUSE: Format = Format { name: "langfuse", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "langfuse", langfuse::rows) };
-pub const LANGSMITH: Format = Format { name: "langsmith", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "langsmith", langsmith::rows) };
-pub const HELICONE: Format = Format { name: "helicone", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "helicone", helicone::rows) };
-pub const OTEL: Format = Format { name: "otel", endings: &[], read: |file, bytes, _, rows| read(file, bytes, rows, "otel", otel::rows) };
+pub const LANGFUSE: Format =
+    Format { name: "langfuse", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "langfuse", langfuse::rows)) };
+pub const LANGSMITH: Format =
+    Format { name: "langsmith", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "langsmith", langsmith::rows)) };
+pub const HELICONE: Format =
+    Format { name: "helicone", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "helicone", helicone::rows)) };
+pub const OTEL: Format = Format { name: "otel", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "otel", otel::rows)) };
 
 /// The rows of one record, or why there are none. A record that is no conversation at all, such as a span of something else, is no row.
 type Rows = Result<Vec<Map<String, Value>>, String>;
@@ -23,7 +26,7 @@ type Rows = Result<Vec<Map<String, Value>>, String>;
 fn read(file: &str, bytes: &[u8], rows: Sink<'_>, by: &str, convert: fn(&Value) -> Rows) -> Result<(), DataError> {
     let mut take = |line: u64, record: Result<&Value, String>, text: &str| -> Result<(), DataError> {
         match record.and_then(convert) {
-            Ok(found) => found.into_iter().try_for_each(|fields| rows(Ok(Row { source: file.to_owned(), line, fields }))),
+            Ok(found) => found.into_iter().try_for_each(|fields| rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))),
             Err(reason) => rows(Err(Rejected::new(file, line, by, reason, text))),
         }
     };

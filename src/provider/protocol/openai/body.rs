@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::fingerprint::ActionKey;
 
 use super::super::super::dialect::{Dialect, Sizes};
-use super::super::super::{Method, TuningRequest};
+use super::super::super::{Method, Search, TuningRequest};
 
 /// The settings of a method that a dialect has a field for.
 #[must_use]
@@ -14,7 +14,7 @@ pub fn expresses(dialect: &Dialect, method: &str, setting: &str) -> bool {
         Sizes::Method => match setting {
             "epochs" | "batch-size" | "rate-multiplier" => true,
             "beta" => method == "dpo",
-            "grader" | "effort" => method == "reinforcement",
+            "grader" | "effort" | "compute-multiplier" | "eval-interval" | "eval-samples" => method == "reinforcement",
             _ => false,
         },
         Sizes::Open => matches!(setting, "epochs" | "batch-size" | "learning-rate" | "warmup" | "weight-decay" | "lora"),
@@ -78,10 +78,18 @@ fn method(request: &TuningRequest, sizes: Value) -> Value {
                 inside["hyperparameters"]["beta"] = json!(beta);
             }
         }
-        Method::Reinforcement { grader, effort } => {
+        Method::Reinforcement { grader, search: Search { effort, compute, interval, samples } } => {
             inside["grader"] = grader.clone();
-            if let Some(effort) = effort {
-                inside["hyperparameters"]["reasoning_effort"] = json!(effort);
+            let given = [
+                ("reasoning_effort", effort.as_ref().map(|effort| json!(effort))),
+                ("compute_multiplier", compute.map(|factor| json!(factor))),
+                ("eval_interval", interval.map(|steps| json!(steps))),
+                ("eval_samples", samples.map(|answers| json!(answers))),
+            ];
+            for (name, value) in given {
+                if let Some(value) = value {
+                    inside["hyperparameters"][name] = value;
+                }
             }
         }
     }
@@ -153,11 +161,16 @@ mod tests {
         );
         assert_eq!(body("openai", Method::Dpo { beta: Some(0.1) })["method"]["dpo"]["hyperparameters"]["beta"], 0.1);
         let grader = json!({ "type": "string_check" });
-        let reinforced = body("openai", Method::Reinforcement { grader: grader.clone(), effort: Some("low".into()) });
-        assert_eq!(
-            (&reinforced["method"]["reinforcement"]["grader"], &reinforced["method"]["reinforcement"]["hyperparameters"]["reasoning_effort"]),
-            (&grader, &json!("low"))
+        let reinforced = body(
+            "openai",
+            Method::Reinforcement {
+                grader: grader.clone(),
+                search: Search { effort: Some("low".into()), compute: Some(1.5), interval: Some(5), samples: Some(2) },
+            },
         );
+        let inside = &reinforced["method"]["reinforcement"];
+        assert_eq!((&inside["grader"], &inside["hyperparameters"]["reasoning_effort"]), (&grader, &json!("low")));
+        assert_eq!((&inside["hyperparameters"]["compute_multiplier"], &inside["hyperparameters"]["eval_samples"]), (&json!(1.5), &json!(2)));
     }
 
     #[test]

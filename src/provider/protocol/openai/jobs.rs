@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
+use crate::data::rules;
 use crate::fingerprint::ActionKey;
 
 use super::super::super::transport::Repeat;
@@ -27,7 +28,7 @@ impl Wire for OpenAi {
         let largest = if self.dialect.parts { 8 << 30 } else { self.dialect.largest_file };
         // The end of OpenAI's own service says nothing of others at another address.
         let ends = self.dialect.ends.filter(|_| Some(self.client.endpoint().base_url.as_str()) == self.dialect.base_url);
-        Rules { fewest: self.dialect.fewest, largest, ends, parts: self.dialect.parts }
+        Rules { fewest: self.dialect.fewest, largest, ends, parts: self.dialect.parts, rows: rules::of(self.dialect.name) }
     }
 
     async fn is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
