@@ -232,7 +232,7 @@ fn what_openai_bounds_is_bounded_and_what_has_no_field_is_said() {
     workspace.write("train.jsonl", "{\"messages\":\"hello\"}\n".repeat(12));
     edit(&workspace, "    data \"chat\"\n    provider", "    examples \"train.jsonl\"\n    provider");
     let done = server.run(&workspace);
-    assert!(done.code == 1 && done.stderr.contains("messages are no list") && server.world().files.is_empty(), "{}", done.stderr);
+    assert!(done.code == 1 && done.stderr.contains("expected a list, found a text") && server.world().files.is_empty(), "{}", done.stderr);
     assert!(!done.stderr.contains(KEY));
 }
 

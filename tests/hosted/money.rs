@@ -125,14 +125,15 @@ fn what_a_training_did_not_cost_may_be_spent_again() {
 fn a_file_that_does_not_go_in_one_request_is_refused_before_it_is_sent() {
     let (server, workspace) = (Server::start(), colours_workspace());
     let declared = format!(
-        "provider \"openai\" {{\n    api \"openai-compatible\"\n    base-url \"http://{}/v1\"\n    limits largest-request=\"2KB\"\n}}\npipeline \"colours\"",
+        "provider \"openai\" {{\n    api \"openai-compatible\"\n    base-url \"http://{}/v1\"\n    limits largest-request=\"2kB\"\n}}\npipeline \"colours\"",
         server.address
     );
     workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
     let done = server.run(&workspace);
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stderr.contains("takes a file in one request only"), "{}", done.stderr);
-    assert!(!server.world().log.iter().any(|what| what.starts_with("POST")), "{:?}", server.world().log);
+    assert!(!server.world().log.iter().any(|what| what.starts_with("POST /files") || what.starts_with("POST /uploads")), "{:?}", server.world().log);
+    assert_eq!(server.billed(), 0);
 }
 
 #[test]
