@@ -227,7 +227,8 @@ def tokens(bench, count):
     script = bench.python("Python with tiktoken", CHECK, rows, "tokens")
     bench.show("checks with the tokens of o200k_base", n, ours or sys.exit(problem), ("Python with tiktoken", script), bar="3 x, and the tokens alone 2 x")
     if script:
-        print(f"  tokens: {re.search(r', (\d+) tokens', ours[2]).group(1)} here, {script[2].split()[1]} there (rows that are wrong are counted here too)")
+        here = re.search(r", (\d+) tokens", ours[2]).group(1)
+        print(f"  tokens: {here} here, {script[2].split()[1]} there (rows that are wrong are counted here too)")
 
 
 def whole(bench, count):

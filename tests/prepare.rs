@@ -365,3 +365,58 @@ fn tokens_are_counted_by_the_tokenizer_of_the_model_itself() {
     workspace.write("tok.json", "{}");
     assert!(common::failure(&workspace).contains("as a tokenizer"));
 }
+
+/// Rows of at least 4 MB, some with personal data; `changed` ones say something else.
+fn many(rows: std::ops::Range<usize>, changed: &[usize]) -> String {
+    let row = |n: usize| {
+        let data = if n.is_multiple_of(7) { format!(" write to user{n}@example.org") } else { String::new() };
+        let word = if changed.contains(&n) { "another" } else { "some" };
+        format!("{{\"text\":\"{word} words {n} {}{data}\",\"team\":\"team {}\",\"n\":{n}}}\n", "that go on and on ".repeat(18), n % 3)
+    };
+    rows.map(row).collect()
+}
+
+const MANY: &str = "pipeline \"p\"\ncollect \"rows\" {\n    source \"rows.jsonl\"\n}\nprepare \"chat\" {\n    from \"rows\"\n    filter \"n % 11 != 0\"\n    redact \"email\"\n    chat {\n        user \"{{ text }}\"\n        assistant \"{{ team }}\"\n    }\n    deduplicate \"exact\"\n    split train=0.8 validation=0.1 test=0.1\n}\n";
+
+#[test]
+fn rows_that_were_there_before_are_not_prepared_again_and_nobody_can_tell() {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", MANY);
+    workspace.write("rows.jsonl", many(0..14_000, &[]));
+    workspace.run(&[], 0);
+    // Rows before, between and after those that were there, and one that is gone.
+    let text = many(20_000..20_003, &[]) + &many(0..14_000, &[5_000]) + &many(14_000..14_050, &[]);
+    let text = text.replacen(&many(9_000..9_001, &[]), "", 1);
+    workspace.write("rows.jsonl", &text);
+    let told = workspace.retune(&["run", "p.kdl"]).stderr;
+    let (_, told) = told.split_once("chat: of ").unwrap_or_else(|| panic!("{told}"));
+    let numbers: Vec<usize> = told.split_whitespace().filter_map(|word| word.parse().ok()).take(2).collect();
+    assert!(numbers[0] >= 5 && numbers[1] <= 4, "{told}");
+    let fresh = Workspace::new();
+    fresh.write("p.kdl", MANY);
+    fresh.write("rows.jsonl", &text);
+    fresh.run(&[], 0);
+    assert_eq!(workspace.read("p.lock.kdl"), fresh.read("p.lock.kdl"), "all outputs are the same, line numbers and samples too");
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same() {
+    let locks: Vec<String> = ["1", "2", "5"]
+        .into_iter()
+        .map(|threads| {
+            let workspace = Workspace::new();
+            workspace.write(
+                "p.kdl",
+                MANY.replace(
+                    "    deduplicate \"exact\"\n",
+                    "    deduplicate \"near\" threshold=0.9\n    quality min-words=2\n    balance by=\"team\" ratio=2\n",
+                ),
+            );
+            workspace.write("rows.jsonl", many(0..14_000, &[]) + "{broken\n");
+            let mut command = workspace.command(&["run", "p.kdl"]);
+            assert!(command.env("RAYON_NUM_THREADS", threads).output().expect("it starts").status.success());
+            workspace.read("p.lock.kdl")
+        })
+        .collect();
+    assert!(locks.iter().all(|lock| *lock == locks[0]), "{}", locks[1]);
+}

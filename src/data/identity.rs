@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -7,6 +8,12 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 /// happen in practice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(u128);
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
 
 /// Things by identity. It is a hash already, and is not hashed again.
 pub type ByIdentity<T> = HashMap<Identity, T, BuildHasherDefault<Prefix>>;

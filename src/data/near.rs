@@ -15,7 +15,19 @@ const PERMUTATIONS: usize = 128;
 pub fn shingles(text: &str) -> Vec<u32> {
     let mut words: Vec<u64> = Vec::new();
     let mut word = None;
-    for c in text.chars() {
+    // Most texts are ASCII, or begin so.
+    let plain = text.bytes().position(|byte| !byte.is_ascii()).unwrap_or(text.len());
+    // A letter before a mark that is none may belong to it: the word that reaches over the end is for the slow way.
+    let plain = text[..plain].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |last| last + 1);
+    for byte in text[..plain].bytes() {
+        if byte.is_ascii_alphanumeric() {
+            let hash = word.get_or_insert(SEED);
+            *hash = mixed(*hash, u64::from(byte.to_ascii_lowercase()));
+        } else {
+            words.extend(word.take());
+        }
+    }
+    for c in text[plain..].chars() {
         if c.is_alphanumeric() {
             let hash = word.get_or_insert(SEED);
             if c.is_ascii() {

@@ -18,6 +18,7 @@ use crate::config::{ConfigError, Language, Setting, StageDecl};
 pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, Source, Work};
 pub use error::StageError;
 pub use exec::{Guard, guard};
+pub use prepare::KEPT;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
 
 /// A kind of stage.

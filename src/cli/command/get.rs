@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::engine::{self, Standing, Workspace};
 use crate::ledger::LockFile;
+use crate::stage::KEPT;
 use crate::store::{Artifact, Known};
 
 use super::super::exit::Exit;
@@ -23,6 +24,11 @@ pub struct Arguments {
     to: Option<PathBuf>,
 }
 
+/// Whether an output is for the stage itself, and nothing that people look at.
+pub fn is_own(kind: &str, name: &str) -> bool {
+    kind == "prepare" && name == KEPT
+}
+
 pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words)?;
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
@@ -36,8 +42,12 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
         complain!("`{}` has no result in this store yet: `retune run {}`", stage.name, stage.name);
         return Ok(Exit::Failed);
     }
-    let outputs: Vec<(PathBuf, Artifact)> =
-        records.iter().flat_map(|record| &record.outcome.outputs).map(|(name, artifact)| (folder.join(name), *artifact)).collect();
+    let outputs: Vec<(PathBuf, Artifact)> = records
+        .iter()
+        .flat_map(|record| &record.outcome.outputs)
+        .filter(|(name, _)| !is_own(&stage.kind, name))
+        .map(|(name, artifact)| (folder.join(name), *artifact))
+        .collect();
     let stage_plan = engine::plan(&recipe, &workspace, &[stage.name.to_string()])?;
     if stage_plan.stages.iter().any(|planned| planned.name == stage.name.as_str() && planned.standing() != Standing::Cached) {
         complain!("`{}` is stale: this is its last result", stage.name);

@@ -15,6 +15,7 @@ use super::super::problem::Problem;
 use super::super::speak::{complain, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
+use super::get::is_own;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -115,7 +116,8 @@ fn print(shown: &Shown) {
     }
     let mut table = Table::new(&["action", "output", "size", "blake3"]);
     for action in &shown.actions {
-        for (name, artifact) in action.record.iter().flat_map(|record| &record.outcome.outputs) {
+        let outputs = action.record.iter().flat_map(|record| &record.outcome.outputs);
+        for (name, artifact) in outputs.filter(|(name, _)| !is_own(&shown.kind, name)) {
             table.row([action.name.clone(), name.clone(), size(*artifact), artifact.digest().short()]);
         }
     }

@@ -1,7 +1,8 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::{DataError, Lines, Rejected};
@@ -10,8 +11,11 @@ use super::{Item, Verdict};
 /// Examples of what an operator did that the report shows.
 const SAMPLES: usize = 5;
 
+/// The largest groups of rows that are the same which the report shows.
+pub const CLUSTERS: usize = 10;
+
 /// What one operator did, for the report.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Step {
     /// The operator.
     pub operator: String,
@@ -26,12 +30,67 @@ pub struct Step {
     /// Rows that it rejected as wrong.
     pub rejected: usize,
     /// The first few that went, with reasons.
-    pub samples: Vec<String>,
+    pub samples: Vec<Sample>,
     /// The first few that it changed, before and after.
-    pub changes: Vec<Value>,
+    pub changes: Vec<Change>,
+    /// The largest groups of rows that are the same: where the one is that stays, and how many there are.
+    pub clusters: Vec<(String, usize)>,
     /// What else it found.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// A row that went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    source: String,
+    line: u64,
+    reason: String,
+}
+
+/// A row that was changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Change {
+    source: String,
+    line: u64,
+    before: String,
+    after: String,
+}
+
+impl Step {
+    /// As the report tells it.
+    #[must_use]
+    pub fn told(&self) -> Value {
+        let mut told = json!({
+            "operator": self.operator,
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "changed": self.changed,
+            "dropped": self.dropped,
+            "rejected": self.rejected,
+            "samples": self.samples.iter().map(|row| format!("{}:{}: {}", row.source, row.line, row.reason)).collect::<Vec<_>>(),
+            "changes": self.changes.iter().map(|row| json!({ "at": format!("{}:{}", row.source, row.line), "before": row.before, "after": row.after })).collect::<Vec<_>>(),
+        });
+        if !self.clusters.is_empty() {
+            told["clusters"] = self.clusters.iter().map(|(kept, rows)| json!({ "kept": kept, "rows": rows })).collect();
+        }
+        if !self.notes.is_empty() {
+            told["notes"] = json!(self.notes);
+        }
+        told
+    }
+
+    /// Adds what the same operator did with rows that come after, with the lines that they really have.
+    fn add(&mut self, other: Self, line: &impl Fn(u64) -> u64) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.changed += other.changed;
+        self.dropped += other.dropped;
+        self.rejected += other.rejected;
+        let room = SAMPLES.saturating_sub(self.samples.len());
+        self.samples.extend(other.samples.into_iter().take(room).map(|row| Sample { line: line(row.line), ..row }));
+        let room = SAMPLES.saturating_sub(self.changes.len());
+        self.changes.extend(other.changes.into_iter().take(room).map(|row| Change { line: line(row.line), ..row }));
+    }
 }
 
 /// The account of a preparation.
@@ -46,7 +105,7 @@ pub struct Account {
     /// The first row rejected as wrong.
     pub first_rejected: Option<Rejected>,
     /// What was redacted, by kind.
-    pub redactions: BTreeMap<&'static str, usize>,
+    pub redactions: BTreeMap<Cow<'static, str>, usize>,
 }
 
 impl Account {
@@ -58,6 +117,45 @@ impl Account {
             first_rejected: None,
             redactions: BTreeMap::new(),
         })
+    }
+
+    /// One that keeps everything in memory, for few rows.
+    pub(super) fn held() -> Self {
+        Self { steps: Vec::new(), rejected: Lines::held_back(), dropped: Lines::held_back(), first_rejected: None, redactions: BTreeMap::new() }
+    }
+
+    /// The number of the first of some new steps.
+    pub(super) fn begin_all<'a>(&mut self, operators: impl Iterator<Item = &'a str>) -> usize {
+        let first = self.steps.len();
+        for operator in operators {
+            self.begin(operator);
+        }
+        first
+    }
+
+    /// Adds what became of a batch of rows, from the step `first` on.
+    pub(super) fn absorb(
+        &mut self,
+        first: usize,
+        steps: Vec<Step>,
+        rejected: Vec<Rejected>,
+        dropped: Vec<Rejected>,
+        redactions: BTreeMap<String, usize>,
+        line: &impl Fn(u64) -> u64,
+    ) -> Result<(), DataError> {
+        self.steps[first..].iter_mut().zip(steps).for_each(|(own, step)| own.add(step, line));
+        for row in rejected {
+            let row = Rejected { line: line(row.line), ..row };
+            self.rejected.push(&row)?;
+            self.first_rejected.get_or_insert(row);
+        }
+        for row in dropped {
+            self.dropped.push(&Rejected { line: line(row.line), ..row })?;
+        }
+        for (kind, count) in redactions {
+            *self.redactions.entry(Cow::Owned(kind)).or_default() += count;
+        }
+        Ok(())
     }
 
     /// The number of a new step.
@@ -79,10 +177,27 @@ impl Account {
         }
     }
 
+    /// Notes how large a group of rows that are the same has become.
+    pub fn cluster(&mut self, step: usize, kept: String, rows: usize) {
+        let Some(Step { clusters, .. }) = self.steps.get_mut(step) else {
+            return;
+        };
+        match clusters.iter().position(|(place, _)| *place == kept) {
+            Some(known) => clusters[known].1 = rows,
+            None if clusters.len() < CLUSTERS => clusters.push((kept, rows)),
+            None if clusters.last().is_some_and(|(_, least)| rows > *least) => {
+                clusters.pop();
+                clusters.push((kept, rows));
+            }
+            None => return,
+        }
+        clusters.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
+    }
+
     /// Counts what was taken out of a row.
     pub fn redacted(&mut self, counts: impl Iterator<Item = (&'static str, usize)>) {
         for (kind, count) in counts {
-            *self.redactions.entry(kind).or_default() += count;
+            *self.redactions.entry(Cow::Borrowed(kind)).or_default() += count;
         }
     }
 
@@ -108,7 +223,8 @@ impl Account {
                 Verdict::Changed => {
                     step.changed += 1;
                     if let Some(before) = before.filter(|_| step.changes.len() < SAMPLES) {
-                        step.changes.push(json!({ "at": item.place(), "before": shown(&before[at]), "after": shown(&item) }));
+                        let (source, line) = (item.row.source.clone(), item.row.line);
+                        step.changes.push(Change { source, line, before: shown(&before[at]), after: shown(&item) });
                     }
                     kept.push(item);
                     continue;
@@ -123,7 +239,7 @@ impl Account {
                 }
             };
             if step.samples.len() < SAMPLES {
-                step.samples.push(format!("{}: {reason}", item.place()));
+                step.samples.push(Sample { source: item.row.source.clone(), line: item.row.line, reason: reason.clone() });
             }
             let text = serde_json::to_string(&item.row.fields).unwrap_or_default();
             let row = Rejected::new(&item.row.source, item.row.line, &step.operator, reason, &text);

@@ -1,6 +1,7 @@
 //! Rows on their way through the operators of `prepare`, some at a time, so that memory does not grow with the data.
 
 mod account;
+mod batch;
 mod spool;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DataError, Example, Role, Row, Split};
 
-pub use account::{Account, Step};
+pub use account::{Account, CLUSTERS, Step};
+pub use batch::{Keep, batches};
 pub use spool::Spool;
 
 /// A row under way: its fields, and the example that was made of it once one was.
@@ -49,13 +51,21 @@ impl Item {
         }
     }
 
-    /// Changes every string in the row and in its example. Tells whether any was changed.
-    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
-        let mut changed = self.row.rewrite(change);
+    /// Changes every string in the row and in its example. Tells whether any was changed. A row whose JSON text `may` not hold
+    /// anything to change is not taken apart for it.
+    pub fn rewrite_where(&mut self, may: impl FnOnce(&str) -> bool, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+        // What is escaped cannot be seen in the JSON.
+        let is_plain = self.row.fields.as_written().is_some_and(|text| memchr::memmem::find(text.as_bytes(), b"\\u").is_none() && !may(text));
+        let mut changed = !is_plain && self.row.rewrite(change);
         if let Some(example) = &mut self.example {
             changed |= example.rewrite(change);
         }
         changed
+    }
+
+    /// Changes every string in the row and in its example. Tells whether any was changed.
+    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+        self.rewrite_where(|_| true, change)
     }
 
     /// Where it was, for messages.
@@ -102,6 +112,15 @@ impl Flow {
     /// When the folder cannot be written.
     pub fn new(folder: &Path, beside: Beside) -> Result<Self, DataError> {
         Ok(Self { account: Mutex::new(Account::new(folder)?), folder: folder.to_owned(), beside })
+    }
+
+    /// A flow of few rows, whose account stays in memory.
+    fn held(folder: &Path, beside: Beside) -> Self {
+        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), beside }
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The account so far.

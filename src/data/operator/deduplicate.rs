@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
-use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::super::flow::{CLUSTERS, Flow, Item, Stream, Verdict};
 use super::super::near::{Groups, firsts_by_key};
 use super::super::{ByIdentity, DataError, Identifying, Identity};
 use super::{Operator, OperatorKind};
@@ -94,7 +94,8 @@ impl Deduplicate {
 
     /// Row by row, where the first stays.
     fn exact<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Stream<'a> {
-        let mut first: ByIdentity<(u32, u64)> = ByIdentity::default();
+        let mut first: ByIdentity<(u32, u32, u64)> = ByIdentity::default();
+        let step = flow.account().steps.len();
         let mut sources: Vec<String> = Vec::new();
         flow.chunks("deduplicate", rows, move |items| {
             let identities: Vec<Option<Identity>> = items.par_iter().map(|item| self.identity(item)).collect();
@@ -107,12 +108,16 @@ impl Deduplicate {
                         if sources.last() != Some(&item.row.source) {
                             sources.push(item.row.source.clone());
                         }
-                        entry.insert((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), item.row.line));
+                        entry.insert((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), 1, item.row.line));
                         Verdict::Keep
                     }
-                    Entry::Occupied(entry) => {
-                        let (source, line) = entry.get();
-                        Verdict::Drop(format!("the same as {}:{line}", sources.get(*source as usize).map_or("", String::as_str)))
+                    Entry::Occupied(mut entry) => {
+                        let (source, rows, line) = entry.get_mut();
+                        *rows = rows.saturating_add(1);
+                        let place = format!("{}:{line}", sources.get(*source as usize).map_or("", String::as_str));
+                        let reason = format!("the same as {place}");
+                        flow.account().cluster(step, place, *rows as usize);
+                        Verdict::Drop(reason)
                     }
                 }
             });
@@ -124,12 +129,18 @@ impl Deduplicate {
     fn grouped<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let mut spool = flow.spool(rows)?;
         let mut worth = Vec::with_capacity(spool.len());
-        let mut places = Vec::with_capacity(spool.len());
+        let mut places: Vec<(u32, u64)> = Vec::with_capacity(spool.len());
+        let mut sources: Vec<String> = Vec::new();
         let mut identities = Vec::new();
         let mut groups = self.near.map(Groups::new);
         spool.look(|items| {
             worth.extend(items.iter().map(|item| self.worth(item)));
-            places.extend(items.iter().map(Item::place));
+            for item in items {
+                if sources.last() != Some(&item.row.source) {
+                    sources.push(item.row.source.clone());
+                }
+                places.push((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), item.row.line));
+            }
             match &mut groups {
                 Some(groups) => groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>()),
                 None => identities.extend(items.par_iter().map(|item| self.identity(item)).collect::<Vec<_>>()),
@@ -142,11 +153,23 @@ impl Deduplicate {
                 best[first] = row;
             }
         }
+        let place = move |row: usize| {
+            let (source, line) = places[row];
+            format!("{}:{line}", sources.get(source as usize).map_or("", String::as_str))
+        };
+        let mut sizes = vec![0_usize; firsts.len()];
+        firsts.iter().for_each(|&first| sizes[first] += 1);
+        let step = flow.account().steps.len();
+        let mut largest: Vec<usize> = (0..sizes.len()).filter(|&first| sizes[first] > 1).collect();
+        largest.sort_by_key(|&first| (std::cmp::Reverse(sizes[first]), first));
+        let clusters: Vec<(String, usize)> = largest.into_iter().take(CLUSTERS).map(|first| (place(best[first]), sizes[first])).collect();
         let word = if self.near.is_some() { "nearly the same" } else { "the same" };
-        Ok(flow.decide("deduplicate", spool, move |row, _| {
+        let rows = flow.decide("deduplicate", spool, move |row, _| {
             let kept = best[firsts[row]];
-            if kept == row { Verdict::Keep } else { Verdict::Drop(format!("{word} as {}", places[kept])) }
-        }))
+            if kept == row { Verdict::Keep } else { Verdict::Drop(format!("{word} as {}", place(kept))) }
+        });
+        clusters.into_iter().for_each(|(place, rows)| flow.account().cluster(step, place, rows));
+        Ok(rows)
     }
 }
 

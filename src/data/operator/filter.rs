@@ -32,6 +32,10 @@ impl Filter {
 }
 
 impl Operator for Filter {
+    fn is_by_row(&self) -> bool {
+        true
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         Ok(flow.each("filter", rows, |item| {
             let fields = minijinja::Value::from(minijinja::value::Serde(&*item.row.fields));

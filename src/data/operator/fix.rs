@@ -76,6 +76,10 @@ impl Fix {
 }
 
 impl Operator for Fix {
+    fn is_by_row(&self) -> bool {
+        true
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         Ok(flow.change("fix", rows, |item| {
             // What cannot be read as a conversation is for whoever makes examples to tell.

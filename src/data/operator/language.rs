@@ -65,6 +65,11 @@ fn named(code: &str, at: Span) -> Result<Lang, ConfigError> {
 }
 
 impl Operator for Language {
+    fn is_by_row(&self) -> bool {
+        // Whether a field is there at all shows only among all rows.
+        self.field.is_none()
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let rows = match &self.field {
             Some(field) => flow.needs_field("language", field, rows),

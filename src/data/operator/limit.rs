@@ -101,6 +101,10 @@ impl Limit {
 }
 
 impl Operator for Limit {
+    fn is_by_row(&self) -> bool {
+        !matches!(self.overflow, Overflow::Fail)
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let counter = self.counting(flow)?;
         if !matches!(self.overflow, Overflow::Fail) {

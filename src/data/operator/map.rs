@@ -33,6 +33,10 @@ impl Map {
 }
 
 impl Operator for Map {
+    fn is_by_row(&self) -> bool {
+        true
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         Ok(flow.change("map", rows, |item| {
             for (name, template) in &self.fields {

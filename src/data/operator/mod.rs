@@ -74,6 +74,12 @@ pub trait Operator: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the user asked for a failure where rows are not as they should be.
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError>;
+
+    /// Whether what it does with a row depends on that row alone and on its settings, so that it need not be done again for a row
+    /// that was there before.
+    fn is_by_row(&self) -> bool {
+        false
+    }
 }
 
 /// A number from 0 up to 1 that is the same for the same text and seed, whatever else there is.

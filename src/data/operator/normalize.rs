@@ -73,6 +73,10 @@ fn squeezed(text: &str) -> Option<String> {
 }
 
 impl Operator for Normalize {
+    fn is_by_row(&self) -> bool {
+        true
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         Ok(flow.change("normalize", rows, |item| if item.rewrite(&mut |text| self.normal(text)) { Verdict::Changed } else { Verdict::Keep }))
     }

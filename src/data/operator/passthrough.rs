@@ -145,6 +145,10 @@ fn ended(messages: Vec<Message>) -> Result<Vec<Message>, String> {
 }
 
 impl Operator for Passthrough {
+    fn is_by_row(&self) -> bool {
+        true
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         Ok(flow.each("passthrough", rows, |item| match self.example(item) {
             Ok(example) => {

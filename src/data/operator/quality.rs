@@ -112,6 +112,11 @@ fn shown(figure: f64) -> String {
 }
 
 impl Operator for Quality {
+    fn is_by_row(&self) -> bool {
+        // Whether a field is there at all shows only among all rows.
+        self.field.is_none()
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let rows = match &self.field {
             Some(field) => flow.needs_field("quality", field, rows),

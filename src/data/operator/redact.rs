@@ -70,7 +70,7 @@ impl Redact {
     fn judge(&self, key: Option<&[u8; 32]>, item: &mut Item, flow: &Flow) -> Verdict {
         let mut counts: HashMap<Personal, usize> = HashMap::new();
         let mut marks: HashMap<(Personal, String), String> = HashMap::new();
-        let changed = item.rewrite(&mut |text| {
+        let changed = item.rewrite_where(|text| Personal::may_be_in_text(&self.kinds, text), &mut |text| {
             let mut changed: Option<String> = None;
             // What stood apart may come together: until nothing is found.
             loop {
@@ -113,6 +113,11 @@ impl Redact {
 }
 
 impl Operator for Redact {
+    fn is_by_row(&self) -> bool {
+        // The key of hashes is no part of the settings.
+        !matches!(self.how, How::Hash(_))
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let key = self.key()?;
         Ok(flow.change("redact", rows, move |item| self.judge(key.as_ref(), item, flow)))

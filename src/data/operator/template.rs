@@ -162,6 +162,10 @@ impl Maker {
 }
 
 impl Operator for Maker {
+    fn is_by_row(&self) -> bool {
+        true
+    }
+
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let name = match self.form {
             Form::Chat => "chat",

@@ -74,11 +74,33 @@ impl Personal {
         }
     }
 
+    /// Whether there may be something of these kinds in a text: seen at a glance, and mostly not so.
+    #[must_use]
+    pub fn may_be_in_text(kinds: &[Self], text: &str) -> bool {
+        let signs = Signs::of(text);
+        kinds.iter().any(|kind| kind.may_be_in(&signs))
+    }
+
+    /// By the signs that each of its forms needs.
+    const fn may_be_in(self, signs: &Signs) -> bool {
+        match self {
+            Self::Secret => true,
+            Self::Email => signs.has_at,
+            // The registry of account numbers has none with fewer.
+            Self::Iban => signs.digits >= 7,
+            Self::Card => signs.digits >= 12,
+            Self::NationalId => signs.digits >= 5,
+            Self::Ip => signs.digits >= 4 || signs.colons >= 2,
+            Self::Phone => signs.digits >= 8,
+        }
+    }
+
     /// Everything of some kinds in a text, in its order, without overlaps.
     #[must_use]
     pub fn find_all(kinds: &[Self], text: &str) -> Vec<Finding> {
         let mut found: Vec<Finding> = Vec::new();
-        for &kind in kinds {
+        let signs = Signs::of(text);
+        for &kind in kinds.iter().filter(|kind| kind.may_be_in(&signs)) {
             found.extend(kind.find(text).into_iter().map(|at| Finding { kind, at }));
         }
         found.sort_by_key(|finding| (finding.at.start, finding.kind, std::cmp::Reverse(finding.at.end)));
@@ -94,6 +116,20 @@ impl Personal {
             }
         }
         kept
+    }
+}
+
+/// What of a text can be counted without looking at what it says.
+struct Signs {
+    digits: usize,
+    colons: usize,
+    has_at: bool,
+}
+
+impl Signs {
+    fn of(text: &str) -> Self {
+        let count = |wanted: fn(u8) -> bool| text.bytes().map(|byte| usize::from(wanted(byte))).sum();
+        Self { digits: count(|byte| byte.is_ascii_digit()), colons: count(|byte| byte == b':'), has_at: memchr::memchr(b'@', text.as_bytes()).is_some() }
     }
 }
 

@@ -17,7 +17,7 @@ pub fn inspect(work: &Prepare, workspace: &Path, store: &Store, inputs: &BTreeMa
     let look = |step: String, text: String| Look { step, text };
     let mut looks = vec![look(format!("as collected from {}", item.place()), fields(&item))];
     let beside = work.beside(workspace, store, inputs)?;
-    for (name, operator) in work.names.iter().zip(&work.operators) {
+    for (name, operator) in &work.operators {
         let folder = Folder::new()?;
         let flow = Flow::new(&folder.0, beside.clone())?;
         let before = item.clone();

@@ -2,6 +2,8 @@
 
 mod expectation;
 mod inspect;
+mod kept;
+mod page;
 mod report;
 mod work;
 
@@ -14,6 +16,8 @@ use crate::fingerprint::settings;
 use crate::store::Reading;
 
 use super::{Action, Compiler, Input, StageKind, collect, scheduling};
+pub use kept::KEPT;
+use page::PAGE;
 use work::Prepare;
 
 static SETTING: Setting = Setting::new("prepare", "Makes training examples of rows: operators in the order written, then a split.")
@@ -73,10 +77,9 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     inputs.dedup_by(|a, b| a.name == b.name);
     mixed(block, sources)?;
     let slices = block.all("slice").map(|slice| slice.text("by").to_owned()).collect();
-    let names = block.children.iter().filter_map(|child| Some(kind(child)?.setting.name)).collect();
-    let work = Prepare { names, sources, beside, operators: operators(stage)?, splitter: splitter(block)?, slices, expectations: expectation::all(block)? };
+    let work = Prepare { sources, beside, operators: operators(stage)?, splitter: splitter(block)?, slices, expectations: expectation::all(block)? };
     let mut outputs: Vec<String> = Split::ALL.iter().map(|split| split.name().to_owned()).collect();
-    outputs.extend(["rejected".to_owned(), "report".to_owned()]);
+    outputs.extend(["rejected", "report", PAGE, KEPT].map(str::to_owned));
     let action = Action {
         name: "prepare".to_owned(),
         version: VERSION,
@@ -85,7 +88,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs,
         outputs,
         appears: false,
-        builds_on_last: false,
+        builds_on_last: true,
         refresh: None,
         effect: false,
         work: Box::new(work),
@@ -117,7 +120,7 @@ fn mixed(block: &Block, sources: usize) -> Result<(), ConfigError> {
 }
 
 /// The operators in the order written; exactly one makes examples, and those that need examples come after it.
-fn operators(stage: &StageDecl) -> Result<Vec<Box<dyn Operator>>, ConfigError> {
+fn operators(stage: &StageDecl) -> Result<Vec<(&'static str, Box<dyn Operator>)>, ConfigError> {
     let mut ready = Vec::new();
     let mut maker: Option<&Block> = None;
     for (block, kind) in stage.block.children.iter().filter_map(|child| Some((child, kind(child)?))) {
@@ -136,7 +139,7 @@ fn operators(stage: &StageDecl) -> Result<Vec<Box<dyn Operator>>, ConfigError> {
                 help: "operators run in the order written: move it below `chat`".into(),
             });
         }
-        ready.push((kind.prepare)(block)?);
+        ready.push((name, (kind.prepare)(block)?));
     }
     if maker.is_none() {
         return Err(ConfigError::MissingNode {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::data::Split;
-use crate::data::flow::Account;
+use crate::data::flow::{Account, Step};
 use crate::data::tally::{Part, Tally, Values};
 
 /// The account of a preparation, from which report, metrics and expectations are drawn.
@@ -85,7 +85,7 @@ impl Whole<'_> {
             "rejected-before": self.rejected_before,
             "rejected-share": self.rejected_share(),
             "duplicate-share": self.duplicate_share(),
-            "operators": self.account.steps,
+            "operators": self.account.steps.iter().map(Step::told).collect::<Vec<_>>(),
             "redactions": self.account.redactions,
             "splits": splits,
             "warnings": warnings,

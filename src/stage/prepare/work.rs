@@ -6,7 +6,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use rayon::prelude::*;
 
-use crate::data::flow::{Beside, Flow, Item, Stream};
+use crate::data::flow::{Beside, Flow, Item, Stream, batches};
 use crate::data::operator::Operator;
 use crate::data::tally::{Count, Tally};
 use crate::data::{Blocks, Counter, DataError, Lines, Row, Split, Splitter};
@@ -14,18 +14,19 @@ use crate::store::{RecordOutcome, Store};
 
 use super::super::{Context, Given, Look, StageError, Work, collect};
 use super::expectation::Expectation;
+use super::kept::{KEPT, Kept, WORTHWHILE};
+use super::page::{PAGE, page};
 use super::report::Whole;
 
 /// A preparation to be done.
 #[derive(Debug)]
 pub struct Prepare {
-    /// The names of the operators.
-    pub names: Vec<&'static str>,
     /// How many stages the rows come from.
     pub sources: usize,
     /// The inputs that operators read beside the rows, by what they call them.
     pub beside: BTreeMap<String, Vec<String>>,
-    pub operators: Vec<Box<dyn Operator>>,
+    /// The operators in the order written, by name.
+    pub operators: Vec<(&'static str, Box<dyn Operator>)>,
     pub splitter: Splitter,
     /// The fields that the report looks at.
     pub slices: Vec<String>,
@@ -45,11 +46,17 @@ impl Work for Prepare {
 
 impl Prepare {
     fn prepare(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let flow = Flow::new(context.folder, self.beside(context.workspace, context.store, context.inputs)?)?;
+        let beside = self.beside(context.workspace, context.store, context.inputs)?;
+        let flow = Flow::new(context.folder, beside.clone())?;
+        let kept = Kept::of(context);
         let mut source = Source::open(context, self.sources)?;
         let rejected_before = source.rejected;
+        let (by_row, others) = if source.bytes < WORTHWHILE { (&[][..], &self.operators[..]) } else { self.operators.split_at(self.by_row()) };
         let mut rows: Stream<'_> = Box::new(std::iter::from_fn(|| source.next()));
-        for operator in &self.operators {
+        if !by_row.is_empty() {
+            rows = batches(&flow, by_row, &beside, &kept, rows);
+        }
+        for (_, operator) in others {
             rows = operator.attach(rows, &flow)?;
         }
         let count = if self.expectations.iter().any(Expectation::needs_lengths) { Count::All } else { Count::Some };
@@ -86,8 +93,23 @@ impl Prepare {
         let (rejected, dropped) = (account.rejected.finish()?, account.dropped.finish()?);
         append(&rejected, &dropped)?;
         outputs.insert("rejected".to_owned(), context.store.take_path(&rejected)?);
+        let told = page(context.stage.as_str(), &report).map_err(|problem| StageError::Unreadable { what: "the report", problem })?;
+        outputs.insert(PAGE.to_owned(), context.store.put_bytes(told.as_bytes())?);
+        let (found, made) = kept.counts();
+        if found > 0 {
+            context.watch.note(&format!("of {} batches of rows {made} were new or changed", found + made));
+        }
+        outputs.insert(KEPT.to_owned(), kept.artifact()?);
         outputs.insert("report".to_owned(), context.store.put_bytes(format!("{report:#}\n").as_bytes())?);
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
+    }
+
+    /// How many of the first operators judge each row by itself; none where to keep what they find would cost more than to find it.
+    fn by_row(&self) -> usize {
+        /// These take a row as it is, or change little in it.
+        const CHEAP: &[&str] = &["passthrough", "fix"];
+        let count = self.operators.iter().take_while(|(_, operator)| operator.is_by_row()).count();
+        if self.operators[..count].iter().all(|(name, _)| CHEAP.contains(name)) { 0 } else { count }
     }
 
     /// The files that operators read beside the rows.
@@ -136,18 +158,22 @@ struct Source<'a> {
     rows: usize,
     /// Rows that the stages kept aside.
     rejected: usize,
+    /// How much there is to read.
+    bytes: u64,
 }
 
 impl<'a> Source<'a> {
     fn open(context: &'a Context<'a>, sources: usize) -> Result<Self, StageError> {
-        let mut source = Self { context, files: Vec::new(), at: 0, rows: 0, rejected: 0 };
+        let mut source = Self { context, files: Vec::new(), at: 0, rows: 0, rejected: 0, bytes: 0 };
         for number in 1..=sources {
             let open = |what: &str| {
                 let path = context.file(&format!("{what} {number}"))?;
                 let file = File::open(&path).map_err(|source| StageError::Io { doing: "read", path, source })?;
                 Ok::<_, StageError>(file)
             };
-            source.files.push(Blocks::new(open(collect::ROWS)?));
+            let rows = open(collect::ROWS)?;
+            source.bytes += rows.metadata().map_or(0, |file| file.len());
+            source.files.push(Blocks::new(rows));
             source.rejected += BufReader::new(open(collect::REJECTED)?).split(b'\n').count();
         }
         Ok(source)
