@@ -22,6 +22,16 @@ peers *arguments:
     cargo build --release
     benches/peers.py {{arguments}}
 
+# Preparing data beside DuckDB, polars, tiktoken, rensa, datasketch and presidio, as ratios.
+data-peers *arguments:
+    cargo build --release --bin retune --example chat_rows
+    benches/data.py {{arguments}}
+
+# Collecting from a real PostgreSQL and a real server that speaks S3.
+servers:
+    cargo build --release --bin retune
+    tests/servers.py
+
 # What a run does before it does anything, beside the plain work.
 bench:
     cargo bench --bench engine

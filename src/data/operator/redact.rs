@@ -70,7 +70,9 @@ impl Redact {
     fn judge(&self, key: Option<&[u8; 32]>, item: &mut Item, flow: &Flow) -> Verdict {
         let mut counts: HashMap<Personal, usize> = HashMap::new();
         let mut marks: HashMap<(Personal, String), String> = HashMap::new();
-        let changed = item.rewrite_where(|text| Personal::may_be_in_text(&self.kinds, text), &mut |text| {
+        // The same text stands in the row and in the example that was made of it: it is looked at once, and counted once.
+        let mut seen: Vec<(String, Option<String>)> = Vec::new();
+        let mut redacted = |text: &str| {
             let mut changed: Option<String> = None;
             // What stood apart may come together: until nothing is found.
             loop {
@@ -96,6 +98,17 @@ impl Redact {
                 next.push_str(&current[end..]);
                 changed = Some(next);
             }
+        };
+        let changed = item.rewrite_where(|text| Personal::may_be_in_text(&self.kinds, text), &mut |text| {
+            if !Personal::may_be_in_text(&self.kinds, text) {
+                return None;
+            }
+            if let Some((_, known)) = seen.iter().find(|(seen, _)| seen == text) {
+                return known.clone();
+            }
+            let changed = redacted(text);
+            seen.push((text.to_owned(), changed.clone()));
+            changed
         });
         if !changed {
             return Verdict::Keep;

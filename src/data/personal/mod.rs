@@ -90,7 +90,7 @@ impl Personal {
             Self::Iban => signs.digits >= 7,
             Self::Card => signs.digits >= 12,
             Self::NationalId => signs.digits >= 5,
-            Self::Ip => signs.digits >= 4 || signs.colons >= 2,
+            Self::Ip => signs.digits >= 4 && signs.dots >= 3 || signs.colons >= 2,
             Self::Phone => signs.digits >= 8,
         }
     }
@@ -123,13 +123,15 @@ impl Personal {
 struct Signs {
     digits: usize,
     colons: usize,
+    dots: usize,
     has_at: bool,
 }
 
 impl Signs {
     fn of(text: &str) -> Self {
         let count = |wanted: fn(u8) -> bool| text.bytes().map(|byte| usize::from(wanted(byte))).sum();
-        Self { digits: count(|byte| byte.is_ascii_digit()), colons: count(|byte| byte == b':'), has_at: memchr::memchr(b'@', text.as_bytes()).is_some() }
+        let has_at = memchr::memchr(b'@', text.as_bytes()).is_some();
+        Self { digits: count(|byte| byte.is_ascii_digit()), colons: count(|byte| byte == b':'), dots: count(|byte| byte == b'.'), has_at }
     }
 }
 
