@@ -270,12 +270,13 @@ def personal(bench, count):
 
 def again(bench, count):
     rows = bench.rows(count)
-    steps = '    normalize unicode="nfc" whitespace=#true\n    redact "email" "phone" "card" "iban" "ip"\n    language "en"\n    passthrough\n    deduplicate "exact"\n' + SPLIT
+    steps = '    normalize unicode="nfc" whitespace=#true\n    redact "email" "phone" "card" "iban" "ip"\n    passthrough\n    deduplicate "exact"\n' + SPLIT
     first = bench.retune(rows, steps)
     folder = bench.folder / "workspace"
-    text = (folder / rows.name).read_bytes()
+    # In a process of its own: what this one holds in memory would count for those that it starts.
+    script = PRELUDE + "import shutil\nshutil.copy(rows, sys.argv[2])\nout = open(sys.argv[2], 'a')\nfor line, _ in zip(open(rows), range(int(sys.argv[3]))): out.write(line.replace('of a shop', 'of shops'))\n"
     (folder / rows.name).unlink()
-    (folder / rows.name).write_bytes(text + b"".join(line + b"\n" for line in text.split(b"\n")[: count // 100]).replace(b"customers of a shop", b"customers of shops"))
+    subprocess.run([sys.executable, "-c", script, str(rows), str(folder / rows.name), str(count // 100)], check=True)
     second = bench.retune(rows, steps, fresh=False)
     (folder / rows.name).unlink()
     bench.show("a hundredth of the rows new", count, second, ("the first time", first))

@@ -87,7 +87,7 @@ def s3(folder):
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         def put(path, body=b""):
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", data=body, method="PUT", headers={"Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/aws4_request"})
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", data=body, method="PUT", headers={"Content-Type": "application/octet-stream", "Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/aws4_request"})
             return urllib.request.urlopen(request).status == 200
 
         def up():

@@ -50,7 +50,7 @@ impl Row {
         };
         out.write_all(&BEGIN.as_bytes()[..BEGIN.len() - 1])?;
         serde_json::to_writer(&mut *out, &self.source)?;
-        write!(out, "{LINE}{}{FIELDS}{fields}}}\n", self.line)
+        writeln!(out, "{LINE}{}{FIELDS}{fields}}}", self.line)
     }
 
     /// A field as text: a string as it is, anything else as JSON. `None` where the row does not have it.

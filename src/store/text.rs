@@ -76,8 +76,9 @@ impl Text {
         let Some(first) = memchr::memchr(b'\r', &block[from.max(1)..]) else {
             return end;
         };
-        let mut to = from.max(1) + first;
-        for at in to..end {
+        let begin = from.max(1) + first;
+        let mut to = begin;
+        for at in begin..end {
             match (block[at], block.get(at + 1)) {
                 (b'\r', Some(b'\n')) => {}
                 (b'\r', None) => self.carriage = true,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::super::operator::Operator;
-use super::super::{Cells, DataError, Example, Identifying, Message, Rejected, Row};
+use super::super::{Cells, DataError, Example, Identifying, Message, Rejected, Role, Row};
 use super::account::Step;
 use super::{Beside, Flow, Item, Stream};
 
@@ -29,13 +29,15 @@ struct Packed {
     source: String,
     number: u64,
     fields: String,
-    example: Option<(Vec<Message>, Option<String>)>,
+    /// Who says what, and the example as it is written.
+    example: Option<(Vec<(Role, String)>, Option<String>)>,
 }
 
 impl From<Item> for Packed {
     fn from(item: Item) -> Self {
         let fields = item.row.fields.as_written().map_or_else(|| serde_json::to_string(&*item.row.fields).unwrap_or_default(), str::to_owned);
-        let example = item.example.map(|example| (example.messages, example.written.map(String::from)));
+        let said = |messages: Vec<Message>| messages.into_iter().map(|message| (message.role, message.content)).collect();
+        let example = item.example.map(|example| (said(example.messages), example.written.map(String::from)));
         Self { from: item.from, source: item.row.source, number: item.row.line, fields, example }
     }
 }
@@ -44,6 +46,9 @@ impl From<Item> for Packed {
 pub trait Keep: Sync {
     /// The outcome of a batch with this identity.
     fn find(&self, batch: &str) -> Option<Vec<u8>>;
+
+    /// It was taken as it is, and stays.
+    fn stays(&self, batch: &str);
 
     /// Keeps it.
     ///
@@ -104,7 +109,8 @@ pub fn batches<'a>(
 
 fn unpacked(packed: Packed, line: &impl Fn(u64) -> u64) -> Item {
     let Packed { from, source, number, fields, example } = packed;
-    let example = example.map(|(messages, written)| Example { messages, written: written.map(String::into_boxed_str) });
+    let messages = |said: Vec<(Role, String)>| said.into_iter().map(|(role, content)| Message { role, content }).collect();
+    let example = example.map(|(said, written)| Example { messages: messages(said), written: written.map(String::into_boxed_str) });
     Item { example, ..Item::new(from, Row { source, line: line(number), fields: Cells::sound(&fields) }) }
 }
 
@@ -158,6 +164,7 @@ fn outcome(
     }
     let name = identity.end().to_string();
     if let Some(outcome) = keep.find(&name).and_then(|kept| postcard::from_bytes(&kept).ok()) {
+        keep.stays(&name);
         return Ok((outcome, lines));
     }
     let items: Vec<Item> = (1..).zip(batch).map(|(number, (item, _))| Item { row: Row { line: number, ..item.row }, ..item }).collect();

@@ -20,7 +20,14 @@ pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(F
 type Mend = fn(&Rules, &mut Vec<Value>) -> bool;
 
 /// What can be mended in messages, in the order in which it is done.
-const FIXES: &[(&str, Mend)] = &[("roles", roles), ("parts", parts), ("weights", weights), ("tools", calls), ("ending", ending), ("turns", turns)];
+const FIXES: &[(&str, Mend)] = &[
+    ("roles", |rules, messages| roles(rules, messages)),
+    ("parts", |rules, messages| parts(rules, messages)),
+    ("weights", |rules, messages| weights(rules, messages)),
+    ("tools", |rules, messages| calls(rules, messages)),
+    ("ending", ending),
+    ("turns", turns),
+];
 const NAMES: &[&str] = &["roles", "parts", "weights", "tools", "ending", "turns"];
 
 #[derive(Debug)]
@@ -94,7 +101,7 @@ fn each(messages: &mut [Value], mend: impl Fn(&mut Map<String, Value>) -> bool) 
 }
 
 /// Names that others give to roles, and `from` and `value` in the place of `role` and `content`.
-fn roles(rules: &Rules, messages: &mut Vec<Value>) -> bool {
+fn roles(rules: &Rules, messages: &mut [Value]) -> bool {
     each(messages, |message| {
         let mut changed = false;
         for (own, theirs) in [("content", "value"), ("role", "from")] {
@@ -115,7 +122,7 @@ fn roles(rules: &Rules, messages: &mut Vec<Value>) -> bool {
 }
 
 /// Parts of messages that the provider does not know.
-fn parts(rules: &Rules, messages: &mut Vec<Value>) -> bool {
+fn parts(rules: &Rules, messages: &mut [Value]) -> bool {
     each(messages, |message| {
         let before = message.len();
         message.retain(|name, _| rules.parts.contains(&name.as_str()));
@@ -124,7 +131,7 @@ fn parts(rules: &Rules, messages: &mut Vec<Value>) -> bool {
 }
 
 /// Weights that are written in another way, or stand where none may be.
-fn weights(_: &Rules, messages: &mut Vec<Value>) -> bool {
+fn weights(_: &Rules, messages: &mut [Value]) -> bool {
     each(messages, |message| {
         let Some(weight) = message.get("weight") else {
             return false;
@@ -143,7 +150,7 @@ fn weights(_: &Rules, messages: &mut Vec<Value>) -> bool {
 }
 
 /// Calls without their type, and arguments that are an object and no text.
-fn calls(_: &Rules, messages: &mut Vec<Value>) -> bool {
+fn calls(_: &Rules, messages: &mut [Value]) -> bool {
     each(messages, |message| {
         let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
         calls.into_iter().flatten().filter_map(Value::as_object_mut).fold(false, |changed, call| {

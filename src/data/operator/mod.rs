@@ -82,6 +82,9 @@ pub trait Operator: Send + Sync + fmt::Debug {
     }
 }
 
+/// Operators with their names, in the order written.
+pub type Named = Vec<(&'static str, Box<dyn Operator>)>;
+
 /// A number from 0 up to 1 that is the same for the same text and seed, whatever else there is.
 fn chance(purpose: &str, seed: i64, text: &str) -> f64 {
     let mut hasher = blake3::Hasher::new_derive_key("retune operator v1");

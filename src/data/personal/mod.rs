@@ -90,7 +90,7 @@ impl Personal {
             Self::Iban => signs.digits >= 7,
             Self::Card => signs.digits >= 12,
             Self::NationalId => signs.digits >= 5,
-            Self::Ip => signs.digits >= 4 && signs.dots >= 3 || signs.colons >= 2,
+            Self::Ip => signs.digits >= 4 && signs.dots >= 3 || signs.has_groups,
             Self::Phone => signs.digits >= 8,
         }
     }
@@ -122,8 +122,9 @@ impl Personal {
 /// What of a text can be counted without looking at what it says.
 struct Signs {
     digits: usize,
-    colons: usize,
     dots: usize,
+    /// Whether a colon stands between two groups as in an address of version 6, one of which may be empty.
+    has_groups: bool,
     has_at: bool,
 }
 
@@ -131,7 +132,10 @@ impl Signs {
     fn of(text: &str) -> Self {
         let count = |wanted: fn(u8) -> bool| text.bytes().map(|byte| usize::from(wanted(byte))).sum();
         let has_at = memchr::memchr(b'@', text.as_bytes()).is_some();
-        Self { digits: count(|byte| byte.is_ascii_digit()), colons: count(|byte| byte == b':'), dots: count(|byte| byte == b'.'), has_at }
+        let of_group = |byte: u8| byte.is_ascii_hexdigit() | (byte == b':');
+        let (bytes, next, last) = (text.bytes(), text.bytes().skip(1), text.bytes().skip(2));
+        let has_groups = bytes.zip(next).zip(last).fold(false, |any, ((a, b), c)| any | ((b == b':') & of_group(a) & of_group(c)));
+        Self { digits: count(|byte| byte.is_ascii_digit()), dots: count(|byte| byte == b'.'), has_groups, has_at }
     }
 }
 
@@ -176,6 +180,8 @@ mod tests {
             ("DE89370400440532013000", "iban", "DE89370400440532013000"),
             ("from 192.168.100.200 at noon", "ip", "192.168.100.200"),
             ("host 2001:db8::8a2e:370:7334 is up", "ip", "2001:db8::8a2e:370:7334"),
+            ("at ::ab ", "ip", "::ab"),
+            ("at fe80:: too", "ip", "fe80::"),
             ("ssn 219-09-9999", "national-id", "219-09-9999"),
             ("nino AB 12 34 56 C", "national-id", "AB 12 34 56 C"),
             ("dni 12345678Z", "national-id", "12345678Z"),

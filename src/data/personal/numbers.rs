@@ -56,6 +56,7 @@ pub fn addresses(text: &str) -> Vec<Range<usize>> {
     static V4: LazyLock<Regex> = LazyLock::new(|| pattern(r"[0-9]{1,3}(?:\.[0-9]{1,3})+"));
     static V6: LazyLock<Regex> = LazyLock::new(|| pattern(r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}"));
     let v4 = V4.find_iter(text).filter(|found| found.as_str().parse::<std::net::Ipv4Addr>().is_ok());
+    // Two colons at least.
     let has_colons = memchr::memchr_iter(b':', text.as_bytes()).nth(1).is_some();
     let v6 = V6.find_iter(if has_colons { text } else { "" }).filter(|found| found.as_str().len() > 3 && found.as_str().parse::<Ipv6Addr>().is_ok());
     v4.chain(v6).map(|found| found.range()).filter(|at| stands_alone(text, at)).collect()

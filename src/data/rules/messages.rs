@@ -85,7 +85,7 @@ fn each(rules: &Rules, messages: &[Value], place: &str, found: &mut Vec<Finding>
             Some(Value::String(role)) if rules.roles.contains(&role.as_str()) => role.as_str(),
             Some(role) => {
                 let reason = format!("expected one of {}, found {}", rules.roles.join(", "), shown(role));
-                let known = role.as_str().and_then(|role| known_as(role)).filter(|role| rules.roles.contains(role));
+                let known = role.as_str().and_then(known_as).filter(|role| rules.roles.contains(role));
                 found.push(
                     known.map_or_else(|| Finding::new(format!("{place}.role"), &reason), |_| Finding::fixed_by(format!("{place}.role"), &reason, "roles")),
                 );

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::data::DataError;
@@ -21,6 +22,8 @@ pub struct Kept<'a> {
     settings: String,
     before: BTreeMap<String, TreeEntry>,
     now: Mutex<BTreeMap<String, TreeEntry>>,
+    taken: AtomicUsize,
+    made: AtomicUsize,
 }
 
 impl<'a> Kept<'a> {
@@ -32,7 +35,14 @@ impl<'a> Kept<'a> {
         let is_rows = |name: &str| name.starts_with(collect::ROWS) || name.starts_with(collect::REJECTED);
         let inputs = context.preimage.inputs.iter().filter(|(name, _)| !is_rows(name)).map(|(name, content)| (name.clone(), content.clone())).collect();
         let settings = Preimage { kind: "batches of rows".into(), inputs, ..context.preimage.clone() }.key().to_string();
-        Self { store: context.store, settings, before: before.into_iter().map(|entry| (entry.path.clone(), entry)).collect(), now: Mutex::default() }
+        Self {
+            store: context.store,
+            settings,
+            before: before.into_iter().map(|entry| (entry.path.clone(), entry)).collect(),
+            now: Mutex::default(),
+            taken: AtomicUsize::new(0),
+            made: AtomicUsize::new(0),
+        }
     }
 
     /// Everything that came of batches this time, as one artifact.
@@ -41,11 +51,9 @@ impl<'a> Kept<'a> {
         Ok(self.store.put_tree(now.into_values().collect())?)
     }
 
-    /// Batches that were kept before, and that were not.
+    /// Batches that were taken as they were kept, and that were made.
     pub fn counts(&self) -> (usize, usize) {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = now.keys().filter(|name| self.before.contains_key(*name)).count();
-        (found, now.len() - found)
+        (self.taken.load(Ordering::Relaxed), self.made.load(Ordering::Relaxed))
     }
 
     fn name(&self, batch: &str) -> String {
@@ -56,12 +64,17 @@ impl<'a> Kept<'a> {
 impl Keep for Kept<'_> {
     fn find(&self, batch: &str) -> Option<Vec<u8>> {
         let entry = self.before.get(&self.name(batch))?;
-        let bytes = self.store.read(entry.artifact()).ok()?;
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.path.clone(), entry.clone());
-        Some(bytes)
+        self.store.read(entry.artifact()).ok()
+    }
+
+    fn stays(&self, batch: &str) {
+        let entry = self.before.get(&self.name(batch)).cloned();
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).extend(entry.map(|entry| (entry.path.clone(), entry)));
+        self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
     fn keep(&self, batch: &str, outcome: &[u8]) -> Result<(), DataError> {
+        self.made.fetch_add(1, Ordering::Relaxed);
         let path = self.name(batch);
         let kept = self.store.put_bytes(outcome).map_err(|error| DataError::unreadable("a batch of rows", &error))?;
         let entry = TreeEntry { path: path.clone(), digest: kept.digest(), size: kept.size(), executable: false };

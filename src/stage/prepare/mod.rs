@@ -10,7 +10,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
-use crate::data::operator::{OPERATORS, Operator, OperatorKind};
+use crate::data::operator::{Named, OPERATORS, OperatorKind};
 use crate::data::{Form, Split, Splitter};
 use crate::fingerprint::settings;
 use crate::store::Reading;
@@ -120,7 +120,7 @@ fn mixed(block: &Block, sources: usize) -> Result<(), ConfigError> {
 }
 
 /// The operators in the order written; exactly one makes examples, and those that need examples come after it.
-fn operators(stage: &StageDecl) -> Result<Vec<(&'static str, Box<dyn Operator>)>, ConfigError> {
+fn operators(stage: &StageDecl) -> Result<Named, ConfigError> {
     let mut ready = Vec::new();
     let mut maker: Option<&Block> = None;
     for (block, kind) in stage.block.children.iter().filter_map(|child| Some((child, kind(child)?))) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rayon::prelude::*;
 
 use crate::data::flow::{Beside, Flow, Item, Stream, batches};
-use crate::data::operator::Operator;
+use crate::data::operator::Named;
 use crate::data::tally::{Count, Tally};
 use crate::data::{Blocks, Counter, DataError, Lines, Row, Split, Splitter};
 use crate::store::{RecordOutcome, Store};
@@ -26,7 +26,7 @@ pub struct Prepare {
     /// The inputs that operators read beside the rows, by what they call them.
     pub beside: BTreeMap<String, Vec<String>>,
     /// The operators in the order written, by name.
-    pub operators: Vec<(&'static str, Box<dyn Operator>)>,
+    pub operators: Named,
     pub splitter: Splitter,
     /// The fields that the report looks at.
     pub slices: Vec<String>,

@@ -82,7 +82,7 @@ impl Bucket {
         objects.retain(|object| object.size > 0);
         objects.sort_by(|a, b| a.location.cmp(&b.location));
         if objects.is_empty() {
-            Err(SourceError::refused(&self.address, &format!("there is nothing in `{}` by that name", self.bucket)).into())
+            Err(SourceError::refused(&self.address, &format!("there is nothing in `{}` by that name, or all of it is empty", self.bucket)).into())
         } else {
             Ok(objects)
         }
