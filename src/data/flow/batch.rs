@@ -29,15 +29,21 @@ struct Packed {
     source: String,
     number: u64,
     fields: String,
-    /// Who says what, and the example as it is written.
-    example: Option<(Vec<(Role, String)>, Option<String>)>,
+    example: Option<PackedExample>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedExample {
+    /// Who says what.
+    said: Vec<(Role, String)>,
+    written: Option<String>,
 }
 
 impl From<Item> for Packed {
     fn from(item: Item) -> Self {
         let fields = item.row.fields.as_written().map_or_else(|| serde_json::to_string(&*item.row.fields).unwrap_or_default(), str::to_owned);
         let said = |messages: Vec<Message>| messages.into_iter().map(|message| (message.role, message.content)).collect();
-        let example = item.example.map(|example| (said(example.messages), example.written.map(String::from)));
+        let example = item.example.map(|example| PackedExample { said: said(example.messages), written: example.written.map(String::from) });
         Self { from: item.from, source: item.row.source, number: item.row.line, fields, example }
     }
 }
@@ -110,7 +116,7 @@ pub fn batches<'a>(
 fn unpacked(packed: Packed, line: &impl Fn(u64) -> u64) -> Item {
     let Packed { from, source, number, fields, example } = packed;
     let messages = |said: Vec<(Role, String)>| said.into_iter().map(|(role, content)| Message { role, content }).collect();
-    let example = example.map(|(said, written)| Example { messages: messages(said), written: written.map(String::into_boxed_str) });
+    let example = example.map(|PackedExample { said, written }| Example { messages: messages(said), written: written.map(String::into_boxed_str) });
     Item { example, ..Item::new(from, Row { source, line: line(number), fields: Cells::sound(&fields) }) }
 }
 

@@ -1,11 +1,11 @@
 //! Personal data and secrets in text: what can be told by its form, and by check digits where there are some.
 
+mod email;
 mod numbers;
 mod phone;
 mod secret;
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -65,7 +65,7 @@ impl Personal {
     fn find(self, text: &str) -> Vec<Range<usize>> {
         match self {
             Self::Secret => secret::find(text),
-            Self::Email => emails(text),
+            Self::Email => email::find(text),
             Self::Iban => numbers::ibans(text),
             Self::Card => numbers::cards(text),
             Self::NationalId => numbers::national(text),
@@ -137,14 +137,6 @@ impl Signs {
         let has_groups = bytes.zip(next).zip(last).fold(false, |any, ((a, b), c)| any | ((b == b':') & of_group(a) & of_group(c)));
         Self { digits: count(|byte| byte.is_ascii_digit()), dots: count(|byte| byte == b'.'), has_groups, has_at }
     }
-}
-
-fn emails(text: &str) -> Vec<Range<usize>> {
-    static EMAIL: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)[\p{L}0-9._%+'\-]*[\p{L}0-9_%+\-]@(?:[\p{L}0-9](?:[\p{L}0-9\-]*[\p{L}0-9])?\.)+\p{L}{2,}"));
-    if !text.contains('@') {
-        return Vec::new();
-    }
-    EMAIL.find_iter(text).map(|found| found.range()).collect()
 }
 
 /// A pattern of ours.
