@@ -251,7 +251,7 @@ fn a_part_that_a_folder_does_not_have_is_an_error() {
         let done = workspace.retune(&["run", "p.kdl"]);
         assert_eq!(done.code, 1, "{}", done.stderr);
         let part = input.trim_start_matches("d/");
-        assert!(done.stderr.contains(&format!("the folder `d` was made without `{part}`")), "{}", done.stderr);
+        assert!(done.stderr.contains(&format!("the folder `d` was made without a file at `{part}`")), "{}", done.stderr);
     }
 }
 

@@ -202,3 +202,13 @@ fn without_the_sandbox_an_input_that_changes_meanwhile_publishes_nothing() {
         assert!(workspace.ran(&[]).is_empty());
     }
 }
+
+#[test]
+fn without_the_sandbox_the_whole_workspace_may_be_an_input_beside_other_stages() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"until [ -e other ]; do :; done; cat in > o\"\n    input \".\"\n    output \"o\"\n    sandbox \"off\"\n    timeout \"60s\"\n}\nexec \"y\" {\n    run \"cat in > other\"\n    input \"in\"\n    output \"other\"\n}\n",
+    );
+    workspace.write("in", "1\n");
+    workspace.run(&["--jobs", "2"], 0);
+    assert!(workspace.ran(&[]).is_empty());
+}

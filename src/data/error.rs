@@ -9,7 +9,10 @@ use thiserror::Error;
 pub enum DataError {
     /// A source matches no file.
     #[error("the source `{pattern}` matches no file")]
-    #[diagnostic(code(data::no_source), help("paths are relative to the workspace, {workspace}; check the spelling"))]
+    #[diagnostic(
+        code(data::no_source),
+        help("paths are relative to the workspace, {workspace}; check the spelling; a glob means files, and `FOLDER/**` those of a folder")
+    )]
     NoSource { pattern: String, workspace: String },
 
     /// The name of a file does not say its format.

@@ -58,13 +58,13 @@ impl<N> Dag<N> {
         self.graph.neighbors_directed(id, Direction::Outgoing)
     }
 
-    /// These nodes and all that they need, however far.
+    /// These nodes and all that they need, however far; what a node needs that has `enough` is not gone after.
     #[must_use]
-    pub fn with_needs(&self, wanted: impl IntoIterator<Item = NodeId>) -> BTreeSet<NodeId> {
+    pub fn with_needs(&self, wanted: impl IntoIterator<Item = NodeId>, enough: impl Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
         let mut all = BTreeSet::new();
         let mut open: Vec<NodeId> = wanted.into_iter().collect();
         while let Some(id) = open.pop() {
-            if all.insert(id) {
+            if all.insert(id) && !enough(id) {
                 open.extend(self.needs(id));
             }
         }

@@ -27,6 +27,8 @@ struct Writer {
     stage: usize,
     name: StageName,
     span: Span,
+    /// A glob that reaches into it, should it turn out to be a folder.
+    reached_by: Option<String>,
 }
 
 /// A path in one spelling: no `./`, no `//`, no `/` at the end.
@@ -48,7 +50,7 @@ impl Outputs {
                 if let Some((first, _)) = outputs.around(&path) {
                     errors.push(ConfigError::SharedOutput { path, first: first.into(), at: value.span.into() });
                 } else {
-                    outputs.by_path.insert(path, Writer { stage, name: declared.name.clone(), span: value.span });
+                    outputs.by_path.insert(path, Writer { stage, name: declared.name.clone(), span: value.span, reached_by: None });
                 }
             });
         }
@@ -72,31 +74,47 @@ impl Outputs {
     }
 
     /// A folder that a stage writes, most likely, and that a glob reaches into: what lies in it shows only once it is made, so
-    /// that the glob cannot mean it. A name with an ending is taken for a file.
-    #[must_use]
-    pub fn reached_into(&self, pattern: &str) -> Option<&str> {
+    /// that the glob cannot mean it. A name with an ending in letters is taken for a file, until it is seen to be a folder: see
+    /// [`Self::reached_by`].
+    pub fn reached_into(&mut self, pattern: &str) -> Option<String> {
         let pattern = plain(pattern);
         if !is_glob(&pattern) {
             return None;
         }
+        let reached = self.reachable(&pattern);
+        let ending = |path: &str| path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending).to_owned();
+        let is_file = |path: &String| !ending(path).is_empty() && !ending(path).contains(|c: char| c.is_ascii_digit());
+        let (files, folders): (Vec<String>, Vec<String>) = reached.into_iter().partition(is_file);
+        for path in files {
+            if let Some(writer) = self.by_path.get_mut(&path) {
+                writer.reached_by = Some(pattern.clone());
+            }
+        }
+        folders.into_iter().next()
+    }
+
+    /// The glob that reaches into an output, where the output is a folder against its name.
+    #[must_use]
+    pub fn reached_by(&self, output: &str) -> Option<&str> {
+        self.by_path.get(output)?.reached_by.as_deref()
+    }
+
+    /// The outputs that a glob reaches into, should they be folders.
+    fn reachable(&self, pattern: &str) -> Vec<String> {
         let parts: Vec<&str> = pattern.split('/').collect();
         let deep = parts.iter().position(|part| part.contains("**"));
-        self.by_path.keys().map(String::as_str).find(|path| {
+        let meant = self.meant_by(pattern);
+        let reached = |path: &&String| {
             let own: Vec<&str> = path.split('/').collect();
-            // A name with an ending in letters is taken for a file, until it is seen to be a folder.
-            let ending = |name: &&str| name.rsplit_once('.').map_or("", |(_, ending)| ending).to_owned();
-            let named = own.last().map(ending).is_some_and(|ending| ending.chars().any(|c| c.is_ascii_digit()) || ending.is_empty());
             let shared = deep.unwrap_or(parts.len()).min(own.len());
             let fits = parts
                 .iter()
                 .zip(&own)
                 .take(shared)
                 .all(|(part, own)| part == own || GlobBuilder::new(part).build().is_ok_and(|glob| glob.compile_matcher().is_match(own)));
-            named
-                && fits
-                && (deep.is_some_and(|deep| own.len() >= deep) || own.len() < parts.len())
-                && !self.meant_by(&pattern).iter().any(|meant| meant.path == **path)
-        })
+            fits && (deep.is_some_and(|deep| own.len() >= deep) || own.len() < parts.len()) && !meant.iter().any(|meant| meant.path == **path)
+        };
+        self.by_path.keys().filter(reached).cloned().collect()
     }
 
     /// The output that a file lies in and that a pattern does not mean, so that the file would be passed over without a word.

@@ -57,7 +57,7 @@ pub enum StageError {
     ReachesInto { pattern: String, folder: String },
 
     /// A file of a folder that a stage made without it.
-    #[error("the folder `{folder}` was made without `{part}`")]
+    #[error("the folder `{folder}` was made without a file at `{part}` or in it")]
     #[diagnostic(code(stage::no_part), help("nothing in it has that name; `retune show STAGE` of the stage that makes it lists what is there"))]
     NoPart { folder: String, part: String },
 

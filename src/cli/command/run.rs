@@ -159,7 +159,7 @@ async fn listen(interrupt: Interrupt) {
                 interrupt.again();
             }
             2 => {
-                complain!("ending what runs here; what is finished is kept");
+                complain!("ending what runs here; what is finished is kept (a third time leaves at once)");
                 interrupt.kill();
             }
             // Nothing is lost: outputs enter the store whole or not at all.

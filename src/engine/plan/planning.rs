@@ -127,8 +127,8 @@ pub struct Plan {
 /// # Errors
 /// When a stage is named that is not there, or the lock file cannot be read.
 pub fn plan(recipe: &Recipe, workspace: &Workspace, stages: &[String]) -> Result<Plan, EngineError> {
-    let wanted = recipe.selection(stages)?;
     let history = History::read(recipe, workspace)?;
+    let wanted = recipe.selection(stages, |id| history.frozen(recipe, workspace, id).is_some())?;
     let stands = settle(recipe, workspace, &history, Some(&wanted));
     workspace.files.save();
     let stage = |(index, stage): (usize, &StageNode)| {

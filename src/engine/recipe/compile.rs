@@ -24,11 +24,13 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
     let Some(pipeline) = pipeline else {
         return Err(PipelineErrors::new(file, errors));
     };
-    let outputs = Outputs::gather(&pipeline, &mut errors);
+    let mut outputs = Outputs::gather(&pipeline, &mut errors);
     if let Some((path, span)) = own_path(file).and_then(|path| Some((path.clone(), outputs.declared_over(&path)?))) {
         errors.push(ConfigError::ReservedPath { path, at: span.into() });
     }
-    errors.extend(pipeline.stages.iter().flat_map(|stage| reaching(stage, &outputs)));
+    for stage in &pipeline.stages {
+        errors.extend(reaching(stage, &mut outputs));
+    }
     let graph = StageGraph::build(&pipeline, &outputs, &mut errors);
     let mut compiler = Compiler { pipeline: &pipeline, outputs: &outputs, warnings: Vec::new() };
     let mut compiled: Vec<(usize, usize, Action)> = Vec::new();
@@ -73,7 +75,7 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
 }
 
 /// Globs of a stage that reach into a folder that a stage writes: what lies in it is not known before it is made.
-fn reaching(stage: &StageDecl, outputs: &Outputs) -> Vec<ConfigError> {
+fn reaching(stage: &StageDecl, outputs: &mut Outputs) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     stage.block.each_slot(|slot, value| {
         if let (Kind::Input, Value::Text(pattern)) = (slot.kind, &value.value)

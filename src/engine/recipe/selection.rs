@@ -7,11 +7,11 @@ use super::Recipe;
 
 impl Recipe {
     /// The actions of the named stages and all that they need; all where none is named. `NAME+` also means all that needs it,
-    /// however far.
+    /// however far. What an action needs that has `enough`, since it keeps what it has, is not wanted for its sake.
     ///
     /// # Errors
     /// When a stage is named that is not there.
-    pub fn selection(&self, names: &[String]) -> Result<BTreeSet<NodeId>, EngineError> {
+    pub fn selection(&self, names: &[String], enough: impl Fn(NodeId) -> bool) -> Result<BTreeSet<NodeId>, EngineError> {
         if names.is_empty() {
             return Ok(self.order.iter().copied().collect());
         }
@@ -24,6 +24,6 @@ impl Recipe {
                 None => stages.extend([self.named(plain)?]),
             }
         }
-        Ok(self.actions.with_needs(stages.into_iter().flat_map(|stage| self.actions_of(stage))))
+        Ok(self.actions.with_needs(stages.into_iter().flat_map(|stage| self.actions_of(stage)), enough))
     }
 }

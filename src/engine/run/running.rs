@@ -90,14 +90,15 @@ impl Start {
     /// When a stage is named that is not there, the lock file cannot be read, or `--locked` finds something stale.
     pub fn new(recipe: Arc<Recipe>, workspace: Arc<Workspace>, options: RunOptions) -> Result<Self, EngineError> {
         let began = Instant::now();
-        let wanted = recipe.selection(&options.stages)?;
         let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
+        let mut history = History::read(&recipe, &workspace)?;
+        history.held = options.locked;
+        let keeps = |id| !forced.contains(&recipe.actions.node(id).stage) && history.frozen(&recipe, &workspace, id).is_some();
+        let wanted = recipe.selection(&options.stages, keeps)?;
         let asked = |stage: usize| recipe.actions_of(stage).any(|id| wanted.contains(&id));
         if let Some(&stage) = forced.iter().find(|stage| !asked(**stage)) {
             return Err(EngineError::NotAsked { stage: recipe.stages[stage].name.to_string() });
         }
-        let mut history = History::read(&recipe, &workspace)?;
-        history.held = options.locked;
         let mut start = Self { recipe, workspace, options, history, wanted, forced, progress: Progress::default(), began };
         let stands = settle(&start.recipe, &start.workspace, &start.history, Some(&start.wanted));
         if start.options.locked {
@@ -163,7 +164,7 @@ impl Start {
     /// When history cannot be written.
     pub async fn run(mut self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Finished, EngineError> {
         let progress = std::mem::take(&mut self.progress);
-        let running = self.shared(observer, interrupt)?;
+        let mut running = self.shared(observer, interrupt)?;
         let (progress, told) = running.go(progress).await;
         running.finish(progress, &told)
     }
@@ -217,7 +218,7 @@ struct Running {
 
 impl Running {
     /// Schedules, and again where an object turned out to be damaged: it has been set aside by then, so that its maker runs.
-    async fn go(&self, found: Progress) -> (Progress, BTreeSet<usize>) {
+    async fn go(&mut self, found: Progress) -> (Progress, BTreeSet<usize>) {
         let shared = &self.shared;
         let mut ran: BTreeMap<NodeId, Done> = BTreeMap::new();
         let mut told: BTreeSet<usize> = BTreeSet::new();
@@ -243,6 +244,9 @@ impl Running {
             let damaged = progress.failed.values().any(|failure| failure.error.is_damage());
             if damaged && !shared.history.held && repairs < REPAIRS && !shared.interrupt.stopped() {
                 repairs += 1;
+                let broken = progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()).map(|(id, _)| *id);
+                // What kept its result and has lost it needs again what it is made of.
+                self.wanted.extend(shared.recipe.actions.with_needs(broken, |_| false));
                 for (id, failure) in progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()) {
                     let stage = shared.recipe.stage_name(shared.recipe.actions.node(*id)).to_string();
                     let message = format!("{}; what made it runs again", failure.error);
@@ -371,7 +375,7 @@ fn because(recipe: &Recipe, ids: &[NodeId], progress: &Progress, run: RunStatus)
     if ids.iter().any(|id| progress.failed.get(id).is_some_and(|failure| failure.error.is_stop() && failure.attempts > 0)) {
         return Some("it was stopped while it ran".to_owned());
     }
-    let before: BTreeSet<NodeId> = recipe.actions.with_needs(ids.iter().copied());
+    let before: BTreeSet<NodeId> = recipe.actions.with_needs(ids.iter().copied(), |_| false);
     let named = |found: Option<&NodeId>, word: &str| found.map(|id| format!("`{}` {word}", recipe.stage_name(recipe.actions.node(*id))));
     let failed = before.iter().find(|id| progress.failed.get(id).is_some_and(|failure| !failure.error.is_stop()));
     named(failed, "failed")

@@ -81,13 +81,7 @@ pub async fn schedule(shared: &Arc<Shared>, wanted: &BTreeSet<NodeId>, mut progr
             let made = made(actions.node(id), |maker| progress.get(NodeId::new(maker)).map(|done| done.outcome.as_ref()));
             let made = made.map_err(|makers| StageError::NoInput { name: names(shared, &makers) });
             let (shared, halt) = (Arc::clone(shared), halt.clone());
-            running.spawn(async move {
-                let result = match made {
-                    Ok(made) => shared.act(id, made, halt).await,
-                    Err(error) => Err(error.into()),
-                };
-                (id, result)
-            });
+            running.spawn(async move { (id, shared.act(id, made, halt).await) });
         }
         let Some(ended) = running.join_next().await else {
             break;

@@ -26,8 +26,9 @@ use super::shared::{Done, Failure, Shared};
 use super::stage_watch::StageWatch;
 
 impl Shared {
-    /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make.
-    pub async fn act(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, Failure> {
+    /// Finds the result of an action, or makes it. `made` holds the artifacts of its inputs that stages make; an action that keeps
+    /// what it has can do without them.
+    pub async fn act(&self, id: NodeId, made: Result<Vec<Artifact>, StageError>, halt: CancellationToken) -> Result<Done, Failure> {
         let done = self.find_or_make(id, made, halt).await;
         if let Err(Failure { error, attempts, seconds }) = &done
             && !matches!(error, StageError::Stopped)
@@ -40,7 +41,7 @@ impl Shared {
         done
     }
 
-    async fn find_or_make(&self, id: NodeId, made: Vec<Artifact>, halt: CancellationToken) -> Result<Done, Failure> {
+    async fn find_or_make(&self, id: NodeId, made: Result<Vec<Artifact>, StageError>, halt: CancellationToken) -> Result<Done, Failure> {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
         if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
@@ -52,6 +53,7 @@ impl Shared {
             }
             return Ok(done);
         }
+        let made = made?;
         // Files of the workspace may be large; what stages made is known by its digest.
         let reads = node.inputs.iter().any(|input| matches!(input, NodeInput::Files(_)));
         let ready = blocking(reads, || ready(&self.recipe, &self.workspace, node, &made, &mut Seen::default()))?;
@@ -191,6 +193,12 @@ impl Shared {
         let mut notes = std::mem::take(&mut *watch.notes.lock().unwrap_or_else(PoisonError::into_inner));
         if node.appears {
             notes.extend(blocking(is_large(&outcome), || self.appear(&outcome, watch))?);
+        }
+        let is_folder = |(path, artifact): (&String, &Artifact)| matches!(artifact, Artifact::Tree { .. }).then_some(path.clone());
+        for folder in outcome.outputs.iter().filter_map(is_folder).filter(|_| node.appears) {
+            if let Some(pattern) = self.recipe.outputs.reached_by(&folder) {
+                return Err(StageError::ReachesInto { pattern: pattern.to_owned(), folder }.into());
+            }
         }
         #[expect(clippy::cast_possible_truncation, reason = "an estimate for the next run")]
         let took = seconds as f32;

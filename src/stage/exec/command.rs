@@ -83,7 +83,7 @@ impl Exec {
             environment.extend(delta::lay(context, deltas, &self.outputs, &self.program, self.directory.as_deref())?);
         }
         environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
-        let lying = if self.is_sandboxed() { layout::Laid::new() } else { layout::lying(context, &self.outputs) };
+        let lying = if self.is_sandboxed() { layout::Laid::new() } else { layout::lying(context) };
         let place_of_checkpoints = checkpoints.as_ref().map(Checkpoints::place);
         let launch = Launch { program: &self.program, folder: &begin, environment: &environment, sandbox: self.sandbox, checkpoints: place_of_checkpoints };
         process::run(launch, context).await?;
@@ -92,7 +92,7 @@ impl Exec {
             for path in layout::edited(context, &laid) {
                 context.watch.note(&format!("warning: the command changed its copy of the input {path}, and the change is lost: write to an output"));
             }
-        } else if let Some(path) = layout::moved(&lying, &layout::lying(context, &self.outputs)) {
+        } else if let Some(path) = layout::moved(&lying, &layout::lying(context)) {
             return Err(StageError::InputChanged { path });
         }
         // All that may say no is asked before anything is moved: what took hours is not lost over a name.

@@ -70,29 +70,24 @@ pub fn files(folder: &Path) -> Laid {
     entries.filter_map(|entry| Some((entry.path().strip_prefix(folder).ok()?.to_owned(), written(entry.path())))).collect()
 }
 
-/// Looks at the inputs where they lie in the workspace, for a command that works there. What it writes itself is left out.
-pub fn lying(context: &Context<'_>, outputs: &[String]) -> Laid {
+/// Looks at what stages made where it lies in the workspace, for a command that works there. Files that no stage makes are
+/// looked after by [`Context::moved`].
+pub fn lying(context: &Context<'_>) -> Laid {
     let mut laid = Laid::new();
-    for (role, given) in context.inputs {
-        let name = match given {
-            Given::Artifact { name, .. } => name,
-            Given::Part(_) | Given::Files(_) => role,
-        };
-        let files: Vec<PathBuf> = match given {
+    for given in context.inputs.values() {
+        let files = match given {
             Given::Part(files) => files.iter().map(|(path, _)| PathBuf::from(path)).collect(),
-            Given::Files(files) if !context.workspace.join(name).is_dir() => files.iter().map(|(path, _)| PathBuf::from(path)).collect(),
-            _ => below(context.workspace, name),
+            Given::Artifact { name, .. } => below(context.workspace, name),
+            Given::Files(_) => Vec::new(),
         };
-        let own = |path: &PathBuf| outputs.iter().any(|output| path.starts_with(output));
-        laid.extend(files.into_iter().filter(|path| !own(path)).map(|path| (path.clone(), written(&context.workspace.join(&path)))));
+        laid.extend(files.into_iter().map(|path| (path.clone(), written(&context.workspace.join(&path)))));
     }
     laid
 }
 
 fn below(root: &Path, name: &str) -> Vec<PathBuf> {
-    let ours = |entry: &walkdir::DirEntry| matches!(entry.file_name().to_str(), Some(".git" | ".retune" | "deployments"));
-    let entries = walkdir::WalkDir::new(root.join(name)).follow_links(true).into_iter().filter_entry(|entry| !ours(entry)).flatten();
-    let files = entries.filter(|entry| !entry.file_type().is_dir() && !entry.path().to_string_lossy().ends_with(".lock.kdl"));
+    let entries = walkdir::WalkDir::new(root.join(name)).follow_links(true).into_iter().flatten();
+    let files = entries.filter(|entry| !entry.file_type().is_dir());
     files.filter_map(|entry| entry.path().strip_prefix(root).ok().map(Path::to_owned)).collect()
 }
 
