@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::provider::dollars;
+
 /// A count with its thousands apart: `1,812`.
 pub fn count(number: f64) -> String {
     let digits = format!("{:.0}", number.abs());
@@ -59,6 +61,7 @@ pub fn shortened(text: &str, limit: usize) -> String {
 pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
     let figure = |name: &str| metrics.get(name).copied();
     let counted = |name: &str, unit: &str| figure(name).map(|number| format!("{} {unit}", count(number)));
+    let all = || metrics.iter().map(|(name, value)| format!("{name} {}", (value * 1e4).round() / 1e4)).collect();
     let parts: Vec<String> = match kind {
         "collect" => [counted("rows", "rows"), counted("rejected", "rejected")].into_iter().flatten().collect(),
         "prepare" => {
@@ -69,16 +72,18 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
             let losses = [("train-loss", "loss"), ("validation-loss", "validation loss")];
             let losses = losses.into_iter().filter_map(|(name, label)| figure(name).map(|loss| format!("{label} {loss:.3}")));
             let usd = figure("usd").map(|usd| match figure("estimated-usd") {
-                Some(expected) => format!("${usd:.2} (${expected:.2} expected)"),
-                None => format!("${usd:.2}"),
+                Some(expected) => format!("{} ({} expected)", dollars(usd), dollars(expected)),
+                None => dollars(usd),
             });
-            losses.chain(counted("trained-tokens", "tokens trained")).chain(usd).collect()
+            let known: Vec<String> = losses.chain(counted("trained-tokens", "tokens trained")).chain(usd).collect();
+            // A program has names of its own for what it measured.
+            if known.is_empty() { all() } else { known }
         }
         "evaluate" => {
             let shares = [("accuracy", "accuracy"), ("baseline.accuracy", "baseline"), ("accuracy.gain", "gain")];
             shares.into_iter().filter_map(|(name, label)| figure(name).map(|_| format!("{label} {}", with_interval(metrics, name)))).collect()
         }
-        "exec" => metrics.iter().map(|(name, value)| format!("{name} {}", (value * 1e4).round() / 1e4)).collect(),
+        "exec" => all(),
         _ => Vec::new(),
     };
     parts.join(", ")

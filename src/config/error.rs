@@ -107,7 +107,7 @@ pub enum ConfigError {
     },
 
     /// A child node that must be written is not.
-    #[error("`{node}` needs a `{child}` inside")]
+    #[error("`{node}` needs {} `{child}` inside", if child.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" })]
     #[diagnostic(code(config::missing_node))]
     MissingNode {
         node: String,

@@ -66,6 +66,11 @@ pub enum EngineError {
     #[diagnostic(code(engine::unknown_job), help("`retune jobs` lists them"))]
     UnknownJob { job: String },
 
+    /// An id that several providers gave.
+    #[error("`{job}` is a job at each of {}", providers.join(", "))]
+    #[diagnostic(code(engine::ambiguous_job), help("name it by its fingerprint, as `retune jobs` shows it: {}", keys.join(", ")))]
+    AmbiguousJob { job: String, providers: Vec<String>, keys: Vec<String> },
+
     /// The workspace cannot be used.
     #[error("cannot use the workspace {}: {reason}", path.display())]
     #[diagnostic(code(engine::workspace), help("retune keeps its state in `.retune` there; give yourself the right to write in it"))]

@@ -149,6 +149,9 @@ pub enum Event {
         request_id: Option<String>,
         /// How long it took.
         seconds: f64,
+        /// What went wrong, where no reply came or it broke off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// A result was kept over a change.
     Accepted {

@@ -10,7 +10,7 @@ use crate::store::write_atomically;
 use super::LedgerError;
 
 /// One step in the life of a remote job. Each is on disk before the next is taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobStep {
     /// We are about to ask for a job under this key.
@@ -48,6 +48,9 @@ pub enum JobStep {
         model: String,
         /// The step that it was left at.
         step: u64,
+        /// Its validation loss, where it is told.
+        #[serde(default)]
+        validation: Option<f64>,
     },
     /// The job is over, one way or another.
     Ended {
@@ -189,12 +192,12 @@ impl JobJournal {
 
     /// The checkpoint that is kept of a job that was stopped early: its name, and its step.
     #[must_use]
-    pub fn kept(&self) -> Option<(&str, u64)> {
+    pub fn kept(&self) -> Option<(&str, u64, Option<f64>)> {
         let job = self.job()?;
         let of = |step: &JobStep| matches!(step, JobStep::Exists { job: id, .. } if id == job);
         let since = self.steps.iter().rposition(of)?;
         self.steps[since..].iter().rev().find_map(|step| match step {
-            JobStep::Stopping { model, step } => Some((model.as_str(), *step)),
+            JobStep::Stopping { model, step, validation } => Some((model.as_str(), *step, *validation)),
             _ => None,
         })
     }

@@ -158,7 +158,7 @@ impl Trainer<'_> {
                 Verdict::GoOn => {}
                 Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
                 Verdict::Fail(why) => return Err(ModelError::Alarm { why }),
-                Verdict::KeepBest(why) => {
+                Verdict::KeepBest { why, .. } => {
                     watch.note(&format!("{why}: stopped, and that of step {} is kept", done.best_step));
                     break;
                 }

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value};
 
 use super::dialect::{Auth, DIALECTS, Dialect, dialect};
 use super::{Limits, Secret};
@@ -45,7 +46,7 @@ pub struct Endpoint {
     /// Parameters of every address.
     pub query: Vec<(String, String)>,
     /// Further fields of a new job.
-    pub fields: Vec<(String, String)>,
+    pub fields: Vec<(String, serde_json::Value)>,
     /// The account, where addresses name it.
     pub account: Option<String>,
     /// The names under which tuned models are asked, where they have one of their own there.
@@ -146,7 +147,9 @@ static LIMITS: Setting = Setting::new("limits", "How fast it may be asked, by al
 ]);
 static HEADER: Setting = Setting::new("header", "A header of every request.").many().arguments(PAIR);
 static QUERY: Setting = Setting::new("query", "A parameter of every address, such as Azure's `api-version`.").many().arguments(PAIR);
-static FIELD: Setting = Setting::new("field", "A further field of every new job, such as Azure's `trainingType`.").many().arguments(PAIR);
+static FIELD: Setting = Setting::new("field", "A further field of every new job, such as Azure's `trainingType`.")
+    .many()
+    .arguments(&[Slot::new("name", Kind::Text, "Its name."), Slot::new("value", Kind::Any, "Its value: a text, a number, or `#true` or `#false`.")]);
 static ACCOUNT: Setting = Setting::new("account", "The account, where addresses name it (Fireworks).").arguments(&[Slot::new("id", Kind::Text, "Its id.")]);
 static DEPLOYMENT: Setting = Setting::new("deployment", "The name under which a model is asked, where it has one of its own there (Azure).")
     .many()
@@ -349,7 +352,17 @@ fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
     let base_url = text("base-url").or_else(|| usual_url.map(str::to_owned));
     let mut endpoint = Endpoint::of(api, base_url.ok_or_else(|| missing(block, "base-url", "the address up to and with the version"))?);
     let pairs = |node: &'static str| block.all(node).map(|pair| (pair.text("name").to_owned(), pair.text("value").to_owned())).collect();
-    (endpoint.headers, endpoint.query, endpoint.fields) = (pairs("header"), pairs("query"), pairs("field"));
+    (endpoint.headers, endpoint.query) = (pairs("header"), pairs("query"));
+    let field = |pair: &Block| {
+        let value = match &pair.slot("value")?.value {
+            Value::Text(text) => json!(text),
+            Value::Integer(number) => json!(number),
+            Value::Number(number) => json!(number),
+            Value::Flag(flag) => json!(flag),
+        };
+        Some((pair.text("name").to_owned(), value))
+    };
+    endpoint.fields = block.all("field").filter_map(field).collect();
     if let Some(field) = block.all("field").find(|field| OURS.contains(&field.text("name"))) {
         return Err(wrong(
             field,

@@ -6,6 +6,8 @@ use thiserror::Error;
 use crate::data::DataError;
 use crate::ledger::LedgerError;
 
+use super::prices::dollars;
+
 /// What can go wrong with a provider.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the fields are the parts of the messages beside them")]
@@ -26,7 +28,7 @@ pub enum ProviderError {
     NoKeyFrom { provider: String, command: String },
 
     /// The budget is spent.
-    #[error("this would cost {} at `{provider}`, and of the budget of ${budget:.2} there is ${left:.2} left", usd.map_or("an unknown amount".to_owned(), |usd| format!("about ${usd:.2}")))]
+    #[error("this would cost {} at `{provider}`, and of the budget of {} there is {} left", usd.map_or("an unknown amount".to_owned(), |usd| format!("about {}", dollars(usd))), dollars(*budget), dollars(*left))]
     #[diagnostic(
         code(provider::over_budget),
         help(

@@ -23,6 +23,13 @@ const fn tokens(training: f64, input: f64, output: f64) -> Price {
     Price { training: Some(training), input: Some(input), output: Some(output), hour: None }
 }
 
+/// An amount in US dollars, as people read it: with cents, and below a cent with two digits that say something.
+#[must_use]
+pub fn dollars(usd: f64) -> String {
+    let places = if usd == 0.0 || usd.abs() >= 0.01 { 2 } else { (-usd.abs().log10().floor()).min(9.0) as usize + 1 };
+    format!("${usd:.places$}")
+}
+
 /// By provider and the beginning of a model's name; the longest that fits counts. From the public price lists of OpenAI and
 /// Azure as they stood in the middle of 2025. `prices.kdl` in the workspace goes before it.
 const TABLE: &[(&str, &str, Price)] = &[

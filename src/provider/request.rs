@@ -188,4 +188,6 @@ pub struct Answers {
     pub tokens_in: u64,
     /// Tokens that came out.
     pub tokens_out: u64,
+    /// How many of the answers the limit of tokens cut off, where that is told.
+    pub cut: usize,
 }

@@ -21,6 +21,8 @@ pub struct Exchange {
     pub request_id: Option<String>,
     /// How long it took.
     pub seconds: f64,
+    /// What went wrong, where no reply came or it broke off.
+    pub problem: Option<String>,
 }
 
 /// How work under way says how far it is, and hears that it should stop.

@@ -358,6 +358,8 @@ pub struct Estimate {
     pub usd: Option<f64>,
     /// What else there is to know before it begins.
     pub notes: Vec<String>,
+    /// Whether it costs something, and nobody told what.
+    pub is_unpriced: bool,
 }
 
 /// How an outside effect stands.

@@ -163,6 +163,11 @@ pub enum StageError {
     #[diagnostic(code(stage::unreadable_artifact), help("run the stage that made it with `--force`"))]
     Unreadable { what: &'static str, problem: String },
 
+    /// The config file of a program that trains cannot be made from its template.
+    #[error("the config template {file} cannot be rendered: {problem}")]
+    #[diagnostic(code(stage::bad_template), help("it is written in the language of minijinja; here it may name {}", names.join(", ")))]
+    BadTemplate { file: String, problem: String, names: Vec<String> },
+
     /// Data is not as it should be.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -4,23 +4,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::config::{Block, ConfigError, Span};
 use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
-use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, today, wire};
+use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, shut_down, today, wire};
 
 use crate::store::Reading;
 
 use super::exec::environment;
 use super::{Compiler, Input};
 
-/// The provider of this name; `at` is where it is named.
+/// The provider of this name; `at` is where it is named. That a name is declared at all is seen where it is decoded.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
     declared(name, declarations)?.ok_or_else(|| ConfigError::Contradiction {
-        problem: format!("provider `{name}` is not declared in the pipeline"),
-        label: "not a provider".into(),
+        problem: format!("provider `{name}` cannot be used yet"),
+        label: "its declaration has mistakes".into(),
         at: at.into(),
-        help: "declare it at the top level: `provider \"name\" { ... }`".into(),
+        help: "mend `provider \"name\" { ... }` first: see the other points".into(),
     })
 }
 
@@ -89,13 +91,14 @@ pub fn provider_tree(declared: &Declared, purpose: Purpose) -> Tree {
         Api::Hosted(endpoint) => {
             let mut parts = vec![name, ("api", Tree::text(endpoint.api())), ("base-url", Tree::text(&endpoint.base_url))];
             // How a model is asked says nothing of how it is made, and the other way round.
-            let own = match purpose {
-                Purpose::Tuning => ("field", &endpoint.fields),
-                Purpose::Asking => ("deployment", &endpoint.deployments),
-            };
-            let pairs = [("header", &endpoint.headers), ("query", &endpoint.query), own];
-            for (what, pairs) in pairs.into_iter().filter(|(_, pairs)| !pairs.is_empty()) {
-                parts.push((what, Tree::map(pairs.iter().map(|(name, value)| (name.clone(), Tree::text(value))))));
+            let deployments: &[_] = if purpose == Purpose::Asking { &endpoint.deployments } else { &[] };
+            for (what, pairs) in [("header", &*endpoint.headers), ("query", &*endpoint.query), ("deployment", deployments)] {
+                if !pairs.is_empty() {
+                    parts.push((what, Tree::map(pairs.iter().map(|(name, value)| (name.clone(), Tree::text(value))))));
+                }
+            }
+            if purpose == Purpose::Tuning && !endpoint.fields.is_empty() {
+                parts.push(("field", Tree::map(endpoint.fields.iter().map(|(name, value)| (name.clone(), Tree::leaf(leaf(value)))))));
             }
             parts.extend(endpoint.account.as_ref().map(|account| ("account", Tree::text(account))));
             Tree::map(parts)
@@ -109,6 +112,15 @@ pub fn provider_tree(declared: &Declared, purpose: Purpose) -> Tree {
             let env = Tree::map(set);
             Tree::map([name, ("version", Tree::text(&program.version)), line, ("environment", environment()), ("env", env)])
         }
+    }
+}
+
+/// A field of a new job as a part of a key.
+fn leaf(value: &Value) -> Leaf {
+    match value {
+        Value::String(text) => Leaf::Text(text.clone()),
+        Value::Bool(flag) => Leaf::Flag(*flag),
+        number => number.as_i64().map_or_else(|| Leaf::Number(number.as_f64().unwrap_or_default()), Leaf::Integer),
     }
 }
 
@@ -128,8 +140,8 @@ pub fn outlook(declared: &Declared, endpoint: &Endpoint, base: &str, folder: &Pa
         notes.push(format!("`{}` takes new fine-tuning jobs up to {last}; another provider takes the same recipe: `provider` is one line", declared.name));
     }
     let profile = Network::new(folder, None).profile(&declared.name);
-    if let Some(Some(shutdown)) = profile.models.get(base) {
-        let word = if *shutdown <= today() { "was shut down" } else { "is shut down" };
+    if let Some(shutdown) = shut_down(&profile.models, base) {
+        let word = if shutdown <= today() { "was shut down" } else { "is shut down" };
         notes.push(format!("`{base}` {word} on {shutdown}, and what is tuned from it most likely with it"));
     }
     let limits = [(profile.requests, "requests"), (profile.tokens, "tokens")];

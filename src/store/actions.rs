@@ -64,6 +64,9 @@ pub struct Maker {
     /// Whether it held changes that were not committed.
     #[serde(default)]
     pub dirty: bool,
+    /// Whether the replies of providers came from a recording.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 /// That a result was kept over a change which somebody said could not change it.

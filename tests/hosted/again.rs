@@ -251,3 +251,23 @@ fn a_program_is_found_with_what_it_is_made_of() {
     let summary: Value = serde_json::from_str(&again.stdout).expect("JSON");
     assert!(crate::common::ran(&summary).contains(&"model".to_owned()), "the script is a part of the fingerprint: {summary}");
 }
+
+#[test]
+fn one_id_at_two_providers_is_told_apart_by_fingerprint() {
+    let (server, other, workspace) = (Server::start(), Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    limited(&other, &workspace, "concurrency=2");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("provider \"openai\"", "provider \"other\""));
+    let done = other.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let refused = other.retune(&workspace, &["cancel", "ftjob-1"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("is a job at each of"), "{}", refused.stderr);
+    let listed: Value = serde_json::from_str(&other.retune(&workspace, &["jobs", "--json"]).stdout).expect("JSON");
+    let of_other = listed.as_array().expect("a list").iter().find(|job| job["provider"] == "other").expect("it is there");
+    let fingerprint = &of_other["key"].as_str().expect("a text")[..12];
+    let deleted = other.retune(&workspace, &["jobs", "--delete", fingerprint]);
+    assert_eq!(deleted.code, 0, "{}", deleted.stderr);
+    let (here, there) = (server.world().deleted.len(), other.world().deleted.len());
+    assert!(here == 0 && there > 0, "{here} {there}");
+}

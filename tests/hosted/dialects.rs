@@ -89,6 +89,7 @@ fn azure(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Valu
             seen.files.push(String::new());
             json!({ "id": format!("file-{}", seen.files.len()), "status": "pending" })
         }
+        ("GET", "/openai/v1/files/file-1" | "/openai/v1/files/file-2") => json!({ "id": at.rsplit('/').next(), "status": "processed" }),
         ("POST", "/openai/v1/fine_tuning/jobs") => {
             let job = json!({ "id": "ftjob-1", "status": "pending", "suffix": body["suffix"], "created_at": 1 });
             seen.jobs.push(job.clone());
@@ -293,6 +294,11 @@ fn an_outside_program_trains_and_answers() {
     assert!(run("1", "1").contains(&"model".to_owned()));
     assert!(run("1", "2").is_empty());
     assert!(run("2", "2").contains(&"model".to_owned()));
+    workspace.write("tool.yml", "base: {{ bass }}\n");
+    let refused = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("the config template tool.yml cannot be rendered"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("base, batch_size, epochs"), "{}", refused.stderr);
 }
 
 #[test]
@@ -317,10 +323,11 @@ fn what_a_provider_cannot_express_is_said() {
     assert!(refused.stderr.contains("it has: supervised"), "{}", refused.stderr);
     for (declaration, wanted) in [
         ("provider \"there\" {\n    api \"azure\"\n}", "needs a `base-url`"),
-        ("provider \"there\" {\n    api \"fireworks\"\n}", "needs a `account`"),
+        ("provider \"there\" {\n    api \"fireworks\"\n}", "needs an `account`"),
         ("provider \"there\" {\n    api \"openai\"\n    version \"1\"\n}", "nothing reads it"),
         ("provider \"there\" {\n    api \"command\"\n    train \"x\"\n}", "needs a `version`"),
         ("provider \"there\" {\n    api \"openai\"\n    key (secret)\"A\"\n    key-command \"b\"\n}", "has two keys"),
+        ("provider \"there\" {\n    api \"openai\"\n    base-urll \"x\"\n}", "its declaration has mistakes"),
         ("provider \"there\" {\n    api \"openia\"\n}", "did you mean `openai`"),
         ("provider \"there\" {\n    api \"azure\"\n    base-url \"http://a:b@c/v1\"\n}", "a name and a password"),
         ("provider \"there\" {\n    api \"openai\"\n    field \"suffix\" \"x\"\n}", "retune fills itself"),

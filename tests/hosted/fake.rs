@@ -31,6 +31,8 @@ pub enum Fault {
     DoneAnd(u16),
     /// The same, with a code in the complaint.
     Coded(u16, &'static str),
+    /// It is not done, answered with this status, and not to be sent again.
+    Final(u16),
     /// 429, and to be tried again after so many milliseconds.
     TooMany(u64),
     /// It is done, and the reply breaks off in the middle.
@@ -64,6 +66,11 @@ async fn take(State(world): State<Shared>, ConnectInfo(cut): ConnectInfo<Cut>, r
     match fault {
         Some(Fault::Status(status)) => return refusal(status, "try again", None),
         Some(Fault::Coded(status, code)) => return refusal(status, "no", Some(code)),
+        Some(Fault::Final(status)) => {
+            let mut reply = refusal(status, "do not ask again", None);
+            reply.headers_mut().insert("x-should-retry", "false".parse().expect("a word"));
+            return reply;
+        }
         Some(Fault::TooMany(ms)) => {
             let mut reply = refusal(429, "too many", Some("rate_limit_exceeded"));
             reply.headers_mut().insert("retry-after-ms", ms.to_string().parse().expect("a number"));
@@ -120,6 +127,8 @@ async fn answer(world: &Shared, method: &str, path: &str, query: &BTreeMap<Strin
     }
     match (method, parts.as_slice()) {
         ("POST", ["files"] | ["uploads", _, "parts"]) => {
+            let pause = world.lock().expect("no test panics with it").upload_pause;
+            let request = if pause.is_zero() { request } else { slowly(request, pause) };
             let Some(form) = fields(request).await else {
                 return refusal(400, "some of it is missing", None);
             };
@@ -153,6 +162,16 @@ async fn answer(world: &Shared, method: &str, path: &str, query: &BTreeMap<Strin
             plain(&mut world.lock().expect("no test panics with it"), method, &parts, query, body)
         }
     }
+}
+
+/// A request whose body is taken a piece at a time.
+fn slowly(request: Request, pause: Duration) -> Request {
+    let (parts, body) = request.into_parts();
+    let pieces = futures_util::StreamExt::then(body.into_data_stream(), move |piece| async move {
+        tokio::time::sleep(pause.mul_f64(piece.as_ref().map_or(0, Bytes::len) as f64 / f64::from(256 << 10))).await;
+        piece
+    });
+    Request::from_parts(parts, Body::from_stream(pieces))
 }
 
 /// Nothing where the form breaks off.

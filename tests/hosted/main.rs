@@ -6,6 +6,7 @@ mod common;
 mod dialects;
 mod fake;
 mod fragile;
+mod lies;
 mod methods;
 mod money;
 mod schema;
@@ -60,12 +61,26 @@ fn a_job_is_found_on_the_second_page_and_where_filters_are_ignored() {
 /// Kills a run after each of its requests, or with RETUNE_JOB_KILLS at so many random moments.
 #[test]
 fn killed_at_each_request_it_still_pays_once() {
+    killed(&["validating_files", "queued", "running", "somewhere_new", "succeeded"], "    seed 3\n");
+}
+
+#[test]
+fn killed_at_each_request_a_job_that_is_stopped_early_is_the_same() {
+    killed(&["running"], "    seed 3\n    early-stop patience=2\n");
+}
+
+fn killed(life: &[&'static str], settings: &str) {
+    let losses = vec![(3.0, 3.1), (2.0, 2.2), (1.0, 2.4), (0.5, 2.6), (0.2, 2.9), (0.1, 3.0)];
+    let start = || {
+        let workspace = colours_workspace();
+        workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", settings));
+        workspace
+    };
     // The address is part of the fingerprint, so that all of it happens at one.
     let server = Server::start();
-    let life = vec!["validating_files", "queued", "running", "somewhere_new", "succeeded"];
     let (requests, lock, seconds) = {
-        let workspace = colours_workspace();
-        server.world().life.clone_from(&life);
+        let workspace = start();
+        *server.world() = World { life: life.to_vec(), losses: losses.clone(), ..World::default() };
         let began = std::time::Instant::now();
         assert_eq!(server.run(&workspace).code, 0);
         let requests = server.world().log.iter().take_while(|what| !what.contains("chat")).count();
@@ -77,11 +92,11 @@ fn killed_at_each_request_it_still_pays_once() {
         Some(many) => (0..many).map(|n| (0, seconds * (n as f64 * 0.618_033_988_75).fract())).collect(),
     };
     for (after, time) in moments {
-        let workspace = colours_workspace();
+        let workspace = start();
         {
             let mut world = server.world();
             let wrong = std::mem::take(&mut world.wrong);
-            *world = World { life: life.clone(), wrong, ..World::default() };
+            *world = World { life: life.to_vec(), losses: losses.clone(), wrong, ..World::default() };
         }
         let mut child = server.command(&workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
         let began = std::time::Instant::now();
@@ -261,10 +276,24 @@ fn the_sample_pipeline_runs_with_only_the_provider_changed() {
         let name = entry.path().strip_prefix(&source).expect("it is below").to_str().expect("a name").to_owned();
         workspace.write(&format!("pipelines/{name}"), std::fs::read(entry.path()).expect("it can be read"));
     }
-    let done = server.retune(&workspace, &["run", "pipelines/support-router.kdl", "--profile", "openai", "--json"]);
+    let run = || server.retune(&workspace, &["run", "pipelines/support-router.kdl", "--profile", "openai", "--json"]);
     // The fake repeats the last word, which is no team: its gates say no, and that is as it should be.
+    let done = run();
     assert_eq!(done.code, 3, "{}", done.stderr);
     assert_eq!(server.billed(), 1);
+    // One that has learnt the teams passes, and is deployed.
+    let row = |line: &str| {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        let said = |place: usize| row["messages"][place]["content"].as_str().expect("a text").to_owned();
+        (said(1), said(2))
+    };
+    let got = workspace.retune(&["get", "chat", "pipelines/support-router.kdl", "--profile", "openai", "--to", "out"]);
+    assert_eq!(got.code, 0, "{}", got.stderr);
+    server.world().knows = workspace.read("out/test").lines().map(row).collect();
+    std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
+    let done = run();
+    assert_eq!((done.code, server.billed()), (0, 1), "{}{}", done.stdout, done.stderr);
+    assert!(workspace.read("deployments/support-router.kdl").contains("ft:gpt-4.1-nano"));
 }
 
 #[test]

@@ -30,6 +30,8 @@ fn a_recorded_run_replays_without_network_or_key() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(fresh.read("p.openai.lock.kdl"), lock);
     assert_eq!(server.world().log.len(), requests, "nothing was sent");
+    let provenance = |workspace: &Workspace| workspace.retune(&["show", "model", "p.kdl", "--profile", "openai", "--provenance"]).stdout;
+    assert!(provenance(&fresh).contains("came from a recording") && !provenance(&workspace).contains("came from a recording"));
 }
 
 #[test]

@@ -81,6 +81,14 @@ pub struct World {
     pub asked: Vec<std::time::Instant>,
     /// After the next answer the account is empty for so long.
     pub empty_for: Option<&'static str>,
+    /// After each piece of a file it waits so long.
+    pub upload_pause: Duration,
+    /// So many looks at a new file find that it is still looked at.
+    pub file_looks: usize,
+    /// Whether the limit of tokens cuts off each answer.
+    pub cut: bool,
+    /// What a tuned model answers to a question with a text in it, where it is more than its last word.
+    pub knows: Vec<(String, String)>,
 }
 
 pub struct Job {
@@ -113,7 +121,17 @@ fn page(all: Vec<Value>, query: &BTreeMap<String, String>) -> Response {
 pub fn plain(world: &mut World, method: &str, parts: &[&str], query: &BTreeMap<String, String>, body: Value) -> Response {
     match (method, parts) {
         ("GET", ["files"]) => list(world.files.iter().map(|(file, _)| file.clone()).collect(), false),
-        ("GET", ["files", id]) => world.file(id).map_or_else(|| refusal(404, "no such file", None), |(file, _)| axum::Json(file.clone()).into_response()),
+        ("GET", ["files", id]) => {
+            let (found, looks) = (world.file(id).map(|(file, _)| file.clone()), world.file_looks);
+            if let Some(place) = world.files.iter().position(|(file, _)| file["id"] == *id) {
+                let seen = world.files[place].0["looks"].as_u64().unwrap_or_default() + 1;
+                world.files[place].0["looks"] = json!(seen);
+                if seen as usize >= looks {
+                    world.files[place].0["status"] = json!("processed");
+                }
+            }
+            found.map_or_else(|| refusal(404, "no such file", None), |file| axum::Json(file).into_response())
+        }
         ("GET", ["files", "file-result", "content"]) => "step,train_loss,valid_loss\n1,2.0,2.1\n2,1.0,1.5\n".into_response(),
         ("POST", ["uploads"]) => {
             let id = format!("upload-{}", world.uploads.len() + 1);
@@ -205,7 +223,9 @@ impl World {
 
     fn keep(&mut self, name: &str, content: Vec<u8>, purpose: &str) -> Value {
         let id = format!("file-{}", self.files.len() + 1);
-        let file = json!({ "id": id, "object": "file", "bytes": content.len(), "created_at": 1, "filename": name, "purpose": purpose, "status": "processed", "shiny": 1 });
+        let status = if self.file_looks > 0 { "pending" } else { "processed" };
+        let file =
+            json!({ "id": id, "object": "file", "bytes": content.len(), "created_at": 1, "filename": name, "purpose": purpose, "status": status, "shiny": 1 });
         self.files.push((file.clone(), content));
         file
     }
@@ -388,8 +408,10 @@ impl World {
         self.asked.push(std::time::Instant::now());
         let tuned = body["model"].as_str().unwrap_or_default().starts_with("ft:");
         let asked = body["messages"].as_array().and_then(|messages| messages.last()).and_then(|message| message["content"].as_str()).unwrap_or_default();
-        let answer = if tuned { asked.rsplit(' ').next().unwrap_or_default() } else { "no idea" };
-        let choice = json!({ "index": 0, "finish_reason": "stop", "logprobs": null, "message": { "role": "assistant", "content": answer, "refusal": null } });
+        let known = self.knows.iter().find(|(text, _)| asked.contains(text.as_str())).map(|(_, answer)| answer.clone());
+        let answer = if tuned { known.unwrap_or_else(|| asked.rsplit(' ').next().unwrap_or_default().to_owned()) } else { "no idea".to_owned() };
+        let reason = if self.cut { "length" } else { "stop" };
+        let choice = json!({ "index": 0, "finish_reason": reason, "logprobs": null, "message": { "role": "assistant", "content": answer, "refusal": null } });
         let usage = json!({ "prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12 });
         json!({ "id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage })
     }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::engine::Workspace;
 use crate::engine::compare::{Comparison, Figure, Predictions, Rows, Side, StageComparison, compare};
+use crate::provider::dollars;
 
 use super::super::exit::Exit;
 use super::super::format;
@@ -39,7 +40,7 @@ fn text(comparison: &Comparison) -> String {
     let mut table = Table::new(&["", "run", "pipeline", "status", "time", "trained tokens", "cost"]);
     let side = |label: &str, side: &Side| {
         let name = side.name.as_ref().map_or_else(|| side.run.clone(), |name| format!("{} ({name})", side.run));
-        let cost = if side.usd > 0.0 { format!("${:.2}", side.usd) } else { "-".into() };
+        let cost = if side.usd > 0.0 { dollars(side.usd) } else { "-".into() };
         [label.to_owned(), name, side.pipeline.clone(), side.status.clone(), format::seconds(side.seconds), format::count(side.tokens), cost]
     };
     table.row(side("a", a));

@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
 
-use crate::provider::AS_OF;
+use crate::provider::{AS_OF, dollars};
 
 use super::super::exit::Exit;
 use super::super::format;
@@ -45,7 +45,11 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     let usd: f64 = plan.stages.iter().filter_map(PlannedStage::usd).sum();
     if let Some(budget) = recipe.budget.filter(|budget| usd > *budget) {
-        say!("\n  the budget of ${budget:.2} will not do: a run stops with exit code 5 before it is spent");
+        say!("\n  the budget of {} will not do: a run stops with exit code 5 before it is spent", dollars(budget));
+    }
+    let unpriced = plan.stages.iter().any(|stage| stage.actions.iter().any(|action| action.estimate.is_unpriced));
+    if recipe.budget.is_some() && unpriced {
+        say!("\n  there is a budget, and what nobody told the price of is over any: a run stops with exit code 5 before it is spent");
     }
     say!("\n{}", verdict(&plan));
     Ok(Exit::Done)
@@ -69,7 +73,7 @@ pub fn stages(plan: &Plan) -> String {
 fn takes(stage: &PlannedStage) -> String {
     let seconds = stage.seconds().map(|seconds| format!("~{}", format::seconds(seconds)));
     let tokens = stage.tokens().map(|tokens| format!("{} tokens", format::count(tokens)));
-    let usd = stage.usd().map(|usd| format!("${usd:.2}"));
+    let usd = stage.usd().map(dollars);
     let parts: Vec<String> = [seconds, tokens, usd].into_iter().flatten().collect();
     if parts.is_empty() { "-".into() } else { parts.join(", ") }
 }
@@ -94,6 +98,6 @@ fn verdict(plan: &Plan) -> String {
     let unknown = if unknown == 0 { String::new() } else { format!(", and for {unknown} it shows once their inputs are made") };
     let total = |figure: fn(&PlannedStage) -> Option<f64>| plan.stages.iter().filter_map(figure).reduce(|sum, part| sum + part);
     let seconds = total(PlannedStage::seconds).map_or(String::new(), |seconds| format!("; by past runs about {} of work", format::seconds(seconds)));
-    let usd = total(PlannedStage::usd).map_or(String::new(), |usd| format!(", about ${usd:.2} (prices of {AS_OF}, or those of prices.kdl)"));
+    let usd = total(PlannedStage::usd).map_or(String::new(), |usd| format!(", about {} (prices of {AS_OF}, or those of prices.kdl)", dollars(usd)));
     format!("{run} of {} stages would run{unknown}{seconds}{usd}", plan.stages.len())
 }

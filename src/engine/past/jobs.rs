@@ -71,17 +71,34 @@ pub async fn jobs(workspace: &Workspace, ask: bool) -> Result<Vec<KnownJob>, Eng
     Ok(known)
 }
 
+/// The job of an id, or of the fingerprint that stands beside it in the list.
+fn named(workspace: &Workspace, name: &str) -> Result<(KnownJob, String, JobJournal), EngineError> {
+    /// As much of a fingerprint as the list shows.
+    const SHOWN: usize = 12;
+    let of_name = |(key, journal): (ActionKey, JobJournal)| {
+        let job = of(key, &journal)?;
+        let id = job.job.clone()?;
+        (id == name || (name.len() >= SHOWN && job.key.starts_with(name))).then_some((job, id, journal))
+    };
+    let mut found: Vec<_> = journals(&folder(workspace)).into_iter().filter_map(of_name).collect();
+    match found.len() {
+        0 => Err(EngineError::UnknownJob { job: name.to_owned() }),
+        1 => Ok(found.remove(0)),
+        _ => Err(EngineError::AmbiguousJob {
+            job: name.to_owned(),
+            providers: found.iter().map(|(job, ..)| job.provider.clone()).collect(),
+            keys: found.iter().map(|(job, ..)| job.key[..SHOWN].to_owned()).collect(),
+        }),
+    }
+}
+
 /// Changes a job, and writes down that it was.
 ///
 /// # Errors
-/// When the ledger does not know it, or the provider refuses.
-pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Result<Job, EngineError> {
-    let found = journals(&folder(workspace)).into_iter().find_map(|(key, journal)| {
-        let job = of(key, &journal)?;
-        (job.job.as_deref() == Some(id)).then_some((job, journal))
-    });
-    let unknown = || EngineError::UnknownJob { job: id.to_owned() };
-    let (known, mut journal) = found.ok_or_else(unknown)?;
+/// When the ledger does not know it, several go by that name, or the provider refuses.
+pub async fn change(workspace: &Workspace, name: &str, change: JobChange) -> Result<Job, EngineError> {
+    let (known, id, mut journal) = named(workspace, name)?;
+    let id = id.as_str();
     if change == JobChange::Forget {
         journal.note(JobStep::Ended { status: FORGOTTEN.into() })?;
         let word = FORGOTTEN.to_owned();
@@ -97,7 +114,7 @@ pub async fn change(workspace: &Workspace, id: &str, change: JobChange) -> Resul
             problem: None,
         });
     }
-    let wire = wire_of(&known, &network(workspace)).ok_or_else(unknown)?;
+    let wire = wire_of(&known, &network(workspace)).ok_or_else(|| EngineError::UnknownJob { job: id.to_owned() })?;
     let mut refused = None;
     let done = match change {
         JobChange::Cancel => match wire.cancel(id, &Silent).await {
@@ -139,7 +156,7 @@ async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal, elsewhere: &[St
         let lack = format!("still works on {id}, which needs its files: `retune cancel {id}` first");
         return Err(ProviderError::Cannot { provider: wire.client().provider().to_owned(), lack });
     }
-    let kept = journal.kept().map(|(model, _)| model.to_owned());
+    let kept = journal.kept().map(|(model, ..)| model.to_owned());
     for model in job.model.into_iter().chain(kept) {
         wire.delete(Remote::Model(&model), &Silent).await?;
     }

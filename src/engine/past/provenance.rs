@@ -45,6 +45,10 @@ pub fn statement(stage: &str, record: &Record, maker: Option<&Record>) -> Value 
             metadata["note"] = json!("the account of how it was made is not in this store any more; settings and materials are those that it was accepted for");
         }
     }
+    let mut annotations = json!({ "machine": record.maker.machine });
+    if record.maker.replayed {
+        annotations["replayed"] = json!("the replies of providers came from a recording");
+    }
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": subject,
@@ -57,7 +61,7 @@ pub fn statement(stage: &str, record: &Record, maker: Option<&Record>) -> Value 
                 "resolvedDependencies": materials,
             },
             "runDetails": {
-                "builder": { "id": "urn:retune", "version": { "retune": record.maker.version }, "annotations": { "machine": record.maker.machine } },
+                "builder": { "id": "urn:retune", "version": { "retune": record.maker.version }, "annotations": annotations },
                 "metadata": metadata,
             },
         },

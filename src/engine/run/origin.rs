@@ -40,7 +40,7 @@ impl Origin {
     }
 
     /// This program, this machine, and whether the commit is all that the result was made from.
-    pub fn maker(&self, given: &BTreeMap<String, Given>) -> Maker {
+    pub fn maker(&self, given: &BTreeMap<String, Given>, replayed: bool) -> Maker {
         let unknown = |path: &String| self.untracked.iter().any(|other| other == path || other.ends_with('/') && path.starts_with(other.as_str()));
         let beside = given.values().any(|given| matches!(given, Given::Files(files) if files.iter().any(|(path, _)| unknown(path))));
         Maker {
@@ -48,6 +48,7 @@ impl Origin {
             machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             commit: self.commit.clone(),
             dirty: self.commit.is_some() && (self.changed || beside),
+            replayed,
         }
     }
 }

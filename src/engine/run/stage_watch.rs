@@ -78,8 +78,8 @@ impl Watch for StageWatch<'_> {
     }
 
     fn exchange(&self, exchange: &Exchange) {
-        let Exchange { provider, method, path, attempt, status, request_id, seconds } = exchange.clone();
-        let _ = self.shared.log.append(&Event::Request { stage: self.stage.clone(), provider, method, path, attempt, status, request_id, seconds });
+        let Exchange { provider, method, path, attempt, status, request_id, seconds, problem } = exchange.clone();
+        let _ = self.shared.log.append(&Event::Request { stage: self.stage.clone(), provider, method, path, attempt, status, request_id, seconds, problem });
     }
 
     fn retried(&self, problem: &str, wait: Duration) {

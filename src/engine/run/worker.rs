@@ -185,7 +185,7 @@ impl Shared {
             run: self.run.to_string(),
             finished: Timestamp::now(),
             attempts,
-            maker: self.origin.get_or_init(|| Origin::of(&self.workspace.root)).maker(&ready.given()),
+            maker: self.origin.get_or_init(|| Origin::of(&self.workspace.root)).maker(&ready.given(), self.network.replays()),
         };
         self.workspace.store.publish(&record)?;
         self.workspace.store.clear_checkpoints(ready.key);

@@ -207,7 +207,7 @@ impl Wire for Fireworks {
             }
         }
         for (name, value) in &self.client.endpoint().fields {
-            body[name.as_str()] = json!(value);
+            body[name.as_str()] = value.clone();
         }
         let create = Request::post(self.place("supervisedFineTuningJobs"), body, Repeat::Never).query("supervisedFineTuningJobId", id);
         Ok(self.client.json::<FineTune>(create, watch).await?.into())

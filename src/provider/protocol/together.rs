@@ -12,8 +12,8 @@ use crate::fingerprint::ActionKey;
 
 use super::super::transport::{Client, FilePart, Repeat, Request};
 use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire, csv};
-use super::super::{Method, ProviderError, TuningRequest, Watch};
-use super::openai::{carries, mark};
+use super::super::{Method, ProviderError, TuningRequest, Watch, dollars};
+use super::openai::{carries, list, mark};
 
 /// Tunes at Together.
 #[derive(Debug)]
@@ -24,8 +24,9 @@ pub struct Together {
 #[derive(Debug, Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 struct Data<T> {
-    #[serde(default = "Option::default")]
-    data: Option<Vec<T>>,
+    /// It must be there: whatever has none is no list.
+    #[serde(deserialize_with = "list")]
+    data: Vec<T>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,7 +138,7 @@ impl Wire for Together {
 
     async fn stored(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
         let all: Data<FileObject> = self.client.json(Request::get("/files"), watch).await?;
-        Ok(all.data.into_iter().flatten().find(|found| found.filename == file.name() && found.bytes == file.bytes).map(|found| found.id))
+        Ok(all.data.into_iter().find(|found| found.filename == file.name() && found.bytes == file.bytes).map(|found| found.id))
     }
 
     async fn upload(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
@@ -151,7 +152,7 @@ impl Wire for Together {
         let all: Data<Value> = self.client.json(Request::get("/fine-tunes"), watch).await?;
         let mark = mark(key);
         let mut found = Vec::new();
-        for job in all.data.iter().flatten() {
+        for job in &all.data {
             match FineTune::read(job) {
                 Some(job) if job.suffix.as_ref().or(job.model.as_ref()).is_some_and(|name| carries(name, &mark)) => found.push(job.into()),
                 Some(_) => {}
@@ -178,7 +179,7 @@ impl Wire for Together {
             Err(error) => return Err(error),
         };
         if quote.allowed_to_proceed == Some(false) {
-            let price = quote.estimated_total_price.map_or_else(String::new, |usd| format!(" of ${usd:.2}"));
+            let price = quote.estimated_total_price.map_or_else(String::new, |usd| format!(" of {}", dollars(usd)));
             return Err(ProviderError::Cannot {
                 provider: self.client.provider().to_owned(),
                 lack: format!("says that the account does not cover a job{price}"),
@@ -211,7 +212,7 @@ impl Wire for Together {
             let losses = step.map(|step| Losses { step, of, train: number("train_loss"), validation: number("eval_loss") });
             Happened { id, message: text("message"), losses: losses.filter(|losses| losses.train.is_some() || losses.validation.is_some()) }
         };
-        Ok(all.data.into_iter().flatten().map(happened).filter(|event| !told.contains(&event.id)).collect())
+        Ok(all.data.into_iter().map(happened).filter(|event| !told.contains(&event.id)).collect())
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
@@ -221,7 +222,7 @@ impl Wire for Together {
             let validation = found.get("eval_loss").and_then(Value::as_f64);
             Some(RemoteCheckpoint { model: found.get("path").and_then(Value::as_str)?.to_owned(), step, validation })
         };
-        Ok(all.data.into_iter().flatten().filter_map(checkpoint).collect())
+        Ok(all.data.into_iter().filter_map(checkpoint).collect())
     }
 
     async fn losses(&self, job: &Job, watch: &dyn Watch) -> Result<Vec<u8>, ProviderError> {
@@ -273,7 +274,7 @@ impl Together {
             Method::Supervised | Method::Reinforcement { .. } => json!({ "method": "sft" }),
         };
         for (name, value) in &self.client.endpoint().fields {
-            body[name.as_str()] = json!(value);
+            body[name.as_str()] = value.clone();
         }
         body
     }

@@ -1,25 +1,22 @@
 //! Requests and replies: the key, the pace, and another attempt where the protocol allows one.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::super::declared::{Declared, Endpoint};
 use super::super::dialect::Auth;
 use super::super::error::ProviderError;
-use super::super::secret::{clean, without};
+use super::super::secret::{clean, clean_result, without};
 use super::super::watch::{Exchange, Watch, until_stopped};
 use super::header::header;
 use super::network::{Network, Seen};
 use super::pace::Pace;
 use super::retry::{self, Next, Repeat};
+use super::sending::{FilePart, Flow, form};
 use super::tape::Recorded;
 
 /// Speaks HTTP to one provider.
@@ -30,6 +27,8 @@ pub struct Client {
     network: Arc<Network>,
     pace: Arc<Pace>,
     http: reqwest::Client,
+    /// For files: how long it says nothing while they are sent says nothing.
+    sending: reqwest::Client,
 }
 
 /// One request, as often as it is sent.
@@ -53,20 +52,6 @@ pub enum Body {
     File(FilePart),
 }
 
-/// A part of a file, sent from where it lies and never whole in memory.
-#[derive(Debug)]
-pub struct FilePart {
-    pub path: PathBuf,
-    /// The name that it is sent under.
-    pub name: String,
-    pub start: u64,
-    pub length: u64,
-    /// The name of the form's field.
-    pub field: &'static str,
-    /// The other fields of the form.
-    pub fields: Vec<(&'static str, String)>,
-}
-
 /// A reply, read to its end.
 #[derive(Debug)]
 pub struct Reply {
@@ -88,9 +73,12 @@ pub fn ready() {
 
 /// What every client of ours has: a server may say nothing for so long.
 pub fn builder(patience: Duration) -> reqwest::ClientBuilder {
+    plain().read_timeout(patience)
+}
+
+fn plain() -> reqwest::ClientBuilder {
     ready();
-    let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(20)).read_timeout(patience);
-    client.user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
+    reqwest::Client::builder().connect_timeout(Duration::from_secs(20)).user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
 }
 
 impl Request {
@@ -132,9 +120,10 @@ impl Request {
 
 impl Client {
     pub fn new(declared: &Declared, endpoint: &Endpoint, network: &Arc<Network>) -> Self {
-        let http = builder(declared.limits.patience).redirect(reqwest::redirect::Policy::none()).build().unwrap_or_default();
+        let built = |builder: reqwest::ClientBuilder| builder.redirect(reqwest::redirect::Policy::none()).build().unwrap_or_default();
+        let (http, sending) = (built(builder(declared.limits.patience)), built(plain()));
         let pace = network.pace(&declared.name, declared.limits);
-        Self { declared: declared.clone(), endpoint: endpoint.clone(), network: Arc::clone(network), pace, http }
+        Self { declared: declared.clone(), endpoint: endpoint.clone(), network: Arc::clone(network), pace, http, sending }
     }
 
     pub fn provider(&self) -> &str {
@@ -180,12 +169,18 @@ impl Client {
             let paced = async {
                 self.pace.request().await;
                 self.pace.tokens(request.tokens).await;
+                self.pace.place().await
             };
             // What is waited for with patience once it is under way is not under way yet.
-            until_stopped(watch, || request.repeat == Repeat::Never, paced).await.ok_or(ProviderError::Detached { job: None })?;
+            let place = until_stopped(watch, || request.repeat == Repeat::Never, paced).await.ok_or(ProviderError::Detached { job: None })?;
             let began = Instant::now();
             let (result, exchange) = self.attempt(request, &key, attempt).await;
-            watch.exchange(&Exchange { seconds: began.elapsed().as_secs_f64(), ..exchange });
+            drop(place);
+            let problem = match &result {
+                Err((ProviderError::Unreachable { reason, .. }, _)) => Some(reason.clone()),
+                _ => None,
+            };
+            watch.exchange(&Exchange { seconds: began.elapsed().as_secs_f64(), problem, ..exchange });
             let (error, next) = match result {
                 Ok(reply) => {
                     self.keep(request, reply.status, &reply.body);
@@ -233,17 +228,30 @@ impl Client {
             status: None,
             request_id: None,
             seconds: 0.0,
+            problem: None,
         };
-        let filled = match self.filled(request, key).await {
+        let flow = Flow::new();
+        let filled = match self.filled(request, key, &flow).await {
             Ok(filled) => filled,
             Err(error) => return (Err((error, retry::Plan::never())), exchange),
         };
-        let reply = match filled.send().await {
-            Ok(reply) => reply,
-            Err(error) => {
+        let patience = self.declared.limits.patience;
+        let silent = || ProviderError::Unreachable { url: self.url(&request.path), reason: format!("nothing moved for {patience:?}") };
+        let sent = if matches!(request.body, Body::File(_)) {
+            tokio::select! {
+                sent = filled.send() => Ok(sent),
+                () = flow.stalled(patience) => Err(silent()),
+            }
+        } else {
+            Ok(filled.send().await)
+        };
+        let reply = match sent {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => {
                 let plan = retry::Plan::unreachable(request.repeat, error.is_connect());
                 return (Err((self.unreachable(&request.path, &error, key), plan)), exchange);
             }
+            Err(error) => return (Err((error, retry::Plan::unreachable(request.repeat, false))), exchange),
         };
         let status = reply.status().as_u16();
         exchange.status = Some(status);
@@ -251,8 +259,9 @@ impl Client {
         exchange.request_id = id.map(|id| without(&id, key));
         let told = retry::Told::of(&reply);
         self.network.see(self.provider(), Seen::of(&reply), &self.pace);
-        // A server that repeats the key must not bring it into a file or onto a screen.
-        let body = match whole(reply).await {
+        let body = match tokio::time::timeout(patience.saturating_mul(WHOLE), whole(reply)).await.unwrap_or_else(|_| Err("it did not come to its end".into())) {
+            // A server that repeats the key must not bring it into a file or onto a screen.
+            Ok(body) if (200..300).contains(&status) => clean_result(body, key),
             Ok(body) => clean(body, key),
             Err(problem) => {
                 // What was asked for is done; only the account of it was lost on the way.
@@ -274,8 +283,9 @@ impl Client {
         ProviderError::Refused { method: request.method.to_string(), url: self.url(&request.path), status, message: format!("{message}{id}") }
     }
 
-    async fn filled(&self, request: &Request, key: &str) -> Result<RequestBuilder, ProviderError> {
-        let mut filled = self.http.request(request.method.clone(), self.url(&request.path)).query(&request.query).query(&self.endpoint.query);
+    async fn filled(&self, request: &Request, key: &str, flow: &Flow) -> Result<RequestBuilder, ProviderError> {
+        let client = if matches!(request.body, Body::File(_)) { &self.sending } else { &self.http };
+        let mut filled = client.request(request.method.clone(), self.url(&request.path)).query(&request.query).query(&self.endpoint.query);
         filled = match self.endpoint.auth {
             Auth::Bearer => filled.bearer_auth(key),
             Auth::Header(name) => filled.header(name, key),
@@ -290,7 +300,7 @@ impl Client {
         Ok(match &request.body {
             Body::Nothing => filled,
             Body::Json(body) => filled.json(body),
-            Body::File(part) => filled.multipart(form(part).await?),
+            Body::File(part) => filled.multipart(form(part, flow).await?),
         })
     }
 
@@ -319,14 +329,4 @@ async fn whole(mut reply: Response) -> Result<Vec<u8>, String> {
         }
     }
     Ok(body)
-}
-
-async fn form(part: &FilePart) -> Result<Form, ProviderError> {
-    let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: part.path.clone(), reason: error.to_string() };
-    let mut file = tokio::fs::File::open(&part.path).await.map_err(unreadable)?;
-    file.seek(std::io::SeekFrom::Start(part.start)).await.map_err(unreadable)?;
-    let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file.take(part.length), 256 << 10));
-    let sent = Part::stream_with_length(body, part.length).file_name(part.name.clone());
-    let form = part.fields.iter().fold(Form::new(), |form, (name, value)| form.text(*name, value.clone()));
-    Ok(form.part(part.field, sent))
 }

@@ -5,10 +5,12 @@ pub mod http;
 mod network;
 mod pace;
 pub mod retry;
+mod sending;
 mod tape;
 
-pub use http::{Client, FilePart, Request};
+pub use http::{Client, Request};
 pub use network::{Network, Profile, today};
 pub use pace::{Limits, Pace};
 pub use retry::{Repeat, printable};
+pub use sending::FilePart;
 pub use tape::Tape;

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The limits of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Pace {
     tokens: Option<Mutex<Bucket>>,
     /// Until when the provider itself wants nothing more.
     held: Mutex<Option<Instant>>,
+    /// Places for requests that are under way at once.
+    places: Semaphore,
 }
 
 /// What may be used at once, and how fast it comes back.
@@ -52,7 +55,7 @@ impl Pace {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let bucket = |limit: Option<u32>| limit.map(|limit| Mutex::new(Bucket::new(limit, Instant::now())));
-        Self { requests: bucket(limits.requests), tokens: bucket(limits.tokens), held: Mutex::default() }
+        Self { requests: bucket(limits.requests), tokens: bucket(limits.tokens), held: Mutex::default(), places: Semaphore::new(limits.at_once) }
     }
 
     /// Sends nothing for a while: the provider said that there is nothing left until then.
@@ -69,6 +72,12 @@ impl Pace {
             tokio::time::sleep(wait).await;
         }
         wait(&self.requests, 1).await;
+    }
+
+    /// Waits until a further request may be under way; it may for as long as what comes back is held.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.places.acquire().await.ok()
     }
 
     /// Waits until so many tokens may be used.

@@ -63,16 +63,15 @@ pub struct Complaint {
 impl Told {
     pub fn of(reply: &Response) -> Self {
         let number = |name: &str| header(reply, name)?.trim().parse::<f64>().ok();
-        let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after")).or_else(|| until(&header(reply, "retry-after")?));
+        let date = |name: &str| Some(jiff::fmt::rfc2822::parse(&header(reply, name)?).ok()?.timestamp());
+        // By the server's own clock, which may be wrong.
+        let until = || Some(date("retry-after")?.duration_since(date("date").unwrap_or_else(jiff::Timestamp::now)).as_secs_f64());
+        let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after")).or_else(until);
+        // At once is no time to wait.
+        let seconds = seconds.filter(|seconds| *seconds > 0.0);
         let again = header(reply, "x-should-retry").and_then(|again| again.trim().parse().ok());
         Self { wait: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()), again }
     }
-}
-
-/// The seconds until a date as HTTP writes it.
-fn until(date: &str) -> Option<f64> {
-    let at = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
-    Some(at.duration_since(jiff::Timestamp::now()).as_secs_f64().max(0.0))
 }
 
 impl Plan {
@@ -216,6 +215,24 @@ mod tests {
         let Next::After(wait) = next(Repeat::Freely, 429, "", told(300), 1) else { panic!("it is tried again") };
         assert!(wait >= Duration::from_secs(300), "never before the server allows it");
         assert_eq!(next(Repeat::Freely, 429, "", told(9999), 1), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_wait_that_is_none_is_left_to_us_and_dates_go_by_the_servers_clock() {
+        let told = |headers: &[(&str, &str)]| {
+            let mut reply = axum::http::Response::builder();
+            for (name, value) in headers {
+                reply = reply.header(*name, *value);
+            }
+            Told::of(&Response::from(reply.body(String::new()).expect("it is a reply"))).wait
+        };
+        assert_eq!(told(&[("retry-after", "0")]), None);
+        assert_eq!(told(&[("retry-after-ms", "0")]), None);
+        assert_eq!(told(&[("retry-after-ms", "20")]), Some(Duration::from_millis(20)));
+        let (now, later) = ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:07 GMT");
+        assert_eq!(told(&[("date", now), ("retry-after", later)]), Some(Duration::from_secs(7)));
+        assert_eq!(told(&[("date", later), ("retry-after", now)]), None);
+        assert_eq!(told(&[("retry-after", later)]), None, "by our own clock it is long past");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 
 use crate::fingerprint::ActionKey;
@@ -13,7 +14,7 @@ use crate::ledger::{GivenUp, JobJournal, JobStep};
 
 use super::super::transport::today;
 use super::super::watch::Watch;
-use super::super::{ProviderError, TuningRequest};
+use super::super::{ProviderError, TuningRequest, dollars, shut_down};
 use super::hosted::Hosted;
 use super::monitor::{Monitor, Verdict};
 use super::rows::{self, Rows};
@@ -57,7 +58,7 @@ impl Hosted {
         if let Some((id, kept)) = self.stopped_before(request, journal, watch).await? {
             watch.note(&format!("found job {id} under our key, stopped early at its best checkpoint of step {}", kept.step));
             journal.note(JobStep::Exists { job: id.clone(), found: true })?;
-            journal.note(JobStep::Stopping { model: kept.model, step: kept.step })?;
+            journal.note(JobStep::Stopping { model: kept.model, step: kept.step, validation: kept.validation })?;
             return Ok(id);
         }
         let made = self.made(request, journal, watch).await;
@@ -87,7 +88,7 @@ impl Hosted {
             let quote = self.wire.quote(request, &train, validation.as_deref(), watch).await?;
             let quote = quote.filter(|usd| usd.is_finite() && *usd >= 0.0);
             if let Some(usd) = quote {
-                watch.note(&format!("by the provider's word it will cost ${usd:.2}"));
+                watch.note(&format!("by the provider's word it will cost {}", dollars(usd)));
             }
             watch.spend(&self.provider(), quote.or(request.estimate))?;
         }
@@ -143,8 +144,9 @@ impl Hosted {
             let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
             let mut monitor = Monitor::new(request.care);
             let verdicts = events.into_iter().filter_map(|event| event.losses).map(|losses| monitor.see(losses.step, losses.train, losses.validation));
-            if verdicts.into_iter().any(|verdict| matches!(verdict, Verdict::KeepBest(_)))
-                && let Some(best) = self.best(&job.id, watch).await?
+            let enough = verdicts.into_iter().find_map(|verdict| if let Verdict::KeepBest { step, .. } = verdict { Some(step) } else { None });
+            if let Some(step) = enough
+                && let Some(best) = self.best(&job.id, step, watch).await?
             {
                 return Ok(Some((job.id, best)));
             }
@@ -218,11 +220,7 @@ impl Hosted {
             return Ok(());
         };
         let (provider, base) = (self.provider(), &request.base);
-        // A name without a date stands for one with it.
-        let untuned = base.strip_prefix("ft:").and_then(|rest| rest.split(':').next()).unwrap_or(base);
-        let dated = |name: &str| name.strip_prefix(untuned).is_some_and(|rest| rest.starts_with("-20"));
-        let own = [base.as_str(), untuned].iter().find_map(|name| models.get(*name).copied());
-        let day = own.unwrap_or_else(|| models.iter().filter(|(name, _)| dated(name)).filter_map(|(_, day)| *day).max());
+        let day = shut_down(&models, base);
         if !models.is_empty() {
             self.wire.client().network().list(&provider, models);
         }
@@ -239,26 +237,29 @@ impl Hosted {
     /// Shows every row of a file to the provider's moderation.
     async fn moderated(&self, path: &Path, rows: usize, watch: &dyn Watch) -> Result<(), ProviderError> {
         /// Rows in one request.
-        const AT_ONCE: usize = 32;
+        const IN_ONE: usize = 32;
+        /// Requests at once.
+        const AT_ONCE: usize = 8;
         let mut said = rows::Said::of(path)?;
-        let (mut looked_at, mut flagged, mut first) = (0, 0, None);
-        loop {
-            let some = said.further(AT_ONCE)?;
-            if some.is_empty() {
-                return first.map_or(Ok(()), |line| Err(ProviderError::Flagged { count: flagged, line }));
-            }
-            looked_at += some.len();
+        let parts = std::iter::from_fn(|| said.further(IN_ONE).map(|part| (!part.is_empty()).then_some(part)).transpose());
+        let looks = parts.map(|part| async {
+            let part = part?;
+            let looked_at = part.len();
             // A row that says nothing is nothing to look at.
-            let (lines, texts): (Vec<usize>, Vec<String>) = some.into_iter().filter(|(_, text)| !text.trim().is_empty()).unzip();
-            if lines.is_empty() {
-                continue;
-            }
-            let verdicts = self.wire.moderate(&texts, watch).await?;
-            let found: Vec<usize> = lines.iter().zip(verdicts).filter(|(_, is_flagged)| *is_flagged).map(|(line, _)| *line).collect();
-            flagged += found.len();
-            first = first.or(found.first().copied());
+            let (lines, texts): (Vec<usize>, Vec<String>) = part.into_iter().filter(|(_, text)| !text.trim().is_empty()).unzip();
+            let verdicts = if texts.is_empty() { Vec::new() } else { self.wire.moderate(&texts, watch).await? };
+            let flagged = lines.into_iter().zip(verdicts).filter_map(|(line, is_flagged)| is_flagged.then_some(line));
+            Ok::<_, ProviderError>((looked_at, flagged.collect::<Vec<_>>()))
+        });
+        let mut looks = stream::iter(looks).buffered(AT_ONCE);
+        let (mut looked_at, mut flagged, mut first) = (0, 0, None);
+        while let Some((more, lines)) = looks.try_next().await? {
+            looked_at += more;
+            flagged += lines.len();
+            first = first.or(lines.first().copied());
             watch.progress(looked_at as u64, rows as u64, "rows moderated", "");
         }
+        first.map_or(Ok(()), |line| Err(ProviderError::Flagged { count: flagged, line }))
     }
 
     async fn upload(&self, role: &str, file: &TrainingFile, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {

@@ -15,7 +15,7 @@ use super::super::watch::{Watch, until_stopped};
 use super::super::{ModelCard, ProviderError, Tune, TuningRequest, TuningResult};
 use super::monitor::{Care, Monitor, Verdict};
 use super::rows;
-use super::wire::{Job, JobState, RemoteCheckpoint, Wire};
+use super::wire::{Job, JobState, Losses, RemoteCheckpoint, Wire};
 
 /// Tunes models by remote jobs.
 pub struct Hosted {
@@ -82,8 +82,8 @@ impl Hosted {
         self.fetch(request, job, None, watch).await
     }
 
-    /// The checkpoint of a job with the lowest validation loss.
-    pub(super) async fn best(&self, id: &str, watch: &dyn Watch) -> Result<Option<RemoteCheckpoint>, ProviderError> {
+    /// The checkpoint of a job with the lowest validation loss, up to a step.
+    pub(super) async fn best(&self, id: &str, up_to: u64, watch: &dyn Watch) -> Result<Option<RemoteCheckpoint>, ProviderError> {
         let loss = |kept: &RemoteCheckpoint| kept.validation.unwrap_or(f64::MAX);
         let checkpoints = match self.wire.checkpoints(id, watch).await {
             Ok(checkpoints) => checkpoints,
@@ -91,7 +91,7 @@ impl Hosted {
             Err(ProviderError::Refused { status: 400 | 404 | 405 | 501, .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let checkpoints = checkpoints.into_iter().filter(|kept| kept.validation.is_some());
+        let checkpoints = checkpoints.into_iter().filter(|kept| kept.validation.is_some() && kept.step <= up_to);
         Ok(checkpoints.min_by(|a, b| loss(a).total_cmp(&loss(b))))
     }
 
@@ -132,12 +132,12 @@ impl Hosted {
             let id = id.as_str();
             if let Some(kept) = journal.kept() {
                 // It was stopped before, here or by a run that was killed while it did.
-                let (model, step) = (kept.0.to_owned(), kept.1);
-                return self.stop(job, RemoteCheckpoint { model, step, validation: None }, watch).await;
+                let (model, step, validation) = (kept.0.to_owned(), kept.1, kept.2);
+                return self.stop(job, RemoteCheckpoint { model, step, validation }, watch).await;
             }
             match self.tell(id, &mut heard, watch).await {
-                Verdict::KeepBest(why) if matches!(job.state, JobState::Going | JobState::Paused | JobState::Succeeded) => {
-                    if let Some(followed) = self.keep_best(&job, &why, journal, watch).await? {
+                Verdict::KeepBest { step, why } if matches!(job.state, JobState::Going | JobState::Paused | JobState::Succeeded) => {
+                    if let Some(followed) = self.keep_best(&job, step, &why, journal, watch).await? {
                         return Ok(followed);
                     }
                 }
@@ -158,7 +158,9 @@ impl Hosted {
                 continue;
             }
             match job.state {
-                JobState::Succeeded if request.care != Care::default() && !heard.losses => return self.judged(job, request, journal, watch).await,
+                JobState::Succeeded if request.care != Care::default() && (!heard.losses || heard.deaf) => {
+                    return self.judged(job, request, journal, watch).await;
+                }
                 JobState::Succeeded | JobState::Failed | JobState::Cancelled => return Ok(Followed { job, kept: None }),
                 JobState::Paused if !std::mem::replace(&mut paused, true) => {
                     watch.note(&format!("job {id} is paused; `retune jobs --resume {id}` lets it go on, `retune cancel {id}` ends it"));
@@ -186,7 +188,7 @@ impl Hosted {
         Ok(Some(first))
     }
 
-    /// A job is over and none of its events told a loss: its result file may.
+    /// A job is over and its events told no losses, or not all: its result file may.
     async fn judged(&self, job: Job, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         let losses = self.wire.losses(&job, watch).await.unwrap_or_default();
         let mut monitor = Monitor::new(request.care);
@@ -198,8 +200,8 @@ impl Hosted {
             match monitor.see(step, train, validation) {
                 Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
                 Verdict::Fail(why) => return Err(self.alarmed(&job, why, journal, watch).await?),
-                Verdict::KeepBest(why) => {
-                    if let Some(followed) = self.keep_best(&job, &why, journal, watch).await? {
+                Verdict::KeepBest { step, why } => {
+                    if let Some(followed) = self.keep_best(&job, step, &why, journal, watch).await? {
                         return Ok(followed);
                     }
                     break;
@@ -246,9 +248,13 @@ impl Hosted {
         Ok(())
     }
 
-    /// Stops a job and keeps its best checkpoint, if it has left one.
-    async fn keep_best(&self, job: &Job, why: &str, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Option<Followed>, ProviderError> {
-        let best = self.best(&job.id, watch).await?;
+    /// Stops a job and keeps its best checkpoint up to a step, if it has left one.
+    async fn keep_best(&self, job: &Job, step: u64, why: &str, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Option<Followed>, ProviderError> {
+        let best = self.best(&job.id, step, watch).await.inspect_err(|_| {
+            if matches!(job.state, JobState::Going | JobState::Paused) {
+                watch.note(&format!("warning: {why}, and its checkpoints cannot be listed: job {} runs on and costs until the next run stops it", job.id));
+            }
+        })?;
         let Some(best) = best else {
             if !std::mem::replace(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner), true) {
                 watch.note(&format!("{why}: but the job has left no checkpoint with a loss, so that it goes on"));
@@ -257,7 +263,7 @@ impl Hosted {
         };
         watch.note(&format!("{why}: it is stopped, and the checkpoint of step {} is kept", best.step));
         // Which checkpoint is kept is on disk before the job is stopped: it is never made anew for want of it.
-        journal.note(JobStep::Stopping { model: best.model.clone(), step: best.step })?;
+        journal.note(JobStep::Stopping { model: best.model.clone(), step: best.step, validation: best.validation })?;
         self.stop(job.clone(), best, watch).await.map(Some)
     }
 
@@ -312,20 +318,43 @@ impl Hosted {
         verdict
     }
 
+    /// The losses of a job. A model that is paid for is not lost over them.
+    async fn losses(&self, job: &Job, watch: &dyn Watch) -> Vec<u8> {
+        let losses = self.wire.losses(job, watch).await.unwrap_or_else(|error| {
+            watch.note(&format!("the losses of the job cannot be had: {error}"));
+            Vec::new()
+        });
+        if losses.is_empty() { rows::csv(self.told(job, watch).await.into_iter()) } else { losses }
+    }
+
+    /// The losses of a job that was stopped early, up to where it was. What it did until it heard of that depends on the moment,
+    /// and is no part of the result.
+    async fn losses_until_enough(&self, request: &TuningRequest, job: &Job, watch: &dyn Watch) -> Vec<u8> {
+        let mut told = self.told(job, watch).await;
+        if told.is_empty() {
+            let losses = rows::losses(&self.losses(job, watch).await).into_iter();
+            told = losses.map(|(step, train, validation)| Losses { step, of: 0, train, validation }).collect();
+        }
+        let mut monitor = Monitor::new(request.care);
+        let is_enough = |losses: &Losses| matches!(monitor.see(losses.step, losses.train, losses.validation), Verdict::KeepBest { .. });
+        let enough = told.iter().position(is_enough);
+        told.truncate(enough.map_or(told.len(), |last| last + 1));
+        rows::csv(told.into_iter())
+    }
+
+    /// The losses that the events of a job tell, by step.
+    async fn told(&self, job: &Job, watch: &dyn Watch) -> Vec<Losses> {
+        let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
+        let mut told: Vec<Losses> = events.into_iter().filter_map(|event| event.losses).collect();
+        told.sort_by_key(|losses| losses.step);
+        told
+    }
+
     async fn fetch(&self, request: &TuningRequest, job: Job, kept: Option<RemoteCheckpoint>, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
         let Some(name) = kept.as_ref().map(|kept| kept.model.clone()).or(job.model.clone()) else {
             return Err(ProviderError::Unexpected { url: format!("job {}", job.id), problem: "it succeeded and names no model".into() });
         };
-        // A model that is paid for is not lost over its losses.
-        let mut losses = self.wire.losses(&job, watch).await.unwrap_or_else(|error| {
-            watch.note(&format!("the losses of the job cannot be had: {error}"));
-            Vec::new()
-        });
-        if losses.is_empty() {
-            // A job that was stopped leaves no result file; its events told the same.
-            let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
-            losses = rows::csv(events.into_iter().filter_map(|event| event.losses));
-        }
+        let losses = if kept.is_some() { self.losses_until_enough(request, &job, watch).await } else { self.losses(&job, watch).await };
         let mut metrics: BTreeMap<String, f64> = rows::last_losses(&losses).into_iter().collect();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         metrics.extend(job.trained_tokens.map(|tokens| ("trained-tokens".to_owned(), tokens as f64)));

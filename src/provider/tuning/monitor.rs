@@ -27,8 +27,13 @@ pub enum Verdict {
     GoOn,
     /// Say this.
     Warn(String),
-    /// Stop, and keep the best so far.
-    KeepBest(String),
+    /// Stop at this step, and keep the best so far.
+    KeepBest {
+        /// The step.
+        step: u64,
+        /// Why.
+        why: String,
+    },
     /// Stop, and fail.
     Fail(String),
 }
@@ -96,7 +101,8 @@ impl Monitor {
             return Verdict::GoOn;
         }
         let best = self.best.unwrap_or(loss);
-        Verdict::KeepBest(format!("the validation loss did not get below {best:.3} for {} measurements, up to step {step}", self.since))
+        let why = format!("the validation loss did not get below {best:.3} for {} measurements, up to step {step}", self.since);
+        Verdict::KeepBest { step, why }
     }
 }
 
@@ -109,7 +115,7 @@ mod tests {
         let mut monitor = Monitor::new(Care { patience: Some((2, 0.1)), ..Care::default() });
         let verdicts: Vec<Verdict> = [2.0, 1.5, 1.45, 1.3, 1.29, 1.28].iter().zip(1..).map(|(loss, step)| monitor.see(step, Some(1.0), Some(*loss))).collect();
         assert!(verdicts[..5].iter().all(|verdict| *verdict == Verdict::GoOn), "{verdicts:?}");
-        assert!(matches!(verdicts[5], Verdict::KeepBest(_)), "{verdicts:?}");
+        assert!(matches!(verdicts[5], Verdict::KeepBest { step: 6, .. }), "{verdicts:?}");
         assert_eq!(monitor.see(7, Some(1.0), None), Verdict::GoOn);
     }
 

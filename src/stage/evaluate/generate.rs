@@ -44,6 +44,7 @@ pub struct Generate {
 
 #[async_trait]
 impl Work for Generate {
+    #[expect(clippy::cast_precision_loss, reason = "counts of questions are far below 2^52")]
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let examples = parse_examples(&context.read("data")?)?;
         if examples.is_empty() {
@@ -74,15 +75,30 @@ impl Work for Generate {
         let there = kept.as_deref().map(answered_places).unwrap_or_default();
         let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
         let open: Vec<_> = prompts.iter().enumerate().filter(|(place, _)| !is_begun && !there.contains(place)).map(|(_, prompt)| prompt.clone()).collect();
+        let expected = price.and_then(|price| self.expected(&declared, &model.card, &open, price));
         if matches!(declared.api, Api::Hosted(_)) && !open.is_empty() {
-            let expected = price.and_then(|price| self.expected(&declared, &model.card, &open, price));
             context.watch.spend(&declared.name, expected)?;
         }
-        let how = Generation { max_tokens: self.max_tokens, kept, batch };
+        let how = Generation { max_tokens: self.max_tokens, kept: kept.clone(), batch: batch.clone() };
         let answers = match &declared.api {
-            Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, how, context).await?,
-            Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, prompts, how, context.watch).await?,
+            Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, how, context).await,
+            Api::Local | Api::Hosted(_) => {
+                providers::answerer(&declared, context.network).answer(&model, prompts, how, context.watch).await.map_err(StageError::from)
+            }
         };
+        let answers = answers.inspect_err(|_| {
+            // What was not answered costs nothing; a batch goes on, and will.
+            if !batch.as_ref().is_some_and(Batch::is_begun) {
+                let come = kept.as_deref().map(answered_places).unwrap_or_default().difference(&there).count();
+                context.watch.billed(expected.unwrap_or_default() * come as f64 / open.len().max(1) as f64);
+            }
+        })?;
+        if answers.cut > 0 {
+            let (cut, all, most) = (answers.cut, answers.texts.len(), self.max_tokens);
+            context.watch.note(&format!(
+                "warning: {cut} of {all} answers were cut off at {most} tokens, and are graded as they are: `generate max-tokens={most}` may be too few"
+            ));
+        }
         let metrics = figures(&answers, price);
         if let Some(usd) = metrics.get("usd") {
             context.watch.billed(*usd);
@@ -101,13 +117,16 @@ impl Work for Generate {
         let Some((declared, card)) = asked.filter(|(declared, _)| matches!(declared.api, Api::Hosted(_))) else {
             return Estimate::default();
         };
-        let price = price_of(&declared, &card, workspace).ok().flatten().map(|price| self.discounted(price));
+        let price = price_of(&declared, &card, workspace);
+        let unread = price.as_ref().err().map(ToString::to_string);
+        let price = price.ok().flatten().map(|price| self.discounted(price));
         let data = given(inputs, "data").ok().and_then(|data| parse_examples(&store.read(data).ok()?).ok());
         let prompts = data.map(|examples| examples.iter().map(|example| example.prompt().to_vec()).collect::<Vec<_>>());
         let usd = prompts.and_then(|prompts| self.expected(&declared, &card, &prompts, price?));
         let known = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
-        let note = format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
-        Estimate { tokens: None, usd, notes: Some(note).filter(|_| !known).into_iter().collect() }
+        let note = || format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
+        let notes = unread.or_else(|| (!known).then(note)).into_iter().collect();
+        Estimate { tokens: None, usd, notes, is_unpriced: !known }
     }
 }
 
@@ -145,11 +164,15 @@ fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<O
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
 fn figures(answers: &Answers, price: Option<Price>) -> BTreeMap<String, f64> {
     let (asked, answered) = (answers.tokens_in as f64, answers.tokens_out as f64);
+    let mut figures = BTreeMap::new();
+    if answers.cut > 0 {
+        figures.insert("cut-off".to_owned(), answers.cut as f64);
+    }
     if asked + answered == 0.0 {
-        return BTreeMap::new();
+        return figures;
     }
     let usd = price.and_then(|price| Some(asked.mul_add(price.input?, answered * price.output?) / 1e6));
-    let mut figures = BTreeMap::from([("tokens-in".to_owned(), asked), ("tokens-out".to_owned(), answered)]);
+    figures.extend([("tokens-in".to_owned(), asked), ("tokens-out".to_owned(), answered)]);
     figures.extend(usd.map(|usd| ("usd".to_owned(), usd)));
     figures
 }

@@ -1,6 +1,6 @@
 //! An outside program that trains and answers: files in, adapter and metrics out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
         let source = context.file(template)?;
         let text = std::fs::read_to_string(&source).map_err(io("read", &source))?;
         let name = Path::new(template).file_name().unwrap_or_default();
-        let rendered = render(&text, request).map_err(|problem| StageError::Unreadable { what: "the template of the config file", problem })?;
+        let rendered = render(&text, request).map_err(|(problem, names)| StageError::BadTemplate { file: template.clone(), problem, names })?;
         std::fs::write(folder.join(name), rendered).map_err(io("write", &folder.join(name)))?;
     }
     lay(context, of(program, context), &folder)?;
@@ -65,8 +65,8 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
     Ok((TuningResult { model, files: BTreeMap::new(), losses, metrics }, place(MODEL)))
 }
 
-/// The config file of a program, from its template.
-fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
+/// The config file of a program, from its template; or what is wrong with the template, and the names that it may use.
+fn render(template: &str, request: &TuningRequest) -> Result<String, (String, Vec<String>)> {
     let sizes = &request.hyperparameters;
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
@@ -88,7 +88,9 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, String> {
     });
     let values: serde_json::Map<String, serde_json::Value> =
         values.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect();
-    let rendered = environment.render_str(template, minijinja::Value::from(minijinja::value::Serde(&values))).map_err(|error| error.to_string())?;
+    let rendered = environment
+        .render_str(template, minijinja::Value::from(minijinja::value::Serde(&values)))
+        .map_err(|error| (error.to_string(), values.keys().map(String::as_str).collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()))?;
     // The last line break is the template's own.
     let ends = template.ends_with('\n') && !rendered.ends_with('\n');
     Ok(if ends { rendered + "\n" } else { rendered })

@@ -82,7 +82,10 @@ pub fn provider_name(block: &Block) -> &str {
 #[must_use]
 pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
     let method = method::name(&stage.block);
-    let settings = stage.block.child("method").into_iter().flat_map(|method| &method.children);
+    let of_method = stage.block.child("method").into_iter().flat_map(|method| &method.children);
+    // Where losses are reported to, and what is kept on the way, is no part of the recipe.
+    let of_stage = stage.block.children.iter().filter(|child| ["early-stop", "alarm", "moderate", "seed"].contains(&child.setting.name));
+    let settings = of_method.chain(of_stage);
     providers::methods(declared).contains(&method)
         && settings.map(|setting| setting.setting.name).all(|setting| providers::expresses(declared, method, setting))
 }

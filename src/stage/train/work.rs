@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::config::Block;
 use crate::ledger::JobJournal;
-use crate::provider::{Api, Declared, Price, ProviderError, TuningRequest, price};
+use crate::provider::{Api, Declared, Price, ProviderError, TuningRequest, dollars, price};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
@@ -126,12 +126,18 @@ impl Work for Train {
         let mut estimate = self.expected(known, self.examples_at(workspace, store, inputs).as_deref(), epochs);
         if let Api::Hosted(endpoint) = &self.declared.api {
             estimate.notes = providers::outlook(&self.declared, endpoint, &self.base, &store.root().join("providers"));
-            estimate.notes.extend(price.err().map(|error| error.to_string()));
-            if known.training.is_none() {
+            estimate.is_unpriced = known.training.is_none();
+            let unread = price.err().map(|error| error.to_string());
+            if estimate.is_unpriced && unread.is_none() {
                 estimate.notes.push(format!("what training `{}` costs at `{}` is not known: tell it in prices.kdl", self.base, self.declared.name));
             }
+            estimate.notes.extend(unread);
             if let Some(hour) = known.hour {
-                estimate.notes.push(format!("once deployed, `{}` bills about ${hour:.2} for every hour that the model is held ready", self.declared.name));
+                estimate.notes.push(format!(
+                    "once deployed, `{}` bills about {} for every hour that the model is held ready",
+                    self.declared.name,
+                    dollars(hour)
+                ));
             }
         }
         estimate
@@ -151,7 +157,7 @@ impl Train {
         let once = train.and_then(|train| tokens::file_tokens(&self.declared, &self.base, train));
         #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
         let tokens = once.map(|(tokens, examples)| (tokens * epochs.unwrap_or_else(|| tokens::auto_epochs(&self.declared, examples))) as f64);
-        Estimate { tokens, usd: tokens.zip(price.training).map(|(tokens, price)| tokens * price / 1e6), notes: Vec::new() }
+        Estimate { tokens, usd: tokens.zip(price.training).map(|(tokens, price)| tokens * price / 1e6), ..Estimate::default() }
     }
 
     fn examples_at(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Option<PathBuf> {

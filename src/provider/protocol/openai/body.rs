@@ -27,7 +27,7 @@ pub fn mark(key: ActionKey) -> String {
 }
 
 /// The body that makes a job. Where it is `marked`, our key stands in the suffix.
-pub fn creation(dialect: &Dialect, marked: bool, request: &TuningRequest, train: &str, validation: Option<&str>, fields: &[(String, String)]) -> Value {
+pub fn creation(dialect: &Dialect, marked: bool, request: &TuningRequest, train: &str, validation: Option<&str>, fields: &[(String, Value)]) -> Value {
     let mut body = json!({
         "model": request.base,
         "training_file": train,
@@ -54,7 +54,7 @@ pub fn creation(dialect: &Dialect, marked: bool, request: &TuningRequest, train:
         dialect.refuses.iter().for_each(|field| {
             parts.remove(*field);
         });
-        parts.extend(fields.iter().map(|(name, value)| (name.clone(), json!(value))));
+        parts.extend(fields.iter().cloned());
     }
     body
 }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn body(name: &str, method: Method) -> Value {
-        let fields = [("trainingType".to_owned(), "Standard".to_owned())];
+        let fields = [("trainingType".to_owned(), json!("Standard"))];
         creation(dialect(name).expect("there is one"), name != "openai", &request(method), "file-1", Some("file-2"), &fields)
     }
 

@@ -31,24 +31,30 @@ pub async fn answer(
     let mut all = kept.before().clone();
     all.retain(|place, _| *place < prompts.len());
     if !all.is_empty() {
-        watch.note(&format!("{} of {} answers are there from an earlier attempt", all.len(), prompts.len()));
+        let lacks = if client.network().tape().is_some() { ", and not in the recording: `--force` of the stage asks for all of them" } else { "" };
+        watch.note(&format!("{} of {} answers are there from an earlier attempt{lacks}", all.len(), prompts.len()));
     }
     let (done, total) = (AtomicU64::new(all.len() as u64), prompts.len() as u64);
     let (name, done, kept, max_tokens) = (&name, &done, &kept, how.max_tokens);
     let asked = |(place, messages): (usize, Vec<Message>)| async move {
-        if watch.stopped() {
-            return Err(ProviderError::Stopped);
+        // Each answer costs, and all that came are kept: what was not asked yet can wait for the next run.
+        if watch.let_go() {
+            return Ok(None);
         }
         let answered = ask(client, limit, name, &messages, max_tokens, watch).await?;
         kept.keep(place, &answered);
         watch.progress(done.fetch_add(1, Ordering::Relaxed) + 1, total, "answers", "");
-        Ok((place, answered))
+        Ok(Some((place, answered)))
     };
     let at_once = client.declared().limits.at_once;
     let open: Vec<(usize, Vec<Message>)> = prompts.into_iter().enumerate().filter(|(place, _)| !all.contains_key(place)).collect();
     // In the order in which they come: one that is slow holds no other up.
-    let work = stream::iter(open.into_iter().map(asked)).buffer_unordered(at_once).try_collect::<Vec<(usize, Answered)>>();
-    all.extend(until_stopped(watch, || watch.stopped(), work).await.unwrap_or(Err(ProviderError::Stopped))?);
+    let work = stream::iter(open.into_iter().map(asked)).buffer_unordered(at_once).try_collect::<Vec<Option<(usize, Answered)>>>();
+    let answers = until_stopped(watch, || watch.stopped(), work).await.unwrap_or(Err(ProviderError::Stopped))?;
+    all.extend(answers.into_iter().flatten());
+    if (all.len() as u64) < total {
+        return Err(ProviderError::Stopped);
+    }
     Ok(answered(all.into_values()))
 }
 

@@ -1,5 +1,7 @@
 //! Files: found by the name of their content, sent from disk, and in parts where they are large.
 
+use std::time::{Duration, Instant};
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ const PARTS_AT_ONCE: usize = 4;
 impl OpenAi {
     pub(super) async fn file_is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
         match self.client.json::<FileObject>(Request::get(format!("/files/{id}")), watch).await {
-            Ok(found) => Ok(found.filename == file.name() && (found.bytes == file.bytes || found.bytes == 0) && found.is_good()),
+            Ok(found) => Ok(found.is_named(&file.name()) && (found.bytes == file.bytes || found.bytes == 0) && found.is_good()),
             Err(ProviderError::Refused { status: 400 | 403 | 404 | 410, .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -33,7 +35,7 @@ impl OpenAi {
                 request = request.query("after", &after);
             }
             let page: Page<FileObject> = self.client.json(request, watch).await?;
-            let ours = |found: &&FileObject| found.filename == name && found.bytes == file.bytes && found.is_good();
+            let ours = |found: &&FileObject| found.is_named(&name) && found.bytes == file.bytes && found.is_good();
             if let Some(found) = page.data.iter().find(ours) {
                 return Ok(Some(found.id.clone()));
             }
@@ -52,7 +54,7 @@ impl OpenAi {
         let fields = vec![("purpose", "fine-tune".to_owned())];
         let part = FilePart { path: file.path.clone(), name: file.name(), start: 0, length: file.bytes, field: "file", fields };
         let sent: FileObject = self.client.json(Request::upload("/files", part), watch).await?;
-        self.taken(sent, file)
+        self.taken(sent, file, watch).await
     }
 
     async fn send_in_parts(&self, file: &TrainingFile, size: u64, watch: &dyn Watch) -> Result<String, ProviderError> {
@@ -78,11 +80,18 @@ impl OpenAi {
             Err(error) => return self.stored_file(file, watch).await?.ok_or(error),
         };
         let unexpected = || ProviderError::Unexpected { url: self.client.url("/uploads"), problem: "the upload is complete and names no file".into() };
-        self.taken(done.file.ok_or_else(unexpected)?, file)
+        self.taken(done.file.ok_or_else(unexpected)?, file, watch).await
     }
 
-    /// Makes sure that a file arrived as it was sent.
-    fn taken(&self, sent: FileObject, file: &TrainingFile) -> Result<String, ProviderError> {
+    /// Makes sure that a file arrived as it was sent, and waits until the provider has looked at it: some make no job of it before.
+    async fn taken(&self, mut sent: FileObject, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
+        let (began, mut pause) = (Instant::now(), Duration::from_millis(200));
+        while sent.is_looked_at() && began.elapsed() < self.client.declared().limits.patience {
+            watch.progress(0, 0, "", &format!("file {} is {}", sent.id, sent.status.as_deref().unwrap_or_default()));
+            tokio::time::sleep(if self.client.network().replays() { Duration::ZERO } else { pause }).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(10));
+            sent = self.client.json(Request::get(format!("/files/{}", sent.id)), watch).await?;
+        }
         if sent.is_good() && (sent.bytes == file.bytes || sent.bytes == 0) && !sent.id.is_empty() {
             return Ok(sent.id);
         }

@@ -104,10 +104,10 @@ impl Wire for OpenAi {
                 request = request.query("after", &after);
             }
             let page: Page<EventObject> = self.client.json(request, watch).await?;
-            let last = page.data.last().map(|event| event.id.clone()).unwrap_or_default();
+            let last = page.data.last().map(EventObject::id).unwrap_or_default();
             // Where the latest comes first, what comes after an event that was told already was told too.
             let oldest_first = page.data.first().zip(page.data.last()).is_some_and(|(first, last)| first.place() < last.place());
-            let known = !oldest_first && page.data.iter().any(|event| told.contains(&event.id));
+            let known = !oldest_first && page.data.iter().any(|event| told.contains(&event.id()));
             all.extend(page.data);
             if !page.has_more || known || last.is_empty() || last == after {
                 break;
@@ -116,10 +116,10 @@ impl Wire for OpenAi {
         }
         let happened = |event: EventObject| {
             let losses = event.data.as_ref().and_then(losses);
-            Happened { id: event.id, message: event.message.unwrap_or_default(), losses }
+            Happened { id: event.id(), message: event.message.unwrap_or_default(), losses }
         };
         // The latest comes first.
-        Ok(all.into_iter().rev().filter(|event| !told.contains(&event.id)).map(happened).collect())
+        Ok(all.into_iter().rev().filter(|event| !told.contains(&event.id())).map(happened).collect())
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {

@@ -34,5 +34,5 @@ impl OpenAi {
 pub use body::{expresses, mark};
 pub use chat::answer;
 pub use kept::answered_places;
-pub use shapes::carries;
+pub use shapes::{carries, list};
 pub use stored::{StoredCompletions, StoredFilter};

@@ -13,6 +13,7 @@ pub fn answered(all: impl Iterator<Item = Answered>) -> Answers {
     for one in all {
         answers.tokens_in += one.tokens_in;
         answers.tokens_out += one.tokens_out;
+        answers.cut += usize::from(one.cut);
         answers.texts.push(one.text);
     }
     answers

@@ -8,24 +8,30 @@ use super::super::super::tuning::{Job, JobState};
 #[derive(Debug, Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 pub struct Page<T> {
-    #[serde(default = "Vec::new", deserialize_with = "list")]
+    /// It must be there: whatever has none is no list, and must not be taken for an empty one.
+    #[serde(deserialize_with = "list")]
     pub data: Vec<T>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list_goes_on")]
     pub has_more: bool,
 }
 
+/// Whether there is more of a list, which some write as nothing where there is not.
+fn list_goes_on<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A list, which some write as nothing where it is empty.
-fn list<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub fn list<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Debug, Deserialize)]
 pub struct FileObject {
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub bytes: u64,
     #[serde(default)]
-    pub filename: String,
+    pub filename: Option<String>,
     #[serde(default)]
     pub status: Option<String>,
     #[serde(default)]
@@ -37,6 +43,16 @@ impl FileObject {
     pub fn is_good(&self) -> bool {
         let late = self.expires_at.is_some_and(|at| at <= jiff::Timestamp::now().as_second());
         !late && !matches!(self.status.as_deref(), Some("error" | "deleted" | "failed"))
+    }
+
+    /// Whether the provider still looks at it, so that no job can be made of it yet.
+    pub fn is_looked_at(&self) -> bool {
+        matches!(self.status.as_deref(), Some("pending" | "running" | "importing" | "processing" | "notRunning"))
+    }
+
+    /// Whether it goes by this name.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.filename.as_deref() == Some(name)
     }
 }
 
@@ -146,13 +162,22 @@ impl From<JobObject> for Job {
 
 #[derive(Debug, Deserialize)]
 pub struct EventObject {
-    pub id: String,
+    #[serde(default)]
+    id: Option<String>,
     #[serde(default)]
     pub created_at: Value,
     #[serde(default)]
     pub message: Option<String>,
     #[serde(default)]
     pub data: Option<Value>,
+}
+
+impl EventObject {
+    /// What tells it from others: some servers give it no name.
+    pub fn id(&self) -> String {
+        let unnamed = || format!("{} {} {}", self.created_at, self.message.as_deref().unwrap_or_default(), self.data.clone().unwrap_or_default());
+        self.id.clone().unwrap_or_else(unnamed)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,14 +210,28 @@ pub struct Answered {
     pub text: String,
     pub tokens_in: u64,
     pub tokens_out: u64,
+    /// Whether the limit of tokens cut it off.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 impl From<Completion> for Answered {
     fn from(completion: Completion) -> Self {
         let usage = completion.usage.unwrap_or_default();
-        let said = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
+        let first = completion.choices.into_iter().next();
+        let cut = first.as_ref().is_some_and(|choice| choice.finish_reason.as_deref() == Some("length"));
         // A refusal has no content; it is an answer all the same, and a wrong one.
-        Self { text: said.unwrap_or_default(), tokens_in: usage.prompt_tokens, tokens_out: usage.completion_tokens }
+        let text = first.map(|choice| said(&choice.message.content)).unwrap_or_default();
+        Self { text, tokens_in: usage.prompt_tokens, tokens_out: usage.completion_tokens, cut }
+    }
+}
+
+/// What a message says: a text, or the texts of its parts.
+fn said(content: &Value) -> String {
+    let text = |part: &Value| part.as_str().or_else(|| part.get("text")?.as_str()).unwrap_or_default().to_owned();
+    match content {
+        Value::Array(parts) => parts.iter().map(text).collect(),
+        content => text(content),
     }
 }
 
@@ -222,9 +261,12 @@ fn count<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
 #[derive(Debug, Deserialize)]
 pub struct Choice {
     pub message: Said,
+    #[serde(default)]
+    pub finish_reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Said {
-    pub content: Option<String>,
+    #[serde(default)]
+    pub content: Value,
 }
