@@ -114,6 +114,37 @@ fn a_file_that_is_written_meanwhile_is_never_taken_for_what_it_was() {
 }
 
 #[test]
+fn a_file_that_is_cut_short_while_it_is_read_ends_nothing() {
+    let workspace = Workspace::new();
+    let input = workspace.write("in", "x");
+    copying(&workspace, "in");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = std::fs::File::options().write(true).open(&input).expect("it is ours");
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.set_len(64 << 20).and_then(|()| file.set_len(1000)).expect("it is ours");
+            }
+        });
+        let codes: Vec<Option<i32>> = (0..30).map(|_| workspace.command(&["plan", "p.kdl"]).output().expect("it starts").status.code()).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(codes.iter().all(Option::is_some), "a signal ended it: {codes:?}");
+    });
+}
+
+#[test]
+fn a_file_too_large_to_be_copied_is_an_input_of_several_stages() {
+    let workspace = Workspace::new();
+    let stage = |name: &str| format!("exec \"{name}\" {{\n    run \"head -c 3 big/base > {name}.txt\"\n    input \"big\"\n    output \"{name}.txt\"\n}}\n");
+    workspace.write("p.kdl", format!("pipeline \"p\"\n{}{}{}", stage("a"), stage("b"), stage("c").replace("    input", "    sandbox \"strict\"\n    input")));
+    let large = workspace.write("big/base", "one");
+    std::fs::File::options().write(true).open(large).and_then(|file| file.set_len(256 << 20)).expect("it is ours");
+    workspace.run(&["--jobs", "3"], 0);
+    assert_eq!(workspace.read("a.txt") + &workspace.read("b.txt") + &workspace.read("c.txt"), "oneoneone");
+    assert!(workspace.ran(&[]).is_empty());
+}
+
+#[test]
 fn links_are_followed_and_those_in_a_circle_are_said() {
     let workspace = Workspace::new();
     workspace.write("data/inner/i1", "1\n");

@@ -423,6 +423,11 @@ fn a_damaged_pack_is_found_and_made_again() {
     let pack = std::fs::read_dir(&packs).expect("it is there").flatten().next().expect("a pack").path();
     let mut bytes = std::fs::read(&pack).expect("it is there");
     bytes[3] ^= 1;
+    std::fs::write(&pack, &bytes).expect("it is ours");
+    let verified = workspace.retune(&["cache", "verify"]);
+    assert_eq!(verified.code, 1, "{}", verified.stderr);
+    assert!(verified.stdout.contains("missing"), "all that the pack held is told of: {}", verified.stdout);
+    workspace.run(&[], 0);
     std::fs::write(&pack, bytes).expect("it is ours");
     std::fs::remove_dir_all(workspace.path().join("d")).expect("it is there");
     assert_eq!(workspace.ran(&[]), ["many"], "the same content makes nothing after it run");

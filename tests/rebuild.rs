@@ -5,6 +5,25 @@ mod common;
 use common::{PIPELINE, Workspace, colours, colours_workspace, ran};
 
 #[test]
+fn what_changed_already_is_told_before_the_rest_is_known() {
+    let workspace = Workspace::new();
+    let stages = |command: &str| {
+        format!(
+            "pipeline \"p\"\nexec \"a\" {{\n    run \"cat in > mid\"\n    input \"in\"\n    output \"mid\"\n}}\nexec \"b\" {{\n    run \"{command}\"\n    input \"mid\"\n    output \"out\"\n}}\n"
+        )
+    };
+    workspace.write("in", "1\n");
+    workspace.write("p.kdl", stages("cat mid > out"));
+    workspace.run(&[], 0);
+    workspace.write("in", "2\n");
+    workspace.write("p.kdl", stages("cat mid mid > out"));
+    for arguments in [&["plan", "p.kdl"][..], &["why", "b", "p.kdl"]] {
+        let told = workspace.retune(arguments).stdout;
+        assert!(told.contains("settings.run") && told.contains("(p.kdl:8)") && told.contains("decided once `a` is done"), "{told}");
+    }
+}
+
+#[test]
 fn only_what_must_run_runs() {
     let workspace = colours_workspace();
     assert_eq!(workspace.ran(&[]), ["rows", "chat", "model", "quality", "production"]);

@@ -71,24 +71,19 @@ fn without_the_sandbox_what_a_stage_made_is_read_as_it_made_it() {
 
 #[test]
 fn two_runs_do_not_write_into_each_others_output() {
-    let workspace = workspace(
-        "params {\n    n 0\n}\nexec \"s\" {\n    run \"sh\" \"-c\" \"sleep 0.3; echo $0 > out.txt; sleep 0.3\" \"${param.n}\"\n    output \"out.txt\"\n    sandbox \"off\"\n}\n",
-    );
-    if workspace.retune(&["check", "p.kdl"]).code != 0 {
-        // Interpolation of parameters into strings is not in the language yet: two files of one output do the same.
-        let file = |n: u32| {
-            format!("pipeline \"p\"\nexec \"s\" {{\n    run \"sleep 0.3; echo {n} > out.txt; sleep 0.3\"\n    output \"out.txt\"\n    sandbox \"off\"\n}}\n")
-        };
-        workspace.write("one.kdl", file(1));
-        workspace.write("two.kdl", file(2));
-        let start =
-            |name: &str| workspace.command(&["run", name]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
-        let (mut one, mut two) = (start("one.kdl"), start("two.kdl"));
-        assert!(one.wait().expect("it ends").success() && two.wait().expect("it ends").success());
-        for (name, said) in [("one", "1\n"), ("two", "2\n")] {
-            assert_eq!(workspace.retune(&["get", "s", &format!("{name}.kdl"), "--to", name]).code, 0);
-            assert_eq!(workspace.read(&format!("{name}/out.txt")), said);
-        }
+    let workspace = Workspace::new();
+    let file = |n: u32| {
+        format!("pipeline \"p\"\nexec \"s\" {{\n    run \"sleep 0.3; echo {n} > out.txt; sleep 0.3\"\n    output \"out.txt\"\n    sandbox \"off\"\n}}\n")
+    };
+    workspace.write("one.kdl", file(1));
+    workspace.write("two.kdl", file(2));
+    let start =
+        |name: &str| workspace.command(&["run", name]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let (mut one, mut two) = (start("one.kdl"), start("two.kdl"));
+    assert!(one.wait().expect("it ends").success() && two.wait().expect("it ends").success());
+    for (name, said) in [("one", "1\n"), ("two", "2\n")] {
+        assert_eq!(workspace.retune(&["get", "s", &format!("{name}.kdl"), "--to", name]).code, 0);
+        assert_eq!(workspace.read(&format!("{name}/out.txt")), said);
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod digest;
 mod explain;
+mod file;
 mod merkle;
 mod preimage;
 mod settings;

@@ -240,9 +240,7 @@ impl Context<'_> {
                 let (path, digest) = &files[0];
                 let source = self.workspace.join(path);
                 std::fs::copy(&source, &place).map_err(failed("copy", &source))?;
-                let mut hasher = blake3::Hasher::new();
-                hasher.update_mmap_rayon(&place).map_err(failed("read", &place))?;
-                if Digest::from(hasher.finalize()) != *digest {
+                if Digest::of_file(&place).map_err(failed("read", &place))? != *digest {
                     return Err(StageError::InputChanged { path: path.clone() });
                 }
             }

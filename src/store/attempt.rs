@@ -22,13 +22,17 @@ const MAKING: &str = ".new-";
 const TEMPORARY: &str = "tmp";
 
 impl Session {
-    /// Begins a session, and clears away what dead ones have left.
+    /// Ends and clears away what sessions of dead processes have left. A run does so first, whatever it has to do.
+    pub fn clear_dead(store: &Store) {
+        clear_dead(&store.root().join("tmp"));
+    }
+
+    /// Begins a session.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub fn begin(store: &Store, token: &str) -> Result<Self, StoreError> {
         let tmp = store.root().join("tmp");
-        clear_dead(&tmp);
         let (making, folder) = (tmp.join(format!("{MAKING}{token}")), tmp.join(token));
         let temporary = making.join(TEMPORARY);
         fs::create_dir_all(&temporary).map_err(StoreError::io("create", &temporary))?;
@@ -150,6 +154,7 @@ mod tests {
         fs::write(tmp.join(".object.999999997-0.part"), "").expect("it is ours");
         fs::create_dir(tmp.join(format!(".new-run-{}", std::process::id()))).expect("it is ours");
         let _other = Session::begin(&store, "other-1").expect("it begins");
+        Session::clear_dead(&store);
         let mut left: Vec<String> = fs::read_dir(&tmp).expect("it is there").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         left.sort();
         assert_eq!(left, [format!(".new-run-{}", std::process::id()), "other-1".into(), format!("run-{}", std::process::id())]);

@@ -168,7 +168,7 @@ impl Store {
         if taking == Taking::Copy && size <= SMALL {
             return self.put_bytes(&fs::read(path).map_err(StoreError::io("read", path))?);
         }
-        let digest = hash_file(path, size)?;
+        let digest = hash_file(path)?;
         let place = self.object(digest);
         if self.holds(digest, size) {
             return Ok(Artifact::File { digest, size });
@@ -182,7 +182,7 @@ impl Store {
         let copied = fs::copy(path, &temporary).and_then(|_| seal(&temporary)).map_err(StoreError::io("write", &temporary));
         let kept = copied.and_then(|()| {
             // What was copied may be another file by now than what was hashed.
-            let digest = hash_file(&temporary, size)?;
+            let digest = hash_file(&temporary)?;
             let place = self.object(digest);
             self.in_shard(&place, |place| fs::rename(&temporary, place).map_err(StoreError::io("write", place)))?;
             let size = fs::metadata(&place).map_err(StoreError::io("read", &place))?.len();

@@ -12,7 +12,7 @@ use crate::fingerprint::Digest;
 
 use super::file_table::FileTable;
 use super::text::{Text, is_packed};
-use super::{StoreError, mapped, write_atomically};
+use super::{StoreError, write_atomically};
 
 /// What the system says of a file without reading it. If none of it changed, the content did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +107,8 @@ impl Reading {
 
     fn hash(self, path: &Path, state: &FileState) -> Result<Digest, StoreError> {
         match self {
-            Self::Program if state.executable => Ok(hash_file(path, state.size)?.of_program()),
-            Self::Bytes | Self::Program => hash_file(path, state.size),
+            Self::Program if state.executable => Ok(hash_file(path)?.of_program()),
+            Self::Bytes | Self::Program => hash_file(path),
             Self::Text => Text::open(path).and_then(Text::digest).map_err(StoreError::io("read", path)),
         }
     }
@@ -154,11 +154,12 @@ impl FileStates {
             return Ok((digest, before));
         }
         let place = self.root.join(path);
-        let digest = reading.hash(&place, &before)?;
+        let digest = reading.hash(&place, &before);
         let after = self.state(path)?;
         if after != before {
             return Err(StoreError::MovingFile { path: place });
         }
+        let digest = digest?;
         if after.settled(now()) {
             let mut table = self.lock();
             table.of(reading).insert(path, after, digest);
@@ -218,13 +219,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(0))
 }
 
-/// Files above this are hashed by memory map on all cores.
-const LARGE: u64 = 1 << 20;
-
 /// The digest of a file's content.
-pub(super) fn hash_file(path: &Path, size: u64) -> Result<Digest, StoreError> {
-    let mut hasher = blake3::Hasher::new();
-    let fed = if size > LARGE { mapped::hash(path, size, &mut hasher) } else { fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop)) };
-    fed.map_err(StoreError::io("read", path))?;
-    Ok(hasher.finalize().into())
+pub(super) fn hash_file(path: &Path) -> Result<Digest, StoreError> {
+    Digest::of_file(path).map_err(StoreError::io("read", path))
 }

@@ -12,7 +12,6 @@ mod files;
 mod known;
 mod listing;
 mod lock;
-mod mapped;
 mod orphan;
 mod pack;
 mod place;

@@ -140,7 +140,7 @@ impl Store {
         }
         let file = |path: &Path| {
             let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
-            size == 0 || hash_file(path, size).is_ok_and(|digest| self.has(Artifact::File { digest, size }))
+            size == 0 || hash_file(path).is_ok_and(|digest| self.has(Artifact::File { digest, size }))
         };
         let mut entries = walkdir::WalkDir::new(path).into_iter();
         entries.all(|entry| entry.is_ok_and(|entry| entry.file_type().is_dir() || (entry.file_type().is_file() && file(entry.path()))))
@@ -151,7 +151,7 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub fn verify(&self, digest: Digest, size: u64) -> Result<(), StoreError> {
-        match hash_file(&self.object(digest), size) {
+        match hash_file(&self.object(digest)) {
             Ok(found) if found == digest => Ok(()),
             Ok(found) => Err(self.set_aside(digest, found)),
             Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied && seal(&self.object(digest)).is_ok() => {

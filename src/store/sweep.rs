@@ -99,14 +99,18 @@ impl Store {
         let packed = self.packs.all().into_iter().map(|(digest, packed)| (digest, packed.size));
         let objects: Vec<(Digest, u64)> = self.objects().chain(packed).collect();
         let check = |&(digest, size): &(Digest, u64)| match self.verify(digest, size) {
-            Ok(()) => Ok(None),
-            Err(StoreError::Corrupt { digest, .. }) => Ok(Some(digest)),
+            Ok(()) => Ok((None, None)),
+            Err(StoreError::Corrupt { digest, .. }) => Ok((Some(digest), None)),
+            // A pack that is damaged goes with all that it holds.
+            Err(StoreError::Missing { digest }) => Ok((None, Some(digest))),
             Err(error) => Err(error),
         };
-        let wrong: Vec<Option<Digest>> = objects.par_iter().map(check).collect::<Result<_, _>>()?;
-        let corrupt: Vec<Digest> = wrong.into_iter().flatten().collect();
+        let wrong: Vec<(Option<Digest>, Option<Digest>)> = objects.par_iter().map(check).collect::<Result<_, _>>()?;
+        let (corrupt, gone): (Vec<_>, Vec<_>) = wrong.into_iter().unzip();
+        let (corrupt, gone): (Vec<Digest>, Vec<Digest>) = (corrupt.into_iter().flatten().collect(), gone.into_iter().flatten().collect());
         let lost = |artifact: &Artifact| (!self.has(*artifact) && !corrupt.contains(&artifact.digest())).then(|| artifact.digest());
-        let mut missing: Vec<Digest> = self.records().flat_map(|record| record.outcome.outputs.into_values()).filter_map(|artifact| lost(&artifact)).collect();
+        let named = self.records().flat_map(|record| record.outcome.outputs.into_values());
+        let mut missing: Vec<Digest> = named.filter_map(|artifact| lost(&artifact)).chain(gone).collect();
         missing.sort_unstable();
         missing.dedup();
         // Whatever an index says: the next run looks for itself.

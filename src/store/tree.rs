@@ -171,9 +171,7 @@ impl Store {
         let file = |wanted: Artifact, place: &Path| {
             let size = fs::metadata(place).map_or(0, |file| file.len());
             let program = is_program(place);
-            size == wanted.size()
-                && program == matches!(wanted, Artifact::Program { .. })
-                && hash_file(place, size).is_ok_and(|digest| digest == wanted.digest())
+            size == wanted.size() && program == matches!(wanted, Artifact::Program { .. }) && hash_file(place).is_ok_and(|digest| digest == wanted.digest())
         };
         if !matches!(artifact, Artifact::Tree { .. }) {
             return place.is_file() && file(artifact, place);
@@ -194,7 +192,7 @@ impl Store {
     /// As [`Store::take_path`].
     pub fn tree_of(&self, path: &Path, plain: bool) -> Result<Artifact, StoreError> {
         let Inside { files, links, folders } = Inside::of(path)?;
-        let look = |found: Named| entry(found, |place, size| Ok((hash_file(place, size)?, size)));
+        let look = |found: Named| entry(found, |place, size| Ok((hash_file(place)?, size)));
         let all: Vec<Named> = files.into_iter().chain(links).filter(|(name, _)| !plain || !is_passed_over(name)).collect();
         let bytes = manifest_bytes(all.into_par_iter().with_min_len(16).map(look).collect::<Result<_, _>>()?, folders);
         Ok(Artifact::Tree { digest: Digest::of(&bytes), size: bytes.len() as u64 })

@@ -37,8 +37,10 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::look(&recipe.file.path);
-    let plan = engine::plan(&recipe, &workspace, &[])?;
-    let planned = &plan.stages[stage];
+    let name = recipe.stages[stage].name.to_string();
+    // What else the pipeline has says nothing of it.
+    let plan = engine::plan(&recipe, &workspace, std::slice::from_ref(&name))?;
+    let planned = plan.stages.iter().find(|planned| planned.name == name).expect("the plan of a stage has that stage");
     let answer = Answer {
         stage: planned.name.clone(),
         action: planned.standing().word().to_owned(),

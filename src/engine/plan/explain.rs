@@ -4,7 +4,7 @@ use crate::fingerprint::{ActionKey, Change, Digest, Preimage, explain};
 use crate::stage::Rerun;
 use crate::store::{Record, Store};
 
-use super::super::recipe::{ActionNode, Recipe};
+use super::super::recipe::{ActionNode, Recipe, preimage};
 use super::resolve::Ready;
 
 /// What is said of a stage that runs every time.
@@ -62,6 +62,15 @@ pub fn reasons(store: &Store, last: Option<ActionKey>, ready: &Ready<'_>) -> Rea
         }
         _ => Reasons::words("its fingerprint changed; the account of the last result is not in this store"),
     }
+}
+
+/// What changed of an action already, before all that goes into it is made: its settings and what stands around them.
+pub fn already(recipe: &Recipe, store: &Store, last: Option<ActionKey>, node: &ActionNode) -> Vec<Change> {
+    let Some((record, works)) = last.and_then(|last| store.remembered(last)).zip(recipe.works(node.stage).ok()) else {
+        return Vec::new();
+    };
+    let before = Preimage { inputs: BTreeMap::new(), ..record.preimage };
+    explain(&before, &preimage(&recipe.stages[node.stage].kind, &works[node.place]))
 }
 
 /// A change of a folder as the changes of its files, where the list of what it held is still here.

@@ -8,7 +8,7 @@ use super::super::recipe::{Recipe, StageNode};
 use super::super::summary::{PlanSummary, PlannedActionSummary, PlannedStageSummary};
 use super::super::workspace::Workspace;
 use super::super::{EngineError, past};
-use super::explain::{Reasons, again_since, reasons};
+use super::explain::{Reasons, again_since, already, reasons};
 use super::settle::{History, Stand, settle};
 
 /// Where an action stands.
@@ -162,7 +162,8 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
         }
         Stand::Waits(stages) => {
             let names: Vec<String> = stages.iter().map(|&stage| format!("`{}`", recipe.stages[stage].name)).collect();
-            (Standing::Unknown, None, Reasons::words(format!("decided once {} {} done", names.join(" and "), if names.len() == 1 { "is" } else { "are" })))
+            let words = vec![format!("decided once {} {} done", names.join(" and "), if names.len() == 1 { "is" } else { "are" })];
+            (Standing::Unknown, None, Reasons { changes: already(recipe, &workspace.store, history.last(recipe, id), node), words })
         }
         Stand::Barred(stage) => (Standing::Unknown, None, Reasons::words(format!("the gates of `{}` say no", recipe.stages[*stage].name))),
         Stand::Broken(error) => (Standing::Run, None, Reasons::words(format!("it cannot begin: {error}"))),

@@ -10,7 +10,7 @@ use crate::graph::NodeId;
 use crate::ledger::{Event, RunId, RunLog, StageStatus};
 use crate::provider::{Network, Tape};
 use crate::stage::{Guard, StageError};
-use crate::store::Lock;
+use crate::store::{Lock, Session};
 
 use super::super::EngineError;
 use super::super::notice::{Notice, Observer};
@@ -171,6 +171,7 @@ impl Start {
 
     fn shared(mut self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Running, EngineError> {
         let live = Lock::share(&self.workspace.store, LIVE)?;
+        Session::clear_dead(&self.workspace.store);
         let id = RunId::new(Timestamp::now(), nonce());
         let log = RunLog::begin(&self.workspace.store.root().join("runs"), &id, self.options.events.as_deref())?;
         log.append(&Event::RunStarted {

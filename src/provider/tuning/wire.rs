@@ -25,9 +25,7 @@ impl TrainingFile {
     pub fn of(path: &Path) -> Result<Self, ProviderError> {
         let unreadable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() };
         let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap_rayon(path).map_err(unreadable)?;
-        Ok(Self { path: path.to_owned(), digest: hasher.finalize().into(), bytes })
+        Ok(Self { path: path.to_owned(), digest: Digest::of_file(path).map_err(unreadable)?, bytes })
     }
 
     /// The name that it has at the provider: the same content has the same name.

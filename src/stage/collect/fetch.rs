@@ -61,9 +61,7 @@ impl Fetch {
             let [file] = files.as_slice() else {
                 return Err(SourceError::refused(&self.address, &format!("it is {} files, and `blake3=` pins one", files.len())).into());
             };
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_mmap_rayon(file).map_err(io("read", file))?;
-            let found = Digest::from(hasher.finalize());
+            let found = Digest::of_file(file).map_err(io("read", file))?;
             if found != pinned {
                 return Err(StageError::PinMismatch { path: self.address.clone(), found: found.to_string() });
             }

@@ -124,6 +124,8 @@ fn tell(process: Option<&mut (std::process::Child, ChildStdin)>, line: &str) {
 
 /// The guard itself: listens until the run says farewell, or kills what the run left.
 pub fn guard(lines: impl BufRead, attempts: &Path) {
+    // Who kills all that is called as the program is must not end its guard with it.
+    let _ = rustix::thread::set_name(c"stage-guard");
     let mut groups: BTreeSet<i32> = BTreeSet::new();
     for line in lines.lines().map_while(Result::ok) {
         if line == FAREWELL {

@@ -276,8 +276,9 @@ pub fn make_folder(path: &Path) -> Result<(), StageError> {
     std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
 }
 
-/// Files from this size on share their blocks with the user's file where the file system can do that, and are a hard link to it
-/// where it cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards.
+/// Files from this size on share their blocks with the user's file where the file system can do that, and are a link to it where it
+/// cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards. A hard link
+/// would change the state of the user's file, by which it is known.
 const LARGE: u64 = 256 << 20;
 
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
@@ -288,9 +289,8 @@ fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Res
         return shared.map_err(|error| StageError::Io { doing: "link", path: source, source: error });
     }
     std::fs::copy(&source, target).map_err(|error| StageError::Io { doing: "copy", path: source, source: error })?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
-    let (found, program) = (Digest::from(hasher.finalize()), std::fs::metadata(target).is_ok_and(|target| target.permissions().mode() & 0o111 != 0));
+    let found = Digest::of_file(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
+    let program = std::fs::metadata(target).is_ok_and(|target| target.permissions().mode() & 0o111 != 0);
     if digest == if program { found.of_program() } else { found } { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
 }
 
@@ -304,6 +304,5 @@ fn share(source: &Path, target: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_file(target);
-    // A link that is a file: what looks for files, or packs them, must find one.
-    std::fs::hard_link(source, target).or_else(|_| std::fs::copy(source, target).map(drop))
+    std::os::unix::fs::symlink(std::path::absolute(source)?, target)
 }
