@@ -176,6 +176,19 @@ fn deltas_tell_what_changed_and_a_full_run_is_asked_for_where_that_is_not_safe()
 }
 
 #[test]
+fn a_data_file_that_the_command_names_is_no_code() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"cp rows.csv all; cat $RETUNE_DELTA > o\"\n    input \"rows.csv\"\n    output \"all\"\n    output \"o\"\n    deltas \"files\"\n}\n",
+    );
+    workspace.write("rows.csv", "1\n");
+    workspace.run(&[], 0);
+    workspace.write("rows.csv", "1\n2\n");
+    workspace.run(&[], 0);
+    let delta: Value = serde_json::from_str(&workspace.read("o")).expect("JSON");
+    assert_eq!((&delta["full"], &delta["changed"]), (&serde_json::json!(false), &serde_json::json!(["rows.csv"])));
+}
+
+#[test]
 fn deltas_of_rows_name_the_lines() {
     let workspace = Workspace::new();
     workspace.write("in", "one\ntwo\n");

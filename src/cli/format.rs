@@ -57,6 +57,11 @@ pub fn shortened(text: &str, limit: usize) -> String {
     if line.chars().count() <= limit { line } else { line.chars().take(limit - 1).chain(['…']).collect() }
 }
 
+/// A text as one line, whatever is in it.
+pub fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text }
+}
+
 /// What the metrics of a stage say, in one line.
 pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
     let figure = |name: &str| metrics.get(name).copied();

@@ -1,5 +1,7 @@
 use unicode_width::UnicodeWidthStr;
 
+use super::format::one_line;
+
 /// Rows of cells under a heading, in columns as wide as they must be.
 #[derive(Debug)]
 pub struct Table {
@@ -15,8 +17,7 @@ impl Table {
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         // A name may hold anything; a row is one line.
-        let plain = |cell: String| if cell.contains(char::is_control) { cell.escape_debug().to_string() } else { cell };
-        self.rows.push(cells.into_iter().map(plain).collect());
+        self.rows.push(cells.into_iter().map(one_line).collect());
     }
 
     /// The table as text; the last column is not padded.

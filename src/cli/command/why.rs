@@ -6,6 +6,7 @@ use crate::fingerprint::Change;
 use crate::ledger::{Event, run};
 
 use super::super::exit::Exit;
+use super::super::format::one_line;
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::say;
@@ -58,12 +59,12 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
         Standing::Unknown => say!("whether `{}` runs is not known yet:", planned.name),
     }
     for reason in &answer.reasons {
-        say!("  {reason}");
+        say!("  {}", one_line(reason.clone()));
     }
     if planned.standing() == Standing::Cached && !answer.last.is_empty() {
         say!("its result was made because:");
         for reason in &answer.last {
-            say!("  {reason}");
+            say!("  {}", one_line(reason.clone()));
         }
     }
     Ok(Exit::Done)

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
@@ -321,8 +321,18 @@ fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<
         found
     };
     // What retune writes itself is no input of a folder: it would change with every run.
-    let own = |path: &str| path.starts_with("deployments/") || path.ends_with(".lock.kdl") || is_part(path);
+    let own = |path: &str| path.starts_with("deployments/") || is_lock_file(root, path) || is_part(path);
     Ok(found.into_iter().filter(|(path, _)| !recipe.outputs.covers(path) && !own(path)).collect())
+}
+
+/// Whether a file is the lock file of a pipeline beside it, of the file alone or of one of its profiles. Other tools call theirs
+/// so too.
+fn is_lock_file(root: &Path, path: &str) -> bool {
+    let Some(name) = path.strip_suffix(".lock.kdl") else {
+        return false;
+    };
+    let is_pipeline = |stem: &str| root.join(format!("{stem}.kdl")).is_file();
+    is_pipeline(name) || name.rsplit_once('.').is_some_and(|(stem, _)| is_pipeline(stem))
 }
 
 /// Whether a file is what a killed process left half written beside its place: `.NAME.PROCESS-NUMBER.part`.

@@ -84,8 +84,8 @@ impl Shared {
         }
         ready.leads_nowhere_else(&self.workspace)?;
         let wants = self.recipe.scheduling(node).resources.cpus;
-        let there = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
-        if wants > there {
+        let there = || std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
+        if let Some(there) = (wants > 1).then(there).filter(|there| wants > *there) {
             watch.note(&format!("it asks for {wants} cores and this machine has {there}: it gets all of them"));
         }
         self.make(id, ready, why.lines(), &watch, grant).await

@@ -1,7 +1,8 @@
 //! The folder that a command works in: what lies in it before, and what may lie in it after.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -284,14 +285,30 @@ const LARGE: u64 = 256 << 20;
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
 fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Result<(), StageError> {
     let source = context.workspace.join(path);
-    if std::fs::metadata(&source).is_ok_and(|metadata| metadata.len() >= LARGE) {
-        let shared = share(&source, target);
-        return shared.map_err(|error| StageError::Io { doing: "link", path: source, source: error });
+    let failed = |error| StageError::Io { doing: "copy", path: source.clone(), source: error };
+    let from = std::fs::File::open(&source).map_err(failed)?;
+    let metadata = from.metadata().map_err(failed)?;
+    if metadata.len() >= LARGE {
+        return share(&source, target).map_err(failed);
     }
-    std::fs::copy(&source, target).map_err(|error| StageError::Io { doing: "copy", path: source, source: error })?;
-    let found = Digest::of_file(target).map_err(|error| StageError::Io { doing: "read", path: target.to_owned(), source: error })?;
-    let program = std::fs::metadata(target).is_ok_and(|target| target.permissions().mode() & 0o111 != 0);
+    let found = copied(from, &metadata, target).map_err(failed)?;
+    let program = metadata.permissions().mode() & 0o111 != 0;
     if digest == if program { found.of_program() } else { found } { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
+}
+
+/// Copies a file, and tells the digest of the copy.
+fn copied(mut from: std::fs::File, metadata: &std::fs::Metadata, target: &Path) -> std::io::Result<Digest> {
+    /// A file up to this size goes through memory, so that it is not read a second time to be hashed.
+    const SMALL: u64 = 1 << 20;
+    let mut to = std::fs::File::options().write(true).create_new(true).mode(metadata.permissions().mode()).open(target)?;
+    if metadata.len() > SMALL {
+        std::io::copy(&mut from, &mut to)?;
+        return Digest::of_file(target);
+    }
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
+    from.read_to_end(&mut content)?;
+    to.write_all(&content)?;
+    Ok(Digest::of(&content))
 }
 
 fn share(source: &Path, target: &Path) -> std::io::Result<()> {

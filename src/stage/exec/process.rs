@@ -29,8 +29,13 @@ pub enum Program {
 }
 
 impl Program {
-    /// Whether a file is named in it: its code, most likely.
+    /// Whether a file is named in it that is no data by its ending: its code, most likely, or its settings.
     pub fn names(&self, path: &str, directory: Option<&str>) -> bool {
+        const DATA: &[&str] = &["arrow", "csv", "jsonl", "md", "ndjson", "parquet", "tsv", "txt"];
+        let name = path.strip_suffix(".gz").or_else(|| path.strip_suffix(".zst")).unwrap_or(path);
+        if Path::new(name).extension().and_then(std::ffi::OsStr::to_str).is_some_and(|ending| DATA.contains(&ending)) {
+            return false;
+        }
         let apart = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>' | '"' | '\'' | '=' | ',' | ':' | '`' | '$');
         let is_it = |word: &str| {
             let word = word.trim_start_matches("./");
