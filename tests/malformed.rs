@@ -44,6 +44,39 @@ fn lines_of_ten_megabytes_are_lines() {
 }
 
 #[test]
+fn a_large_table_is_read_in_pieces_and_is_the_same() {
+    const ROWS: usize = 40_000;
+    let row = |n: usize| match n {
+        20_000 => format!("\"left open {n},{n}\n"),
+        n if n % 3 == 0 => format!("\"first of {n},\nsecond \"\"line\"\" of {n}\",{n}\n"),
+        n => format!("{} {n},{n}\n", "words ".repeat(n % 40)),
+    };
+    let text = (0..ROWS).fold("text,n\n".to_owned(), |text, n| text + &row(n));
+    assert!(text.len() > 3 << 20, "it is some pieces");
+    let (workspace, done) = collected("large.csv", text.as_bytes());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(workspace.retune(&["get", "rows", "p.kdl", "--to", "out"]).code, 0);
+    let rows: Vec<serde_json::Value> = workspace
+        .read("out/rows")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a row"))
+        .filter(|row: &serde_json::Value| row["source"] == "large.csv")
+        .collect();
+    assert_eq!(rows.len(), ROWS - 1);
+    let lines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+    for found in &rows {
+        let n: usize = found["fields"]["n"].as_str().and_then(|n| n.parse().ok()).expect("a number");
+        let line = found["line"].as_u64().expect("a line") as usize;
+        let begins = lines[line - 2];
+        assert!(text[begins..].starts_with(&row(n)), "row {n} is in line {line}");
+    }
+    let rejected = workspace.read("out/rejected");
+    assert!(rejected.lines().count() == 1 && rejected.contains("left open 20000"), "{rejected}");
+    let list = format!("[{}]", (0..ROWS).map(|n| format!("{{\"n\":{n},\n\"text\":\"[,\\\"{{\"}}")).collect::<Vec<_>>().join(",\n"));
+    assert_eq!(counts("large.json", list.as_bytes()), (ROWS, 0));
+}
+
+#[test]
 fn what_is_nested_ten_thousand_deep_is_no_row() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(counts("a.jsonl", format!("{deep}\n{{\"a\":1}}\n").as_bytes()), (1, 1));

@@ -11,6 +11,7 @@ pub mod format;
 mod identity;
 mod lines;
 pub mod near;
+mod numbers;
 pub mod operator;
 pub mod personal;
 mod row;

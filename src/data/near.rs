@@ -2,8 +2,13 @@
 //! each candidate (Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3).
 
 use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+
+use super::DataError;
+use super::numbers::Numbers;
 
 /// Words that go together.
 const WORDS: usize = 5;
@@ -124,27 +129,50 @@ fn rows_of_band(threshold: f64) -> usize {
     (1..=16).rev().find(|&rows| found(rows) >= 0.98).unwrap_or(1)
 }
 
+/// What is kept in memory of all sets, and of the keys of all bands, in numbers; more goes to disk.
+const HELD: usize = 64 << 20;
+
 /// Texts that are being grouped by what is nearly the same.
 #[derive(Debug)]
 pub struct Groups {
     threshold: f64,
     rows: usize,
     family: MinHash,
-    sets: Vec<Vec<u32>>,
+    folder: PathBuf,
+    /// The sets of all texts, one after the other.
+    sets: Numbers,
+    /// Where in them the set of each text ends.
+    ends: Vec<usize>,
     /// For each band, the keys of all texts.
-    bands: Vec<Vec<u32>>,
+    bands: Vec<Numbers>,
 }
 
 impl Groups {
-    /// Groups by a similarity, from 0 to 1.
-    #[must_use]
-    pub fn new(threshold: f64) -> Self {
+    /// Groups by a similarity, from 0 to 1. What does not fit into memory goes to files in the folder.
+    ///
+    /// # Errors
+    /// When a folder cannot be made in it.
+    pub fn new(threshold: f64, folder: &Path) -> Result<Self, DataError> {
+        Self::within(threshold, folder, HELD)
+    }
+
+    fn within(threshold: f64, folder: &Path, most: usize) -> Result<Self, DataError> {
+        // Each has a folder of its own: an operator may stand there more than once.
+        let number = std::fs::read_dir(folder).map_or(0, Iterator::count);
+        let folder = folder.join(format!("near-{number}"));
+        std::fs::create_dir(&folder).map_err(DataError::disk(&folder))?;
         let rows = rows_of_band(threshold);
-        Self { threshold, rows, family: MinHash::default(), sets: Vec::new(), bands: vec![Vec::new(); PERMUTATIONS / rows] }
+        let bands = PERMUTATIONS / rows;
+        let band = |band: usize| Numbers::new(folder.join(format!("band-{band}")), most / bands);
+        let (sets, bands) = (Numbers::new(folder.join("sets"), most), (0..bands).map(band).collect());
+        Ok(Self { threshold, rows, family: MinHash::default(), folder, sets, ends: Vec::new(), bands })
     }
 
     /// Adds texts.
-    pub fn add(&mut self, texts: &[String]) {
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn add(&mut self, texts: &[String]) -> Result<(), DataError> {
         let key = |band: &[u32]| u32::try_from(band.iter().fold(SEED, |hash, value| mixed(hash, u64::from(*value))) >> 32).unwrap_or_default();
         let made: Vec<(Vec<u32>, Vec<u32>)> = texts
             .par_iter()
@@ -154,37 +182,61 @@ impl Groups {
                 (set, keys)
             })
             .collect();
-        for (set, keys) in made {
-            self.sets.push(set);
-            self.bands.iter_mut().zip(keys).for_each(|(band, key)| band.push(key));
+        let full = DataError::disk(&self.folder);
+        for (set, _) in &made {
+            self.sets.extend(set).map_err(&full)?;
+            self.ends.push(self.sets.len());
         }
+        for (at, band) in self.bands.iter_mut().enumerate() {
+            let keys: Vec<u32> = made.iter().map(|(_, keys)| keys[at]).collect();
+            band.extend(&keys).map_err(&full)?;
+        }
+        Ok(())
     }
 
     /// For each text the first of its group: of all that are as similar as that, directly or by way of others.
-    #[must_use]
-    pub fn firsts(mut self) -> Vec<usize> {
-        let mut groups = Union((0..self.sets.len()).collect());
+    ///
+    /// # Errors
+    /// When what was written cannot be read again.
+    pub fn firsts(mut self) -> Result<Vec<usize>, DataError> {
+        let lost = DataError::disk(&self.folder);
+        let mut groups = Union((0..self.ends.len()).collect());
+        let mut buffers = (Vec::new(), Vec::new());
         for band in std::mem::take(&mut self.bands) {
-            let mut order: Vec<(u32, usize)> = band.into_iter().zip(0..).collect();
+            let mut order: Vec<(u32, usize)> = band.into_all().map_err(&lost)?.into_iter().zip(0..).collect();
             order.par_sort_unstable();
             for alike in order.chunk_by(|(a, _), (b, _)| a == b).filter(|alike| alike.len() > 1) {
-                self.unite(alike, &mut groups);
+                self.unite(alike, &mut groups, &mut buffers).map_err(&lost)?;
             }
         }
-        (0..self.sets.len()).map(|text| groups.first(text)).collect()
+        let _ = std::fs::remove_dir_all(&self.folder);
+        Ok((0..self.ends.len()).map(|text| groups.first(text)).collect())
     }
 
     /// Each of some candidates joins the first that it is similar to, so that many that are all the same cost one look each.
-    fn unite(&self, alike: &[(u32, usize)], groups: &mut Union) {
+    fn unite(&self, alike: &[(u32, usize)], groups: &mut Union, buffers: &mut (Vec<u32>, Vec<u32>)) -> io::Result<()> {
         let mut seen: Vec<usize> = Vec::new();
         for &(_, text) in alike {
             let group = groups.first(text);
-            let near = |other: &&usize| groups.0[**other] == group || jaccard(&self.sets[**other], &self.sets[text]) >= self.threshold;
-            match seen.iter().find(near) {
-                Some(&other) => groups.unite(other, text),
+            let own = self.set(text, &mut buffers.0)?;
+            let mut near = None;
+            for &other in &seen {
+                if groups.0[other] == group || jaccard(self.set(other, &mut buffers.1)?, own) >= self.threshold {
+                    near = Some(other);
+                    break;
+                }
+            }
+            match near {
+                Some(other) => groups.unite(other, text),
                 None => seen.push(text),
             }
         }
+        Ok(())
+    }
+
+    fn set<'a>(&'a self, text: usize, buffer: &'a mut Vec<u32>) -> io::Result<&'a [u32]> {
+        let begins = text.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.sets.some(begins, self.ends[text], buffer)
     }
 }
 
@@ -260,9 +312,15 @@ mod tests {
                 texts.push(words.join(" "));
             }
         }
-        let mut groups = Groups::new(0.8);
-        texts.chunks(64).for_each(|some| groups.add(some));
-        let firsts = groups.firsts();
+        let folder = tempfile::tempdir().expect("a folder");
+        let firsts = |most: usize| {
+            let mut groups = Groups::within(0.8, folder.path(), most).expect("a folder");
+            texts.chunks(64).for_each(|some| groups.add(some).expect("there is room"));
+            groups.firsts().expect("it can be read")
+        };
+        let on_disk = firsts(1000);
+        let firsts = firsts(HELD);
+        assert!(on_disk == firsts, "where they lie changes nothing");
         let right = firsts.iter().enumerate().filter(|(row, first)| **first == row / 3 * 3).count();
         assert!(right as f64 >= 0.99 * texts.len() as f64, "{right} of {}", texts.len());
         assert!(firsts.iter().enumerate().all(|(row, first)| first / 3 == row / 3), "no two groups are one");
@@ -270,10 +328,11 @@ mod tests {
 
     #[test]
     fn short_texts_are_the_same_only_if_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
         let firsts = |texts: [&str; 4]| {
-            let mut groups = Groups::new(0.8);
-            groups.add(&texts.map(str::to_owned));
-            groups.firsts()
+            let mut groups = Groups::new(0.8, folder.path()).expect("a folder");
+            groups.add(&texts.map(str::to_owned)).expect("there is room");
+            groups.firsts().expect("it can be read")
         };
         assert_eq!(firsts(["Hello, there!", "hello there", "hello you", ""]), [0, 0, 2, 3]);
     }

@@ -1,12 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::flow::{Flow, Item, Stream, Verdict};
-use super::near::{Groups, firsts_by_key, joined};
-use super::{ByIdentity, DataError, Example, Identity};
+use super::near::{firsts_by_key, joined};
+use super::{ByIdentity, DataError, Example, Identifying, Identity};
 
 /// The parts that examples are divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,20 +90,26 @@ impl Splitter {
             }));
         }
         let mut spool = flow.spool(rows)?;
-        let (mut keys, mut strata) = (Vec::with_capacity(spool.len()), Vec::new());
-        let mut near = self.near.map(Groups::new);
+        // Of each row no more than is needed: there may be many.
+        let (mut keys, mut points, mut strata) = (Vec::with_capacity(spool.len()), Vec::with_capacity(spool.len()), Strata::default());
+        let mut near = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
         spool.look(|items| {
-            keys.extend(items.iter().map(|item| self.key(item)));
-            strata.extend(self.stratify.iter().flat_map(|field| items.iter().map(|item| item.row.text(field).unwrap_or_default())));
-            if let Some(near) = &mut near {
-                near.add(&items.par_iter().map(|item| item.text(None)).collect::<Vec<_>>());
+            let found: Vec<(Identity, f64)> = items.par_iter().map(|item| self.key(item)).map(|key| (named(&normal(&key)), self.point(&key))).collect();
+            for (item, (key, point)) in items.iter().zip(found) {
+                keys.push(Some(key));
+                points.push(point);
+                if let Some(field) = &self.stratify {
+                    strata.push(item.row.text(field).unwrap_or_default());
+                }
             }
+            near.as_mut().map_or(Ok(()), |near| near.add(&items.par_iter().map(|item| item.text(None)).collect::<Vec<_>>()))
         })?;
-        let mut firsts = firsts_by_key(keys.iter().map(|key| Some(normal(key))));
+        let mut firsts = firsts_by_key(keys);
         if let Some(near) = near {
-            firsts = joined(&firsts, &near.firsts());
+            firsts = joined(&firsts, &near.firsts()?);
         }
-        let places = if self.stratify.is_some() { self.stratified(&firsts, &keys, &strata) } else { keys.iter().map(|key| self.place_key(key)).collect() };
+        let places =
+            if self.stratify.is_some() { self.stratified(&firsts, &points, &strata) } else { points.iter().map(|point| self.place_point(*point)).collect() };
         Ok(flow.decide("split", spool, move |row, item| {
             let identity = identity(item);
             settled(&mut standing, item, places[firsts[row]], identity)
@@ -112,12 +118,12 @@ impl Splitter {
 
     /// A place for the first of each group, so that every stratum has about the same shares.
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-    fn stratified(&self, firsts: &[usize], keys: &[String], strata: &[String]) -> Vec<Split> {
+    fn stratified(&self, firsts: &[usize], points: &[f64], strata: &Strata) -> Vec<Split> {
         let mut sizes = vec![0_usize; firsts.len()];
         firsts.iter().for_each(|&first| sizes[first] += 1);
-        let mut members: BTreeMap<&str, Vec<(f64, usize)>> = BTreeMap::new();
+        let mut members: BTreeMap<u32, Vec<(f64, usize)>> = BTreeMap::new();
         for first in (0..firsts.len()).filter(|&row| firsts[row] == row) {
-            members.entry(&strata[first]).or_default().push((self.point(&keys[first]), first));
+            members.entry(strata.of[first]).or_default().push((points[first], first));
         }
         let mut places = vec![Split::Train; firsts.len()];
         for groups in members.values_mut() {
@@ -183,6 +189,26 @@ fn normal(key: &str) -> String {
         normal.push_str(&word.to_lowercase());
     }
     normal
+}
+
+/// The strata of rows, each by a number.
+#[derive(Default)]
+struct Strata {
+    numbers: HashMap<String, u32>,
+    of: Vec<u32>,
+}
+
+impl Strata {
+    fn push(&mut self, name: String) {
+        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        self.of.push(*self.numbers.entry(name).or_insert(next));
+    }
+}
+
+fn named(key: &str) -> Identity {
+    let mut identity = Identifying::default();
+    identity.part(key);
+    identity.end()
 }
 
 fn identity(item: &Item) -> Option<Identity> {

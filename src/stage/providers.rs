@@ -16,13 +16,13 @@ use crate::store::Reading;
 use super::exec::environment;
 use super::{Compiler, Input};
 
-/// The provider of this name; `at` is where it is named. That a name is declared at all is seen where it is decoded.
+/// The provider of this name; `at` is where it is named.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
     declared(name, declarations)?.ok_or_else(|| ConfigError::Contradiction {
-        problem: format!("provider `{name}` cannot be used yet"),
-        label: "its declaration has mistakes".into(),
+        problem: format!("there is no provider `{name}` to be had"),
+        label: "not declared, or its declaration has mistakes".into(),
         at: at.into(),
-        help: "mend `provider \"name\" { ... }` first: see the other points".into(),
+        help: "declare it at the top level: `provider \"name\" { ... }`; where it is declared, see the other points".into(),
     })
 }
 

@@ -327,7 +327,7 @@ fn what_a_provider_cannot_express_is_said() {
         ("provider \"there\" {\n    api \"openai\"\n    version \"1\"\n}", "nothing reads it"),
         ("provider \"there\" {\n    api \"command\"\n    train \"x\"\n}", "needs a `version`"),
         ("provider \"there\" {\n    api \"openai\"\n    key (secret)\"A\"\n    key-command \"b\"\n}", "has two keys"),
-        ("provider \"there\" {\n    api \"openai\"\n    base-urll \"x\"\n}", "its declaration has mistakes"),
+        ("provider \"there\" {\n    api \"openai\"\n    base-urll \"x\"\n}", "or its declaration has mistakes"),
         ("provider \"there\" {\n    api \"openia\"\n}", "did you mean `openai`"),
         ("provider \"there\" {\n    api \"azure\"\n    base-url \"http://a:b@c/v1\"\n}", "a name and a password"),
         ("provider \"there\" {\n    api \"openai\"\n    field \"suffix\" \"x\"\n}", "retune fills itself"),

@@ -186,7 +186,7 @@ fn what_makes_no_sense_of_a_source_is_said_where_it_stands() {
         ("\"data.csv\" {\n        refresh \"always\"\n    }", "says nothing to a file of the workspace"),
         ("\"postgres://me:hidden@host/db\" {\n        query \"SELECT 1\"\n    }", "there is a password in the address"),
         ("\"command:true\"", "does not say what it prints"),
-        ("\"stored:nobody\"", "is not declared"),
+        ("\"stored:nobody\"", "there is no provider `nobody`"),
         ("\"hf://datasets/alone\"", "names no dataset"),
         ("\"https://host/x.csv\" {\n        refresh \"every\"\n    }", "does not say how often"),
         ("\"https://host/x.csv\" {\n        refresh \"always\" \"1h\"\n    }", "goes with a time"),

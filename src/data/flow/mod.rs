@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::near::Groups;
 use super::{DataError, Example, Role, Row, Split};
 
 pub use account::{Account, CLUSTERS, Step};
@@ -188,6 +189,14 @@ impl Flow {
             spool.push(items?)?;
         }
         Ok(spool)
+    }
+
+    /// Groups of texts that are nearly the same, which may go to disk beside the rows.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn groups(&self, threshold: f64) -> Result<Groups, DataError> {
+        Groups::new(threshold, &self.folder)
     }
 
     /// Lets the rows of a spool go on, with a verdict for each by its number.

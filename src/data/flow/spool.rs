@@ -64,16 +64,15 @@ impl Spool {
     /// Looks at all rows in their order, some at a time.
     ///
     /// # Errors
-    /// When what was written cannot be read again.
-    pub fn look(&mut self, mut visit: impl FnMut(&[Item])) -> Result<(), DataError> {
+    /// When what was written cannot be read again, or `visit` says so.
+    pub fn look(&mut self, mut visit: impl FnMut(&[Item]) -> Result<(), DataError>) -> Result<(), DataError> {
         if let Some(file) = &mut self.file {
             file.flush().map_err(DataError::disk(&self.place))?;
             for items in written(&self.place) {
-                visit(&items?);
+                visit(&items?)?;
             }
         }
-        self.held.chunks(CHUNK).for_each(visit);
-        Ok(())
+        self.held.chunks(CHUNK).try_for_each(visit)
     }
 
     /// The rows in their order.

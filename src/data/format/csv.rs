@@ -1,41 +1,67 @@
+use std::io::{self, Read};
+
 use csv::{ByteRecord, ReaderBuilder};
 use serde_json::{Map, Value};
 
 use super::super::{DataError, Rejected, Row};
-use super::{Format, How, Sink};
+use super::{Format, How, Shape, Sink, newlines, packed};
 
-pub const COMMA: Format =
-    Format { name: "csv", endings: &["csv"], read: How::Whole(|file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b','), rows)) };
-pub const TAB: Format =
-    Format { name: "tsv", endings: &["tsv"], read: How::Whole(|file, bytes, shape, rows| read(file, bytes, shape.delimiter.unwrap_or(b'\t'), rows)) };
+pub const COMMA: Format = Format { name: "csv", endings: &["csv"], read: How::InParts(|file, content, shape, rows| read(file, content, shape, b',', rows)) };
+pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: How::InParts(|file, content, shape, rows| read(file, content, shape, b'\t', rows)) };
 
-fn read(file: &str, bytes: &[u8], delimiter: u8, rows: Sink<'_>) -> Result<(), DataError> {
-    let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "CSV", problem };
-    let mut names: Option<Vec<String>> = None;
-    // Where reading begins, by byte and by line: after a quote that was left open it begins anew on the next line.
-    let (mut start, mut before, mut restarts) = (0, 0, 0);
-    'file: loop {
-        let rest = &bytes[start..];
-        let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).delimiter(delimiter).from_reader(rest);
+/// Rows, the names of whose fields stand in the first, some of them at a time.
+fn read(file: &str, content: &mut dyn Read, shape: &Shape, usual: u8, rows: Sink<'_>) -> Result<(), DataError> {
+    let delimiter = shape.delimiter.unwrap_or(usual);
+    let mut table = Table { file, delimiter, names: None, before: 0, restarts: 0 };
+    let mut records = Records { content, delimiter, buffer: Vec::new() };
+    loop {
+        let some = records.further().map_err(|error| packed::failed(file, &error))?.ok_or_else(|| {
+            let problem = format!("a line of it is longer than {} MiB", LONGEST >> 20);
+            DataError::MalformedFile { file: file.to_owned(), format: "CSV", problem }
+        })?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        let used = table.read(some, rows)?;
+        table.before += newlines(&some[..used]);
+        records.pass(used);
+    }
+}
+
+/// A table as far as it was read.
+struct Table<'a> {
+    file: &'a str,
+    delimiter: u8,
+    names: Option<Vec<String>>,
+    /// Lines before what is read next.
+    before: u64,
+    /// How often a quote was left open.
+    restarts: usize,
+}
+
+impl Table<'_> {
+    /// Reads whole records, and tells how far it came: after a quote that was left open it begins anew on the next line.
+    fn read(&mut self, bytes: &[u8], rows: Sink<'_>) -> Result<usize, DataError> {
+        let (file, delimiter) = (self.file, self.delimiter);
+        let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "CSV", problem };
+        let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).delimiter(delimiter).from_reader(bytes);
         let mut record = ByteRecord::new();
         while reader.read_byte_record(&mut record).map_err(|error| malformed(error.to_string()))? {
-            let Some(names) = &names else {
-                names = Some(header(&record).map_err(malformed)?);
+            let Some(names) = &self.names else {
+                self.names = Some(header(&record).map_err(malformed)?);
                 continue;
             };
-            let (line, at) = record.position().map_or((0, 0), |position| (before + position.line(), position.byte()));
-            let raw = slice(rest, at, reader.position().byte());
+            let (line, at) = record.position().map_or((0, 0), |position| (self.before + position.line(), position.byte()));
+            let raw = slice(bytes, at, reader.position().byte());
             if record.iter().flatten().any(|&byte| byte == b'\n') && !well_quoted(raw, delimiter) {
-                restarts += 1;
-                if restarts > RESTARTS {
+                self.restarts += 1;
+                if self.restarts > RESTARTS {
                     return Err(malformed(format!("more than {RESTARTS} quotes are left open, the last in line {line}")));
                 }
                 let first = raw.iter().position(|&byte| byte == b'\n').map_or(raw.len(), |end| end + 1);
                 let reason = "a quote is left open, or text follows where it closes";
                 rows(Err(Rejected::new(file, line, "csv", reason, &String::from_utf8_lossy(&raw[..first]))))?;
-                start += usize::try_from(at).unwrap_or(rest.len()) + first;
-                before = line;
-                continue 'file;
+                return Ok(usize::try_from(at).unwrap_or(bytes.len()) + first);
             }
             match row(&record, names) {
                 Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))?,
@@ -45,8 +71,70 @@ fn read(file: &str, bytes: &[u8], delimiter: u8, rows: Sink<'_>) -> Result<(), D
                 }
             }
         }
-        return Ok(());
+        Ok(bytes.len())
     }
+}
+
+/// The longest record, in bytes.
+const LONGEST: usize = 64 << 20;
+
+/// A table in pieces of whole records.
+struct Records<'a> {
+    content: &'a mut dyn Read,
+    delimiter: u8,
+    buffer: Vec<u8>,
+}
+
+impl Records<'_> {
+    /// What comes next, up to the end of a record; nothing at the end. A record that is longer than any should be is handed out in
+    /// part: a quote in it was left open, most likely. `None` where so much is one line.
+    fn further(&mut self) -> io::Result<Option<&[u8]>> {
+        /// What is read at once, in bytes.
+        const SOME: usize = 1 << 20;
+        let mut wanted = SOME.max(self.buffer.len());
+        loop {
+            let missing = (wanted.saturating_sub(self.buffer.len())) as u64;
+            self.content.take(missing).read_to_end(&mut self.buffer)?;
+            if self.buffer.len() < wanted {
+                return Ok(Some(&self.buffer));
+            }
+            if self.buffer.len() >= LONGEST {
+                return Ok(self.buffer.contains(&b'\n').then_some(&*self.buffer));
+            }
+            if let Some(end) = last_end(&self.buffer, self.delimiter) {
+                return Ok(Some(&self.buffer[..end]));
+            }
+            wanted = self.buffer.len() * 2;
+        }
+    }
+
+    fn pass(&mut self, used: usize) {
+        self.buffer.drain(..used);
+    }
+}
+
+/// Where the last record ends that is whole: behind a line break that stands in no quotes. A quote opens at the beginning of a field.
+fn last_end(bytes: &[u8], delimiter: u8) -> Option<usize> {
+    let (mut at, mut end) = (0, None);
+    while at < bytes.len() {
+        if bytes[at] == b'"' {
+            // Two quotes within quotes are one that closes and one that opens: it comes to the same.
+            let close = memchr::memchr(b'"', &bytes[at + 1..])?;
+            at += close + 2;
+            if bytes.get(at) == Some(&b'"') {
+                continue;
+            }
+        }
+        let next = memchr::memchr2(delimiter, b'\n', &bytes[at..]);
+        let Some(next) = next else {
+            return end;
+        };
+        at += next + 1;
+        if bytes[at - 1] == b'\n' {
+            end = Some(at);
+        }
+    }
+    end
 }
 
 /// A file with more open quotes than this is no CSV.

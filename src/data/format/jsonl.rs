@@ -3,12 +3,12 @@ use std::io::Read;
 use rayon::prelude::*;
 
 use super::super::{Blocks, Cells, DataError, Rejected, Row};
-use super::{Format, How, Sink, packed};
+use super::{Format, How, Shape, Sink, packed};
 
 pub const FORMAT: Format = Format { name: "jsonl", endings: &["jsonl", "ndjson"], read: How::InParts(read) };
 
 /// One object a line; blank lines mean nothing.
-fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>) -> Result<(), DataError> {
+fn read(file: &str, content: &mut dyn Read, _shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
     let mut blocks = Blocks::new(content);
     while let Some(lines) = blocks.further().map_err(|error| packed::failed(file, &error))? {
         let read: Vec<Option<Result<Row, Rejected>>> = lines.into_par_iter().with_min_len(64).map(|(line, text)| row(file, line, text)).collect();

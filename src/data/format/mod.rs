@@ -8,7 +8,9 @@ mod parquet;
 mod text;
 mod trace;
 
+use std::fs::File;
 use std::io::{Cursor, Read};
+use std::path::Path;
 
 use super::{DataError, Rejected, Row};
 
@@ -27,10 +29,15 @@ pub struct Format {
 #[derive(Clone, Copy, Debug)]
 pub enum How {
     /// A part at a time, whatever the size of the file.
-    InParts(fn(&str, &mut dyn Read, Sink<'_>) -> Result<(), DataError>),
+    InParts(fn(&str, &mut dyn Read, &Shape, Sink<'_>) -> Result<(), DataError>),
+    /// Here and there in the file, where it lies somewhere as it is.
+    Placed(ReadPlaced),
     /// All of it at once.
     Whole(fn(&str, &[u8], &Shape, Sink<'_>) -> Result<(), DataError>),
 }
+
+/// Reads a file, where it lies if it lies somewhere.
+pub type ReadPlaced = fn(&str, Option<File>, &mut dyn Read, Sink<'_>) -> Result<(), DataError>;
 
 /// What is declared of a source, where its files do not say it themselves.
 #[derive(Clone, Debug, Default)]
@@ -61,18 +68,30 @@ pub type Sink<'a> = &'a mut dyn FnMut(Result<Row, Rejected>) -> Result<(), DataE
 pub static FORMATS: &[Format] =
     &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FORMAT, parquet::FORMAT, text::FORMAT, trace::LANGFUSE, trace::LANGSMITH, trace::HELICONE, trace::OTEL];
 
-/// Reads a file of so many bytes in the format that its name says.
+/// A file as it is read.
+pub struct Content<'a> {
+    /// What it holds.
+    pub reader: &'a mut dyn Read,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where it lies, where it lies somewhere.
+    pub place: Option<&'a Path>,
+}
+
+/// Reads a file in the format that its name says.
 ///
 /// # Errors
 /// When the format is unknown, the file as a whole cannot be read in it, or `rows` says so.
-pub fn read(file: &str, content: &mut dyn Read, size: u64, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
+pub fn read(file: &str, content: Content<'_>, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
+    let (is_plain, size) = (packed::inner(file) == file && shape.encoding.is_none(), content.size);
+    let placed = content.place.filter(|_| is_plain).and_then(|place| File::open(place).ok());
     let inner = packed::inner(file);
     let ending = inner.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     let by_ending = || FORMATS.iter().find(|format| format.endings.contains(&ending.as_str()));
     let format = shape.format.as_ref().map_or_else(by_ending, |name| FORMATS.iter().find(|format| format.name == name));
     let known = || FORMATS.iter().flat_map(|format| format.endings).map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ");
     let format = format.ok_or_else(|| DataError::UnknownFormat { file: file.to_owned(), known: known() })?;
-    let mut content = packed::unpacked(file, content, size)?;
+    let mut content = packed::unpacked(file, content.reader, size)?;
     if let Some(encoding) = &shape.encoding {
         content = Box::new(Cursor::new(packed::decoded(file, content, encoding)?));
     }
@@ -88,7 +107,8 @@ pub fn read(file: &str, content: &mut dyn Read, size: u64, shape: &Shape, rows: 
     let is_empty = begins.len() < LOOK - 3 && begins.iter().all(u8::is_ascii_whitespace);
     let mut content = begins.as_slice().chain(content);
     match format.read {
-        How::InParts(read) => read(file, &mut content, rows)?,
+        How::InParts(read) => read(file, &mut content, shape, rows)?,
+        How::Placed(read) => read(file, placed, &mut content, rows)?,
         How::Whole(read) => {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             content.read_to_end(&mut bytes).map_err(failed)?;

@@ -44,6 +44,7 @@ impl Operator for Balance {
                 places.push(chance("balance", self.seed, &identity(item)));
                 number += 1;
             }
+            Ok(())
         })?;
         let smallest = classes.values().map(|(numbers, _)| numbers.len()).min().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]

@@ -95,28 +95,33 @@ impl Held {
     fn read(files: &[(String, Vec<u8>)], length: usize) -> Result<Self, DataError> {
         let mut held = Self::default();
         for (path, bytes) in files {
-            format::read(path, &mut bytes.as_slice(), bytes.len() as u64, &format::Shape::default(), &mut |row| {
-                let Ok(row) = row else {
-                    return Ok(());
-                };
-                let place = held.places.len();
-                held.places.push(format!("{}:{}", row.source, row.line));
-                let messages = row.fields.get("messages").cloned().map(|messages| serde_json::from_value(serde_json::json!({ "messages": messages })));
-                match messages {
-                    Some(Ok(example)) => {
-                        held.asked.add(&asked(&example), place, length);
-                        held.answered.add(example.answer(), place, length);
-                    }
-                    // What is a question and what an answer is not known.
-                    _ => {
-                        for text in row.fields.values().filter_map(Value::as_str) {
-                            held.asked.add(text, place, length);
-                            held.answered.add(text, place, length);
+            format::read(
+                path,
+                format::Content { reader: &mut bytes.as_slice(), size: bytes.len() as u64, place: None },
+                &format::Shape::default(),
+                &mut |row| {
+                    let Ok(row) = row else {
+                        return Ok(());
+                    };
+                    let place = held.places.len();
+                    held.places.push(format!("{}:{}", row.source, row.line));
+                    let messages = row.fields.get("messages").cloned().map(|messages| serde_json::from_value(serde_json::json!({ "messages": messages })));
+                    match messages {
+                        Some(Ok(example)) => {
+                            held.asked.add(&asked(&example), place, length);
+                            held.answered.add(example.answer(), place, length);
+                        }
+                        // What is a question and what an answer is not known.
+                        _ => {
+                            for text in row.fields.values().filter_map(Value::as_str) {
+                                held.asked.add(text, place, length);
+                                held.answered.add(text, place, length);
+                            }
                         }
                     }
-                }
-                Ok(())
-            })?;
+                    Ok(())
+                },
+            )?;
         }
         Ok(held)
     }

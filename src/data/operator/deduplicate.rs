@@ -132,7 +132,7 @@ impl Deduplicate {
         let mut places: Vec<(u32, u64)> = Vec::with_capacity(spool.len());
         let mut sources: Vec<String> = Vec::new();
         let mut identities = Vec::new();
-        let mut groups = self.near.map(Groups::new);
+        let mut groups = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
         spool.look(|items| {
             worth.extend(items.iter().map(|item| self.worth(item)));
             for item in items {
@@ -142,11 +142,12 @@ impl Deduplicate {
                 places.push((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), item.row.line));
             }
             match &mut groups {
-                Some(groups) => groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>()),
+                Some(groups) => groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>())?,
                 None => identities.extend(items.par_iter().map(|item| self.identity(item)).collect::<Vec<_>>()),
             }
+            Ok(())
         })?;
-        let firsts = groups.map_or_else(|| firsts_by_key(identities), Groups::firsts);
+        let firsts = groups.map_or_else(|| Ok(firsts_by_key(identities)), Groups::firsts)?;
         let mut best: Vec<usize> = (0..firsts.len()).collect();
         for (row, &first) in firsts.iter().enumerate() {
             if worth[row] > worth[best[first]] {

@@ -42,6 +42,7 @@ impl Operator for Mix {
                 }
                 number += 1;
             }
+            Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
         let scale = of_stage.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0).map(|((numbers, _), weight)| numbers.len() as f64 / weight);

@@ -52,7 +52,10 @@ impl Operator for Sample {
             Size::Rows(wanted) => {
                 let mut spool = flow.spool(rows)?;
                 let mut places = Vec::with_capacity(spool.len());
-                spool.look(|items| places.extend(items.iter().map(place)))?;
+                spool.look(|items| {
+                    places.extend(items.iter().map(place));
+                    Ok(())
+                })?;
                 let kept = lowest(&places, wanted);
                 Ok(flow.decide("sample", spool, move |number, _| if kept[number] { Verdict::Keep } else { Verdict::Drop(LEFT.into()) }))
             }

@@ -1,7 +1,6 @@
 //! Rows of files, with what could not be read as a row beside them.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -48,9 +47,8 @@ fn collect(work: &Collect, context: &Context<'_>) -> Result<RecordOutcome, Stage
             return Err(StageError::Stopped);
         }
         let (rows, rejected) = (out.rows.count, out.rejected.count);
-        content.each(&path, context, |reader, size| {
-            format::read(&path, reader, size, shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref()))))
-        })?;
+        content
+            .each(&path, context, |content| format::read(&path, content, shape, &mut |row| out.take(row.and_then(|row| taken(row, work.fields.as_ref())))))?;
         files.push(json!({ "file": path, "rows": out.rows.count - rows, "rejected": out.rejected.count - rejected }));
         context.watch.progress(out.rows.count as u64, 0, "rows", &path);
     }
@@ -122,7 +120,7 @@ pub enum Content {
 
 impl Content {
     /// Reads it a part at a time, and makes sure that it was what the key covers.
-    fn each(&self, path: &str, context: &Context<'_>, read: impl FnOnce(&mut dyn Read, u64) -> Result<(), DataError>) -> Result<(), StageError> {
+    fn each(&self, path: &str, context: &Context<'_>, read: impl FnOnce(format::Content<'_>) -> Result<(), DataError>) -> Result<(), StageError> {
         let place = match self {
             Self::Workspace(_) => context.workspace.join(path),
             Self::Stored(artifact) => {
@@ -134,7 +132,7 @@ impl Content {
         let failed = |source| StageError::Io { doing: "read", path: place.clone(), source };
         let mut text = Text::open(&place).map_err(failed)?;
         let size = place.metadata().map_err(failed)?.len();
-        let result = read(&mut text, size);
+        let result = read(format::Content { reader: &mut text, size, place: Some(&place) });
         match self {
             // What is wrong with it may come of the change.
             Self::Workspace(digest) if text.digest().map_err(failed)? != *digest => return Err(StageError::InputChanged { path: path.to_owned() }),

@@ -1,0 +1,102 @@
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+/// A long list of numbers: in memory while it is short, and on disk from then on.
+#[derive(Debug)]
+pub struct Numbers {
+    place: PathBuf,
+    /// How many are held in memory at most.
+    most: usize,
+    held: Vec<u32>,
+    /// What was written, in the order of the list; those that are held come after.
+    file: Option<File>,
+    written: usize,
+}
+
+impl Numbers {
+    /// A list that goes to a file of its own at this place once it is longer than `most`.
+    #[must_use]
+    pub const fn new(place: PathBuf, most: usize) -> Self {
+        Self { place, most, held: Vec::new(), file: None, written: 0 }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.written + self.held.len()
+    }
+
+    /// Adds some, which stay together.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn extend(&mut self, numbers: &[u32]) -> io::Result<()> {
+        self.held.extend_from_slice(numbers);
+        if self.held.len() <= self.most {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(File::options().read(true).write(true).create_new(true).open(&self.place)?),
+        };
+        let bytes: Vec<u8> = self.held.iter().flat_map(|number| number.to_le_bytes()).collect();
+        file.write_all(&bytes)?;
+        self.written += self.held.len();
+        self.held.clear();
+        Ok(())
+    }
+
+    /// Those from a place on, as many as were added together there; `buffer` is where they come to from the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn some<'a>(&'a self, from: usize, to: usize, buffer: &'a mut Vec<u32>) -> io::Result<&'a [u32]> {
+        match &self.file {
+            Some(file) if from < self.written => {
+                let mut bytes = vec![0; (to - from) * size_of::<u32>()];
+                file.read_exact_at(&mut bytes, (from * size_of::<u32>()) as u64)?;
+                buffer.clear();
+                buffer.extend(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
+                Ok(buffer)
+            }
+            _ => Ok(&self.held[from - self.written..to - self.written]),
+        }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn into_all(self) -> io::Result<Vec<u32>> {
+        let mut all = Vec::with_capacity(self.len());
+        self.some(0, self.written, &mut all)?;
+        all.extend_from_slice(&self.held);
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_to_disk_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let part = |n: u32| (n..n + n % 7).collect::<Vec<u32>>();
+        for most in [0, 10, 1000] {
+            let mut numbers = Numbers::new(folder.path().join(format!("n{most}")), most);
+            let mut ends = vec![0];
+            for n in 0..50 {
+                numbers.extend(&part(n)).expect("it can be written");
+                ends.push(numbers.len());
+            }
+            let mut buffer = Vec::new();
+            for (n, ends) in (0..50).zip(ends.windows(2)) {
+                assert_eq!(numbers.some(ends[0], ends[1], &mut buffer).expect("it can be read"), part(n), "{most} {n}");
+            }
+            assert_eq!(numbers.into_all().expect("it can be read"), (0..50).flat_map(part).collect::<Vec<u32>>(), "{most}");
+        }
+    }
+}
