@@ -189,6 +189,23 @@ fn a_data_file_that_the_command_names_is_no_code() {
 }
 
 #[test]
+fn code_that_no_command_line_names_asks_for_everything_anew() {
+    let workspace = workspace(
+        "exec \"x\" {\n    run \"cd src && sh m.sh; cat $RETUNE_DELTA > ../o\"\n    input \"src\"\n    input \"d\"\n    output \"o\"\n    deltas \"files\"\n}\n",
+    );
+    workspace.write("src/m.sh", ". ./model.sh\n");
+    workspace.write("src/model.sh", "true\n");
+    workspace.write("d/a", "1\n");
+    workspace.run(&[], 0);
+    workspace.write("d/b", "2\n");
+    workspace.run(&[], 0);
+    assert!(workspace.read("o").contains("\"full\": false"));
+    workspace.write("src/model.sh", "true; true\n");
+    workspace.run(&[], 0);
+    assert!(workspace.read("o").contains("`src/model.sh` is a part of the command"), "{}", workspace.read("o"));
+}
+
+#[test]
 fn deltas_of_rows_name_the_lines() {
     let workspace = Workspace::new();
     workspace.write("in", "one\ntwo\n");

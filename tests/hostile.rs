@@ -135,7 +135,9 @@ fn a_file_that_is_cut_short_while_it_is_read_ends_nothing() {
 #[test]
 fn a_file_too_large_to_be_copied_is_an_input_of_several_stages() {
     let workspace = Workspace::new();
-    let stage = |name: &str| format!("exec \"{name}\" {{\n    run \"head -c 3 big/base > {name}.txt\"\n    input \"big\"\n    output \"{name}.txt\"\n}}\n");
+    let stage = |name: &str| {
+        format!("exec \"{name}\" {{\n    run \"find big -type f -exec head -c 3 {{}} + > {name}.txt\"\n    input \"big\"\n    output \"{name}.txt\"\n}}\n")
+    };
     workspace.write("p.kdl", format!("pipeline \"p\"\n{}{}{}", stage("a"), stage("b"), stage("c").replace("    input", "    sandbox \"strict\"\n    input")));
     let large = workspace.write("big/base", "one");
     std::fs::File::options().write(true).open(large).and_then(|file| file.set_len(256 << 20)).expect("it is ours");

@@ -212,3 +212,13 @@ fn without_the_sandbox_the_whole_workspace_may_be_an_input_beside_other_stages()
     workspace.run(&["--jobs", "2"], 0);
     assert!(workspace.ran(&[]).is_empty());
 }
+
+#[test]
+fn what_a_stage_keeps_on_its_way_is_no_input_of_others() {
+    let workspace = workspace(
+        "exec \"b\" {\n    run \"until [ -e steps/1 ]; do :; done; ls in > b.txt\"\n    input \".\"\n    output \"b.txt\"\n    sandbox \"off\"\n    timeout \"60s\"\n}\nexec \"c\" {\n    run \"echo 1 > steps/1; until [ -e b.txt ]; do :; done; echo x > x.txt\"\n    output \"x.txt\"\n    checkpoints \"steps\"\n    sandbox \"off\"\n    timeout \"60s\"\n}\n",
+    );
+    workspace.write("in", "1\n");
+    workspace.run(&["--jobs", "2"], 0);
+    assert!(workspace.ran(&[]).is_empty());
+}

@@ -20,6 +20,8 @@ pub struct Produced {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outputs {
     by_path: BTreeMap<String, Writer>,
+    /// Folders in which stages keep what their next attempt gets: no output, and no file of the user's.
+    checkpoints: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +44,10 @@ impl Outputs {
     pub fn gather(pipeline: &Pipeline, errors: &mut Vec<ConfigError>) -> Self {
         let mut outputs = Self::default();
         for (stage, declared) in pipeline.stages.iter().enumerate() {
+            if let Some(folder) = declared.block.child_text("checkpoints") {
+                let within = declared.block.child_text("directory").unwrap_or_default();
+                outputs.checkpoints.push(plain(&format!("{within}/{folder}")));
+            }
             declared.block.each_slot(|slot, value| {
                 let (Kind::Output, Value::Text(path)) = (slot.kind, &value.value) else {
                     return;
@@ -127,6 +133,11 @@ impl Outputs {
     /// Whether a stage writes this file.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
+        self.is_written(path)
+            || self.checkpoints.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+
+    fn is_written(&self, path: &str) -> bool {
         !self.by_path.is_empty() && (self.by_path.contains_key(path) || folders_above(path).any(|folder| self.by_path.contains_key(folder)))
     }
 

@@ -23,11 +23,18 @@ fn limited(server: &Server, workspace: &Workspace, limits: &str) {
 fn a_list_that_is_none_buys_no_second_job() {
     let (server, workspace) = (Server::start(), colours_workspace());
     assert_eq!(server.run(&workspace).code, 0);
-    for lie in [r#"{"error":{"message":"upstream timed out"}}"#, r#"{"object":"list","jobs":[]}"#] {
+    let foreign = r#"{"object":"list","data":[{"id":"ftjob-9","status":"succeeded"}],"has_more":true}"#;
+    for (lie, said) in [
+        (r#"{"error":{"message":"upstream timed out"}}"#, "missing field"),
+        (r#"{"object":"list","jobs":[]}"#, "missing field"),
+        (r#"{"object":"list","data":[],"has_more":true}"#, "does not go on"),
+        (foreign, "does not go on"),
+    ] {
         std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
-        server.world().faults = vec![("GET /fine_tuning/jobs", Fault::Says(200, lie))];
+        server.world().faults = (0..2).map(|_| ("GET /fine_tuning/jobs", Fault::Says(200, lie))).collect();
         let done = server.run(&workspace);
-        assert!(done.code == 1 && done.stderr.contains("missing field"), "{}", done.stderr);
+        let folded = done.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(done.code == 1 && folded.contains(said), "{}", done.stderr);
     }
     server.world().wrong.clear();
     assert_eq!(server.run(&workspace).code, 0);
@@ -64,6 +71,13 @@ fn an_alarm_holds_where_events_cannot_be_read_to_their_end() {
         world.faults = heard_once.into_iter().chain((0..9).map(|_| ("GET /fine_tuning/jobs/id/events", Fault::Status(404)))).collect();
     }
     // The result file tells a loss of 2.
+    let done = server.run(&workspace);
+    assert!(done.code == 1 && done.stderr.contains("provider::alarm"), "{}", done.stderr);
+    // So it does where the events can be read, and leave that one out.
+    let (server, workspace) = (Server::start(), colours_workspace());
+    edit(&workspace, "    seed 3\n", "    seed 3\n    alarm \"loss\" over=1.5 then=\"stop\"\n");
+    server.world().life = vec!["running", "succeeded"];
+    server.world().losses = vec![(1.0, 1.1)];
     let done = server.run(&workspace);
     assert!(done.code == 1 && done.stderr.contains("provider::alarm"), "{}", done.stderr);
 }

@@ -276,7 +276,7 @@ impl Ready<'_> {
     /// Which of the files is not as it was when it was hashed. Work that is done in the workspace may have read anything that came
     /// and went meanwhile; other work has a copy, so that only what a file holds now counts, and a mere touch does not.
     pub fn touched(&self, workspace: &Workspace, in_place: bool) -> Option<&str> {
-        /// From this size on it is no copy.
+        /// From this size on the copy was not hashed.
         const LARGE: u64 = 256 << 20;
         let moved = |file: &&SeenFile<'_>| match workspace.files.state(&file.path) {
             Ok(state) if state == file.state => false,

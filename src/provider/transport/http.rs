@@ -146,6 +146,11 @@ impl Client {
         format!("{}{path}", self.endpoint.base_url)
     }
 
+    /// That a list says there is more of it, and cannot be read on: what is not in it so far may be there all the same.
+    pub fn endless(&self, path: &str) -> ProviderError {
+        ProviderError::Unexpected { url: self.url(path), problem: "the list says that there is more, and does not go on".into() }
+    }
+
     /// Sends a request whose reply is JSON.
     pub async fn json<T: DeserializeOwned>(&self, request: Request, watch: &dyn Watch) -> Result<T, ProviderError> {
         let reply = self.send(&request, watch).await?;

@@ -158,8 +158,8 @@ impl Hosted {
                 continue;
             }
             match job.state {
-                JobState::Succeeded if request.care != Care::default() && (!heard.losses || heard.deaf) => {
-                    return self.judged(job, request, journal, watch).await;
+                JobState::Succeeded if request.care != Care::default() => {
+                    return self.judged(job, heard.losses && !heard.deaf, request, journal, watch).await;
                 }
                 JobState::Succeeded | JobState::Failed | JobState::Cancelled => return Ok(Followed { job, kept: None }),
                 JobState::Paused if !std::mem::replace(&mut paused, true) => {
@@ -188,17 +188,18 @@ impl Hosted {
         Ok(Some(first))
     }
 
-    /// A job is over and its events told no losses, or not all: its result file may.
-    async fn judged(&self, job: Job, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
+    /// A job is over, and its events may not have told all losses: its result file does. `heard` is whether they told any, and what
+    /// is worth a warning was said then.
+    async fn judged(&self, job: Job, heard: bool, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         let losses = self.wire.losses(&job, watch).await.unwrap_or_default();
         let mut monitor = Monitor::new(request.care);
         let steps = rows::losses(&losses);
-        if steps.is_empty() {
-            watch.note("the provider tells no losses of this job: `early-stop` and `alarm` could not be looked after");
+        if steps.is_empty() && !heard {
+            watch.note("warning: the provider tells no losses of this job: `early-stop` and `alarm` could not be looked after");
         }
         for (step, train, validation) in steps {
             match monitor.see(step, train, validation) {
-                Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
+                Verdict::Warn(warning) if !heard => watch.note(&format!("warning: {warning}")),
                 Verdict::Fail(why) => return Err(self.alarmed(&job, why, journal, watch).await?),
                 Verdict::KeepBest { step, why } => {
                     if let Some(followed) = self.keep_best(&job, step, &why, journal, watch).await? {
@@ -206,7 +207,7 @@ impl Hosted {
                     }
                     break;
                 }
-                Verdict::GoOn => {}
+                Verdict::GoOn | Verdict::Warn(_) => {}
             }
         }
         Ok(Followed { job, kept: None })

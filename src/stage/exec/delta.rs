@@ -78,7 +78,7 @@ pub fn lay(context: &Context<'_>, deltas: Deltas, outputs: &[String], program: &
     let previous = folder.join("previous");
     super::layout::make_folder(&previous)?;
     let now = files(context)?;
-    let delta = match built_on(context, outputs, &now, deltas, |path| program.names(path, directory)) {
+    let delta = match built_on(context, outputs, &now, deltas, |path| program.is_of(path, directory)) {
         Ok((record, delta)) => {
             for (name, artifact) in &record.outcome.outputs {
                 let place = previous.join(name);

@@ -277,9 +277,9 @@ pub fn make_folder(path: &Path) -> Result<(), StageError> {
     std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
 }
 
-/// Files from this size on share their blocks with the user's file where the file system can do that, and are a link to it where it
-/// cannot: a second copy of so much would cost more than it keeps safe. That they did not change is seen afterwards. A hard link
-/// would change the state of the user's file, by which it is known.
+/// Files from this size on share their blocks with the user's file where the file system can do that, and are copied where it cannot,
+/// but not hashed once more: that the user's file did not change meanwhile is seen by its state. No link of any kind would do: a
+/// hard one changes the state of the user's file, and a symbolic one is no file to whoever packs or looks for files.
 const LARGE: u64 = 256 << 20;
 
 /// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
@@ -321,5 +321,5 @@ fn share(source: &Path, target: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_file(target);
-    std::os::unix::fs::symlink(std::path::absolute(source)?, target)
+    std::fs::copy(source, target).map(drop)
 }

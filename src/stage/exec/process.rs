@@ -29,12 +29,23 @@ pub enum Program {
 }
 
 impl Program {
-    /// Whether a file is named in it that is no data by its ending: its code, most likely, or its settings.
-    pub fn names(&self, path: &str, directory: Option<&str>) -> bool {
+    /// Whether a file is code of it, or its settings, most likely: by its ending, which says so of what other code takes in too, or
+    /// because it is named in it and no data by its ending.
+    pub fn is_of(&self, path: &str, directory: Option<&str>) -> bool {
+        const CODE: &[&str] = &[
+            "c", "cc", "cfg", "cpp", "go", "h", "ini", "ipynb", "java", "jl", "js", "lua", "mjs", "php", "pl", "py", "r", "rb", "rs", "scala", "sh", "so",
+            "sql", "toml", "ts", "yaml", "yml",
+        ];
         const DATA: &[&str] = &["arrow", "csv", "jsonl", "md", "ndjson", "parquet", "tsv", "txt"];
         let name = path.strip_suffix(".gz").or_else(|| path.strip_suffix(".zst")).unwrap_or(path);
-        if Path::new(name).extension().and_then(std::ffi::OsStr::to_str).is_some_and(|ending| DATA.contains(&ending)) {
-            return false;
+        let ending = Path::new(name).extension().and_then(std::ffi::OsStr::to_str).map(str::to_ascii_lowercase);
+        if let Some(ending) = ending.as_deref() {
+            if CODE.contains(&ending) {
+                return true;
+            }
+            if DATA.contains(&ending) {
+                return false;
+            }
         }
         let apart = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>' | '"' | '\'' | '=' | ',' | ':' | '`' | '$');
         let is_it = |word: &str| {

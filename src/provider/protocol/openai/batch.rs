@@ -268,8 +268,11 @@ async fn find(client: &Client, key: &str, watch: &dyn Watch) -> Result<Option<Ba
         if let Some(found) = page.data.into_iter().find(|batch| key_of(batch) == Some(key) && !is_void(batch)) {
             return Ok(Some(found));
         }
-        if !page.has_more || last.is_empty() || last == after {
+        if !page.has_more {
             return Ok(None);
+        }
+        if last.is_empty() || last == after {
+            return Err(client.endless("/batches"));
         }
         after = last;
     }

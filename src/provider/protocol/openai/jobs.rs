@@ -66,8 +66,12 @@ impl Wire for OpenAi {
                     None => {}
                 }
             }
-            if !page.has_more || last.is_empty() || last == after {
+            if !page.has_more {
                 return Ok(found);
+            }
+            // What was found is worth following, whatever is not read; that there is none could not be said.
+            if last.is_empty() || last == after {
+                return if found.is_empty() { Err(self.client.endless("/fine_tuning/jobs")) } else { Ok(found) };
             }
             after = last;
         }
