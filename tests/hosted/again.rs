@@ -5,20 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{Workspace, colours_workspace};
-use crate::fake::{Fault, KEY, RUN, Server};
-
-/// Changes the pipeline of a workspace.
-fn edit(workspace: &Workspace, from: &str, to: &str) {
-    let text = workspace.read("p.kdl");
-    assert!(text.contains(from), "{from}: {text}");
-    workspace.write("p.kdl", text.replacen(from, to, 1));
-}
-
-fn limited(server: &Server, workspace: &Workspace, limits: &str) {
-    let declared =
-        format!("provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits {limits}\n}}\npipeline \"colours\"", server.address);
-    edit(workspace, "pipeline \"colours\"", &declared);
-}
+use crate::fake::{Fault, KEY, RUN, Server, edit, limited};
 
 fn lose_state(workspace: &Workspace) {
     std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");

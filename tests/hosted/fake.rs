@@ -241,3 +241,17 @@ impl Drop for Server {
 
 /// The whole pipeline at the hosted provider.
 pub const RUN: &[&str] = &["run", "p.kdl", "--profile", "openai", "--json"];
+
+/// Changes the pipeline of a workspace.
+pub fn edit(workspace: &Workspace, from: &str, to: &str) {
+    let text = workspace.read("p.kdl");
+    assert!(text.contains(from), "{from}: {text}");
+    workspace.write("p.kdl", text.replacen(from, to, 1));
+}
+
+/// Declares the provider with limits.
+pub fn limited(server: &Server, workspace: &Workspace, limits: &str) {
+    let declared =
+        format!("provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits {limits}\n}}\npipeline \"colours\"", server.address);
+    edit(workspace, "pipeline \"colours\"", &declared);
+}

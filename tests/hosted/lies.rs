@@ -4,20 +4,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Done, Workspace, colours_workspace};
-use crate::fake::{Fault, RUN, Server};
-
-fn edit(workspace: &Workspace, from: &str, to: &str) {
-    let text = workspace.read("p.kdl");
-    assert!(text.contains(from), "{from}: {text}");
-    workspace.write("p.kdl", text.replacen(from, to, 1));
-}
-
-fn limited(server: &Server, workspace: &Workspace, limits: &str) {
-    let declared =
-        format!("provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits {limits}\n}}\npipeline \"colours\"", server.address);
-    edit(workspace, "pipeline \"colours\"", &declared);
-}
+use crate::common::{Done, colours_workspace};
+use crate::fake::{Fault, RUN, Server, edit, limited};
 
 #[test]
 fn a_list_that_is_none_buys_no_second_job() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::colours_workspace;
-use crate::fake::{Fault, KEY, Server};
+use crate::fake::{Fault, KEY, Server, limited};
 
 #[test]
 fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
@@ -37,13 +37,6 @@ fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
         assert_eq!(server.run(&workspace).code, 0);
         assert_eq!(server.billed(), 1);
     }
-}
-
-/// Declares the provider with limits.
-fn limited(server: &Server, workspace: &crate::common::Workspace, limits: &str) {
-    let declared =
-        format!("provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits {limits}\n}}\npipeline \"colours\"", server.address);
-    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
 }
 
 #[test]
