@@ -3,7 +3,7 @@
 
     benches/peers.py                        all that is installed, at the usual sizes
     benches/peers.py --sizes 10,100         graphs of these many stages
-    benches/peers.py --only graphs          or: hashing, folders
+    benches/peers.py --only graphs          or: hashing, folders, copying
     benches/peers.py --slow                 DVC and Snakemake at 1,000 stages too (an hour)
 
 CPU seconds (user and system, children included) unless it says wall. Each figure is the median of several runs, with the tools in
@@ -139,7 +139,7 @@ def hashing(scratch):
         ours.append(timed(plan, folder))
         if peer:
             theirs.append(timed(["b3sum", "big.bin"], folder))
-    print(f"\n4 GiB, in the page cache: retune {median(ours, True):.2f} s wall", end="")
+    print(f"\n4 GiB, in the page cache: retune {median(ours, True):.2f} s wall, {median(ours):.2f} s CPU, {peak_kib(plan, folder) >> 10} MiB", end="")
     print(f", b3sum {median(theirs, True):.2f} s: {median(ours, True) / median(theirs, True):.2f} x" if peer else " (b3sum is not installed)")
     (folder / ".retune").mkdir()
     timed([RETUNE, "plan", "g.kdl"], folder)
@@ -197,10 +197,26 @@ def folders(scratch):
     print(f"100,000 files, into the store: retune {stored[0]:.2f} s CPU, {stored[1]:.2f} s wall; {stored[0] / added[0]:.2f} x git add in CPU, {stored[1] / added[1]:.2f} x in wall", flush=True)
 
 
+def copying(scratch):
+    count, folder = 20_000, scratch / "copied"
+    (folder / "data").mkdir(parents=True)
+    for number in range(count):
+        (folder / "data" / f"{number:06}.txt").write_text(f"row {number} of many small files\n" * 8)
+    (folder / "g.kdl").write_text('pipeline "g"\nexec "x" {\n    run "true"\n    input "data"\n}\n')
+    ours, theirs = [], []
+    for _ in range(3):
+        shutil.rmtree(folder / ".retune", ignore_errors=True)
+        shutil.rmtree(folder / "copy", ignore_errors=True)
+        ours.append(timed([RETUNE, "run", "g.kdl"], folder))
+        theirs.append(timed(["cp", "-r", "data", "copy"], folder))
+    print(f"\n20,000 files, hashed and copied for a stage that reads them: retune {median(ours):.2f} s CPU, {median(ours, True):.2f} s wall; "
+          f"cp -r {median(theirs):.2f} and {median(theirs, True):.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10,100,1000,10000")
-    parser.add_argument("--only", choices=["graphs", "hashing", "folders"])
+    parser.add_argument("--only", choices=["graphs", "hashing", "folders", "copying"])
     parser.add_argument("--slow", action="store_true")
     arguments = parser.parse_args()
     subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
@@ -212,6 +228,8 @@ def main():
             hashing(scratch)
         if arguments.only in (None, "folders"):
             folders(scratch)
+        if arguments.only in (None, "copying"):
+            copying(scratch)
 
 
 if __name__ == "__main__":

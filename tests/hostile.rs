@@ -133,7 +133,7 @@ fn a_file_that_is_cut_short_while_it_is_read_ends_nothing() {
 }
 
 #[test]
-fn a_file_too_large_to_be_copied_is_an_input_of_several_stages() {
+fn a_large_file_is_an_input_of_several_stages() {
     let workspace = Workspace::new();
     let stage = |name: &str| {
         format!("exec \"{name}\" {{\n    run \"find big -type f -exec head -c 3 {{}} + > {name}.txt\"\n    input \"big\"\n    output \"{name}.txt\"\n}}\n")

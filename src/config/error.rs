@@ -107,7 +107,7 @@ pub enum ConfigError {
     },
 
     /// A child node that must be written is not.
-    #[error("`{node}` needs {} `{child}` inside", if child.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" })]
+    #[error("`{node}` needs {} inside", with_article(&format!("`{child}`")))]
     #[diagnostic(code(config::missing_node))]
     MissingNode {
         node: String,
@@ -407,4 +407,9 @@ impl PipelineErrors {
     pub fn unread(name: &str, error: ConfigError) -> Self {
         Self { name: name.to_owned(), source_code: NamedSource::new(name, String::new()), errors: vec![error] }
     }
+}
+
+/// A word, be it in code quotes, with the article that it takes.
+pub(super) fn with_article(word: &str) -> String {
+    format!("{} {word}", if word.trim_start_matches('`').starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" })
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::Block;
 use super::decode::{Decoder, offer};
-use super::error::ConfigError;
+use super::error::{ConfigError, with_article};
 use super::excerpt;
 use super::file::{PipelineFile, Span, Spanned};
 use super::params::{self, Overrides};
@@ -286,10 +286,6 @@ impl Block {
     pub fn each_slot(&self, mut visit: impl FnMut(&'static Slot, &Spanned<Value>)) {
         for_each_slot(self, &mut visit);
     }
-}
-
-fn with_article(word: &str) -> String {
-    format!("{} {word}", if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" })
 }
 
 fn dangling(name: &str, kinds: &[&str], span: Span, known: &BTreeMap<String, &'static str>) -> ConfigError {

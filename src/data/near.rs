@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use super::DataError;
-use super::numbers::Numbers;
+use super::numbers::{Buffer, Numbers};
 
 /// Words that go together.
 const WORDS: usize = 5;
@@ -148,18 +148,15 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Groups by a similarity, from 0 to 1. What does not fit into memory goes to files in the folder.
+    /// Groups by a similarity, from 0 to 1. What does not fit into memory goes to files in a folder of its own, which is made.
     ///
     /// # Errors
-    /// When a folder cannot be made in it.
-    pub fn new(threshold: f64, folder: &Path) -> Result<Self, DataError> {
+    /// When the folder cannot be made.
+    pub fn new(threshold: f64, folder: PathBuf) -> Result<Self, DataError> {
         Self::within(threshold, folder, HELD)
     }
 
-    fn within(threshold: f64, folder: &Path, most: usize) -> Result<Self, DataError> {
-        // Each has a folder of its own: an operator may stand there more than once.
-        let number = std::fs::read_dir(folder).map_or(0, Iterator::count);
-        let folder = folder.join(format!("near-{number}"));
+    fn within(threshold: f64, folder: PathBuf, most: usize) -> Result<Self, DataError> {
         std::fs::create_dir(&folder).map_err(DataError::disk(&folder))?;
         let rows = rows_of_band(threshold);
         let bands = PERMUTATIONS / rows;
@@ -201,7 +198,7 @@ impl Groups {
     pub fn firsts(mut self) -> Result<Vec<usize>, DataError> {
         let lost = DataError::disk(&self.folder);
         let mut groups = Union((0..self.ends.len()).collect());
-        let mut buffers = (Vec::new(), Vec::new());
+        let mut buffers = (Buffer::default(), Buffer::default());
         for band in std::mem::take(&mut self.bands) {
             let mut order: Vec<(u32, usize)> = band.into_all().map_err(&lost)?.into_iter().zip(0..).collect();
             order.par_sort_unstable();
@@ -214,7 +211,7 @@ impl Groups {
     }
 
     /// Each of some candidates joins the first that it is similar to, so that many that are all the same cost one look each.
-    fn unite(&self, alike: &[(u32, usize)], groups: &mut Union, buffers: &mut (Vec<u32>, Vec<u32>)) -> io::Result<()> {
+    fn unite(&self, alike: &[(u32, usize)], groups: &mut Union, buffers: &mut (Buffer, Buffer)) -> io::Result<()> {
         let mut seen: Vec<usize> = Vec::new();
         for &(_, text) in alike {
             let group = groups.first(text);
@@ -234,7 +231,7 @@ impl Groups {
         Ok(())
     }
 
-    fn set<'a>(&'a self, text: usize, buffer: &'a mut Vec<u32>) -> io::Result<&'a [u32]> {
+    fn set<'a>(&'a self, text: usize, buffer: &'a mut Buffer) -> io::Result<&'a [u32]> {
         let begins = text.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.sets.some(begins, self.ends[text], buffer)
     }
@@ -314,7 +311,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let firsts = |most: usize| {
-            let mut groups = Groups::within(0.8, folder.path(), most).expect("a folder");
+            let mut groups = Groups::within(0.8, folder.path().join(format!("near-{most}")), most).expect("a folder");
             texts.chunks(64).for_each(|some| groups.add(some).expect("there is room"));
             groups.firsts().expect("it can be read")
         };
@@ -330,7 +327,7 @@ mod tests {
     fn short_texts_are_the_same_only_if_they_are() {
         let folder = tempfile::tempdir().expect("a folder");
         let firsts = |texts: [&str; 4]| {
-            let mut groups = Groups::new(0.8, folder.path()).expect("a folder");
+            let mut groups = Groups::new(0.8, folder.path().join("near")).expect("a folder");
             groups.add(&texts.map(str::to_owned)).expect("there is room");
             groups.firsts().expect("it can be read")
         };

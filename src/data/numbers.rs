@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -41,8 +41,9 @@ impl Numbers {
             Some(file) => file,
             None => self.file.insert(File::options().read(true).write(true).create_new(true).open(&self.place)?),
         };
-        let bytes: Vec<u8> = self.held.iter().flat_map(|number| number.to_le_bytes()).collect();
-        file.write_all(&bytes)?;
+        let mut out = BufWriter::with_capacity(64 << 10, file);
+        self.held.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))?;
+        out.flush()?;
         self.written += self.held.len();
         self.held.clear();
         Ok(())
@@ -52,14 +53,15 @@ impl Numbers {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn some<'a>(&'a self, from: usize, to: usize, buffer: &'a mut Vec<u32>) -> io::Result<&'a [u32]> {
+    pub fn some<'a>(&'a self, from: usize, to: usize, buffer: &'a mut Buffer) -> io::Result<&'a [u32]> {
         match &self.file {
             Some(file) if from < self.written => {
-                let mut bytes = vec![0; (to - from) * size_of::<u32>()];
-                file.read_exact_at(&mut bytes, (from * size_of::<u32>()) as u64)?;
-                buffer.clear();
-                buffer.extend(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-                Ok(buffer)
+                let Buffer { bytes, numbers } = buffer;
+                bytes.resize((to - from) * size_of::<u32>(), 0);
+                file.read_exact_at(bytes, (from * size_of::<u32>()) as u64)?;
+                numbers.clear();
+                numbers.extend(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
+                Ok(numbers)
             }
             _ => Ok(&self.held[from - self.written..to - self.written]),
         }
@@ -71,11 +73,24 @@ impl Numbers {
     /// When the file cannot be read.
     pub fn into_all(self) -> io::Result<Vec<u32>> {
         let mut all = Vec::with_capacity(self.len());
-        self.some(0, self.written, &mut all)?;
+        let mut buffer = Buffer::default();
+        for from in (0..self.written).step_by(SOME) {
+            all.extend_from_slice(self.some(from, self.written.min(from + SOME), &mut buffer)?);
+        }
         all.extend_from_slice(&self.held);
         Ok(all)
     }
 }
+
+/// Where numbers come to from the disk; it serves again and again.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    numbers: Vec<u32>,
+}
+
+/// Numbers that are read at once where all are wanted.
+const SOME: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
@@ -92,7 +107,7 @@ mod tests {
                 numbers.extend(&part(n)).expect("it can be written");
                 ends.push(numbers.len());
             }
-            let mut buffer = Vec::new();
+            let mut buffer = Buffer::default();
             for (n, ends) in (0..50).zip(ends.windows(2)) {
                 assert_eq!(numbers.some(ends[0], ends[1], &mut buffer).expect("it can be read"), part(n), "{most} {n}");
             }

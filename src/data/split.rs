@@ -94,7 +94,7 @@ impl Splitter {
         let (mut keys, mut points, mut strata) = (Vec::with_capacity(spool.len()), Vec::with_capacity(spool.len()), Strata::default());
         let mut near = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
         spool.look(|items| {
-            let found: Vec<(Identity, f64)> = items.par_iter().map(|item| self.key(item)).map(|key| (named(&normal(&key)), self.point(&key))).collect();
+            let found: Vec<(Identity, f64)> = items.par_iter().map(|item| normal(&self.key(item))).map(|key| (named(&key), self.point(&key))).collect();
             for (item, (key, point)) in items.iter().zip(found) {
                 keys.push(Some(key));
                 points.push(point);
@@ -142,14 +142,14 @@ impl Splitter {
     /// Where a key belongs. Case and white space do not count, so that what is nearly the same text stays together.
     #[must_use]
     pub fn place_key(&self, key: &str) -> Split {
-        self.place_point(self.point(key))
+        self.place_point(self.point(&normal(key)))
     }
 
-    /// A number from 0 up to 1 for a key.
+    /// A number from 0 up to 1 for a key in its normal form.
     fn point(&self, key: &str) -> f64 {
         let mut hasher = blake3::Hasher::new_derive_key("retune split v1");
         hasher.update(&self.seed.to_le_bytes());
-        hasher.update(normal(key).as_bytes());
+        hasher.update(key.as_bytes());
         let mut word = [0; 8];
         word.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         #[expect(clippy::cast_precision_loss, reason = "53 bits of the hash are plenty to place a row")]

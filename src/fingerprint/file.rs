@@ -25,7 +25,7 @@ impl Digest {
     /// The digest of a file's content.
     ///
     /// # Errors
-    /// When it cannot be read, or is cut short meanwhile ([`io::ErrorKind::UnexpectedEof`]).
+    /// When it cannot be read, or a large one is cut short meanwhile ([`io::ErrorKind::UnexpectedEof`]).
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();

@@ -44,7 +44,9 @@ impl Outputs {
     pub fn gather(pipeline: &Pipeline, errors: &mut Vec<ConfigError>) -> Self {
         let mut outputs = Self::default();
         for (stage, declared) in pipeline.stages.iter().enumerate() {
-            if let Some(folder) = declared.block.child_text("checkpoints") {
+            // Elsewhere they lie in the folder of the attempt.
+            let in_place = declared.block.child_text("sandbox") == Some("off");
+            if let Some(folder) = declared.block.child_text("checkpoints").filter(|_| in_place) {
                 let within = declared.block.child_text("directory").unwrap_or_default();
                 outputs.checkpoints.push(plain(&format!("{within}/{folder}")));
             }
@@ -82,7 +84,7 @@ impl Outputs {
     /// A folder that a stage writes, most likely, and that a glob reaches into: what lies in it shows only once it is made, so
     /// that the glob cannot mean it. A name with an ending in letters is taken for a file, until it is seen to be a folder: see
     /// [`Self::reached_by`].
-    pub fn reached_into(&mut self, pattern: &str) -> Option<String> {
+    pub fn note_reach(&mut self, pattern: &str) -> Option<String> {
         let pattern = plain(pattern);
         if !is_glob(&pattern) {
             return None;
@@ -130,7 +132,7 @@ impl Outputs {
         (!self.meant_by(pattern).iter().any(|meant| meant.path == **folder)).then_some(folder.as_str())
     }
 
-    /// Whether a stage writes this file.
+    /// Whether a stage writes this file, as an output or as a checkpoint that appears in the workspace.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
         self.is_written(path)

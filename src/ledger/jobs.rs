@@ -43,20 +43,26 @@ pub enum JobStep {
         found: bool,
     },
     /// The job is about to be stopped early, and this checkpoint of it is kept.
-    Stopping {
-        /// The checkpoint's name as a model.
-        model: String,
-        /// The step that it was left at.
-        step: u64,
-        /// Its validation loss, where it is told.
-        #[serde(default)]
-        validation: Option<f64>,
-    },
+    Stopping(Stopping),
     /// The job is over, one way or another.
     Ended {
         /// The provider's word for how it ended.
         status: String,
     },
+}
+
+/// What is kept of a job that is stopped early.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// The checkpoint's name as a model.
+    pub model: String,
+    /// The step that it was left at.
+    pub step: u64,
+    /// Its validation loss, where it is told.
+    #[serde(default)]
+    pub validation: Option<f64>,
+    /// The step at which it was enough. What the job did after it is no part of the result.
+    pub until: u64,
 }
 
 /// How a job is said to have ended that was stopped early, with a checkpoint kept.
@@ -190,14 +196,14 @@ impl JobJournal {
         self.steps.iter().rev().find(told) == Some(&JobStep::Creating)
     }
 
-    /// The checkpoint that is kept of a job that was stopped early: its name, and its step.
+    /// What is kept of the job, where it was stopped early.
     #[must_use]
-    pub fn kept(&self) -> Option<(&str, u64, Option<f64>)> {
+    pub fn kept(&self) -> Option<&Stopping> {
         let job = self.job()?;
         let of = |step: &JobStep| matches!(step, JobStep::Exists { job: id, .. } if id == job);
         let since = self.steps.iter().rposition(of)?;
         self.steps[since..].iter().rev().find_map(|step| match step {
-            JobStep::Stopping { model, step, validation } => Some((model.as_str(), *step, *validation)),
+            JobStep::Stopping(kept) => Some(kept),
             _ => None,
         })
     }

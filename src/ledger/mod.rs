@@ -11,5 +11,5 @@ mod lockfile;
 pub use aliases::{Alias, Version};
 pub use error::LedgerError;
 pub use events::{Event, RunId, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
-pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Uploads, journals};
+pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping, Uploads, journals};
 pub use lockfile::{LockFile, LockedAction, LockedStage};

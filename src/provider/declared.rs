@@ -233,6 +233,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether it says beforehand what a job will cost, once its files are there.
+    #[must_use]
+    pub fn quotes(&self) -> bool {
+        self.protocol() == Protocol::Together
+    }
+
     /// The field of a new job that it refuses, if this is one.
     #[must_use]
     pub fn refuses(&self, field: &str) -> Option<&'static str> {

@@ -15,6 +15,7 @@ use crate::graph::{Outputs, plain};
 use crate::provider::{Network, Watch};
 use crate::store::{Artifact, Reading, Record, RecordOutcome, Store};
 
+use super::copied::copy_of;
 use super::{Guard, StageError};
 
 /// The unit of fingerprint, cache and schedule: one thing to do, and all that its result depends on.
@@ -227,22 +228,14 @@ impl Context<'_> {
     /// When there is none, it cannot be had, or it has changed.
     pub fn file(&self, name: &str) -> Result<PathBuf, StageError> {
         let place = self.folder.join("given").join(name);
-        let failed = |doing: &'static str, path: &Path| {
-            let path = path.to_owned();
-            move |source| StageError::Io { doing, path, source }
-        };
         let parent = place.parent().unwrap_or(self.folder);
-        std::fs::create_dir_all(parent).map_err(failed("create", parent))?;
+        std::fs::create_dir_all(parent).map_err(|source| StageError::Io { doing: "create", path: parent.to_owned(), source })?;
         match self.inputs.get(name) {
             Some(Given::Artifact { artifact, .. }) => self.store.link(*artifact, &place)?,
             Some(Given::Part(files)) if files.len() == 1 => self.store.link(files[0].1, &place)?,
             Some(Given::Files(files)) if files.len() == 1 => {
                 let (path, digest) = &files[0];
-                let source = self.workspace.join(path);
-                std::fs::copy(&source, &place).map_err(failed("copy", &source))?;
-                if Digest::of_file(&place).map_err(failed("read", &place))? != *digest {
-                    return Err(StageError::InputChanged { path: path.clone() });
-                }
+                copy_of(self.workspace, path, *digest, &place)?;
             }
             _ => return Err(StageError::NoInput { name: name.to_owned() }),
         }

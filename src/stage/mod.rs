@@ -4,6 +4,7 @@
 mod action;
 mod checkpoints;
 mod collect;
+mod copied;
 mod deploy;
 mod error;
 mod evaluate;
@@ -16,6 +17,7 @@ mod train;
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
 pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, Source, Work};
+pub use copied::LARGE;
 pub use error::StageError;
 pub use exec::{Guard, guard};
 pub use prepare::KEPT;

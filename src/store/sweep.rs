@@ -58,7 +58,7 @@ pub struct Verified {
     pub objects: u64,
     /// Those that were not what their names say, and are set aside.
     pub corrupt: Vec<Digest>,
-    /// Those that a record names and that are not here, or not whole.
+    /// Those that a record or an index names, and that are not here or not whole.
     pub missing: Vec<Digest>,
 }
 
@@ -98,16 +98,16 @@ impl Store {
     pub fn verify_objects(&self) -> Result<Verified, StoreError> {
         let packed = self.packs.all().into_iter().map(|(digest, packed)| (digest, packed.size));
         let objects: Vec<(Digest, u64)> = self.objects().chain(packed).collect();
-        let check = |&(digest, size): &(Digest, u64)| match self.verify(digest, size) {
-            Ok(()) => Ok((None, None)),
-            Err(StoreError::Corrupt { digest, .. }) => Ok((Some(digest), None)),
-            // A pack that is damaged goes with all that it holds.
-            Err(StoreError::Missing { digest }) => Ok((None, Some(digest))),
-            Err(error) => Err(error),
-        };
-        let wrong: Vec<(Option<Digest>, Option<Digest>)> = objects.par_iter().map(check).collect::<Result<_, _>>()?;
-        let (corrupt, gone): (Vec<_>, Vec<_>) = wrong.into_iter().unzip();
-        let (corrupt, gone): (Vec<Digest>, Vec<Digest>) = (corrupt.into_iter().flatten().collect(), gone.into_iter().flatten().collect());
+        let wrong: Vec<StoreError> = objects.par_iter().filter_map(|&(digest, size)| self.verify(digest, size).err()).collect();
+        let (mut corrupt, mut gone) = (Vec::new(), Vec::new());
+        for error in wrong {
+            match error {
+                StoreError::Corrupt { digest, .. } => corrupt.push(digest),
+                // A pack that is damaged goes with all that it holds.
+                StoreError::Missing { digest } => gone.push(digest),
+                error => return Err(error),
+            }
+        }
         let lost = |artifact: &Artifact| (!self.has(*artifact) && !corrupt.contains(&artifact.digest())).then(|| artifact.digest());
         let named = self.records().flat_map(|record| record.outcome.outputs.into_values());
         let mut missing: Vec<Digest> = named.filter_map(|artifact| lost(&artifact)).chain(gone).collect();

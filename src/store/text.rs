@@ -22,7 +22,8 @@ const BLOCK: usize = 256 << 10;
 
 /// Whether a file is no text but packed (gzip, zstd): each of its bytes counts.
 pub(super) fn is_packed(begins: &[u8]) -> bool {
-    begins.starts_with(&[0x1f, 0x8b]) || begins.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+    const MARKS: &[&[u8]] = &[b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"];
+    MARKS.iter().any(|mark| begins.starts_with(mark))
 }
 
 impl Text {

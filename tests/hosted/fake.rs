@@ -255,3 +255,12 @@ pub fn limited(server: &Server, workspace: &Workspace, limits: &str) {
         format!("provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits {limits}\n}}\npipeline \"colours\"", server.address);
     edit(workspace, "pipeline \"colours\"", &declared);
 }
+
+/// Declares the evaluation of the pipeline a second time, as `second`, with a change so that it asks anew.
+pub fn second_evaluation(workspace: &Workspace, from: &str, to: &str) {
+    let text = workspace.read("p.kdl");
+    let (_, evaluate) = text.split_once("evaluate ").expect("there is one");
+    let (evaluate, _) = evaluate.split_once("deploy").expect("it ends");
+    let second = evaluate.replace("\"quality\"", "\"second\"").replacen(from, to, 1);
+    workspace.write("p.kdl", format!("{text}evaluate {second}"));
+}

@@ -15,7 +15,7 @@ mod trouble;
 mod world;
 
 use common::{Done, colours_workspace};
-use fake::{KEY, RUN, Server};
+use fake::{KEY, RUN, Server, limited};
 use world::World;
 
 #[test]
@@ -299,11 +299,7 @@ fn the_sample_pipeline_runs_with_only_the_provider_changed() {
 #[test]
 fn a_large_file_goes_in_parts_at_once() {
     let (server, workspace) = (Server::start(), colours_workspace());
-    let declared = format!(
-        "provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits largest-request=\"2kB\"\n}}\npipeline \"colours\"",
-        server.address
-    );
-    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
+    limited(&server, &workspace, "largest-request=\"2kB\"");
     server.world().faults = vec![("POST /uploads/id/parts", fake::Fault::Status(500)), ("POST /uploads/id/complete", fake::Fault::LoseReply)];
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::{Workspace, colours, colours_workspace};
-use crate::fake::Server;
+use crate::fake::{Server, second_evaluation};
 
 fn plan(server: &Server, workspace: &Workspace) -> Value {
     let done = server.retune(workspace, &["plan", "p.kdl", "--profile", "openai", "--json"]);
@@ -76,9 +76,6 @@ fn what_answers_did_not_cost_may_be_spent_again() {
     workspace.write("prices.kdl", "price \"openai\" \"gpt-4.1-nano-2025-04-14\" training=0 input=0 output=1000000\n");
     // At most 10 tokens an answer are expected and 2 come. Both evaluations together are over the budget, were the rest not put back.
     let text = workspace.read("p.kdl").replace("    baseline (param)\"base\"\n", "").replace("    grader", "    generate max-tokens=10\n    grader");
-    let (_, evaluate) = text.split_once("evaluate ").expect("there is one");
-    let (evaluate, _) = evaluate.split_once("deploy").expect("it ends");
-    let second = evaluate.replace("\"quality\"", "\"second\"").replace("max-tokens=10", "max-tokens=9");
     let questions = {
         workspace.write("p.kdl", &text);
         assert_eq!(server.run(&workspace).code, 0);
@@ -87,7 +84,8 @@ fn what_answers_did_not_cost_may_be_spent_again() {
     let run = |budget: usize| {
         let fresh = colours_workspace();
         fresh.write("prices.kdl", workspace.read("prices.kdl"));
-        fresh.write("p.kdl", format!("budget usd={budget}.0\n{text}evaluate {second}"));
+        fresh.write("p.kdl", format!("budget usd={budget}.0\n{text}"));
+        second_evaluation(&fresh, "max-tokens=10", "max-tokens=9");
         server.retune(&fresh, &["run", "p.kdl", "--profile", "openai", "--jobs", "1"]).code
     };
     assert_eq!(run(questions * 9), 5, "one alone is over that");

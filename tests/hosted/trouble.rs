@@ -305,11 +305,7 @@ fn an_empty_account_is_not_asked_again() {
 #[test]
 fn a_server_that_says_nothing_is_given_up_within_its_patience() {
     let (server, workspace) = (Server::start(), colours_workspace());
-    let declared = format!(
-        "provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits patience=\"300ms\"\n}}\npipeline \"colours\"",
-        server.address
-    );
-    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
+    limited(&server, &workspace, "patience=\"300ms\"");
     server.world().faults = vec![("GET /fine_tuning/jobs", Fault::Stall), ("GET /models", Fault::Trickle)];
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -334,16 +330,13 @@ fn a_server_that_repeats_the_key_does_not_bring_it_out() {
 #[test]
 fn all_stages_of_a_run_share_what_is_allowed_in_a_minute() {
     let (server, workspace) = (Server::start(), colours_workspace());
-    let declared = format!(
-        "provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits requests-per-minute=300 concurrency=64\n}}\npipeline \"colours\"",
-        server.address
-    );
+    limited(&server, &workspace, "requests-per-minute=300 concurrency=64");
     let more = |tokens: u32| {
         format!(
             "evaluate \"more-{tokens}\" {{\n    model \"model\"\n    data \"chat\" split=\"test\"\n    generate max-tokens={tokens}\n    grader \"exact-match\"\n}}\n"
         )
     };
-    let text = workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1).replace("    baseline (param)\"base\"\n", "");
+    let text = workspace.read("p.kdl").replace("    baseline (param)\"base\"\n", "");
     workspace.write("p.kdl", text + &more(8) + &more(9));
     let began = std::time::Instant::now();
     let done = server.run(&workspace);
@@ -386,11 +379,7 @@ fn answers_come_at_the_pace_that_is_allowed_at_once() {
     // Ideal: 300 answers, 64 at once, 20 ms each. That it is near that is for `just hosted-speed` to show; here only that they
     // do go at once: one after the other it would take six seconds.
     let (server, workspace) = (Server::start(), colours_workspace());
-    let declared = format!(
-        "provider \"openai\" {{\n    api \"openai\"\n    base-url \"http://{}/v1\"\n    limits concurrency=64\n}}\npipeline \"colours\"",
-        server.address
-    );
-    workspace.write("p.kdl", workspace.read("p.kdl").replacen("pipeline \"colours\"", &declared, 1));
+    limited(&server, &workspace, "concurrency=64");
     server.world().latency = Duration::from_millis(20);
     assert_eq!(server.run(&workspace).code, 0);
     let most = server.world().at_once.1;

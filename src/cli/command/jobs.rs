@@ -58,7 +58,7 @@ pub fn jobs(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     let mut table = Table::new(&["job", "provider", "base", "stage", "status", "fingerprint"]);
     for job in known {
-        let short = job.key[..12].to_owned();
+        let short = job.key[..engine::SHOWN].to_owned();
         table.row([job.job.unwrap_or_else(|| "-".into()), job.provider, job.model, job.stage.unwrap_or_else(|| "-".into()), job.status, short]);
     }
     result(format_args!("{}", table.render()));

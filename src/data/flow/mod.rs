@@ -6,6 +6,7 @@ mod spool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
@@ -103,6 +104,8 @@ pub type Beside = BTreeMap<String, Vec<(String, Vec<u8>)>>;
 pub struct Flow {
     account: Mutex<Account>,
     folder: PathBuf,
+    /// How many places in the folder were given out.
+    places: AtomicUsize,
     beside: Beside,
 }
 
@@ -112,16 +115,21 @@ impl Flow {
     /// # Errors
     /// When the folder cannot be written.
     pub fn new(folder: &Path, beside: Beside) -> Result<Self, DataError> {
-        Ok(Self { account: Mutex::new(Account::new(folder)?), folder: folder.to_owned(), beside })
+        Ok(Self { account: Mutex::new(Account::new(folder)?), folder: folder.to_owned(), places: AtomicUsize::new(0), beside })
     }
 
     /// A flow of few rows, whose account stays in memory.
     fn held(folder: &Path, beside: Beside) -> Self {
-        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), beside }
+        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), places: AtomicUsize::new(0), beside }
     }
 
     fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// A place in the folder that nobody else has: an operator may stand there more than once.
+    fn place(&self, what: &str) -> PathBuf {
+        self.folder.join(format!("{what}-{}", self.places.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// The account so far.
@@ -184,7 +192,7 @@ impl Flow {
     /// # Errors
     /// When a row before went wrong, or the disk is full.
     pub fn spool(&self, rows: Stream<'_>) -> Result<Spool, DataError> {
-        let mut spool = Spool::new(&self.folder);
+        let mut spool = Spool::new(self.place("spool"));
         for items in rows {
             spool.push(items?)?;
         }
@@ -196,7 +204,7 @@ impl Flow {
     /// # Errors
     /// When the folder cannot be written.
     pub fn groups(&self, threshold: f64) -> Result<Groups, DataError> {
-        Groups::new(threshold, &self.folder)
+        Groups::new(threshold, self.place("near"))
     }
 
     /// Lets the rows of a spool go on, with a verdict for each by its number.

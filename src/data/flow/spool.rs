@@ -22,10 +22,8 @@ pub struct Spool {
 }
 
 impl Spool {
-    pub(super) fn new(folder: &Path) -> Self {
-        // Each has a file of its own: an operator may stand there more than once.
-        let number = std::fs::read_dir(folder).map_or(0, Iterator::count);
-        Self { place: folder.join(format!("spool-{number}")), held: Vec::new(), weight: 0, rows: 0, file: None }
+    pub(super) const fn new(place: PathBuf) -> Self {
+        Self { place, held: Vec::new(), weight: 0, rows: 0, file: None }
     }
 
     pub(super) fn push(&mut self, items: Vec<Item>) -> Result<(), DataError> {

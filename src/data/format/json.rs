@@ -23,12 +23,15 @@ fn read(file: &str, content: &mut dyn Read, _shape: &Shape, rows: Sink<'_>) -> R
         match serde_json::from_str::<Map<String, Value>>(text) {
             Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))?,
             Err(error) if !is_json(text) => return Err(no_list(&format!("in the element that begins in line {line}: {error}"))),
-            Err(_) => rows(Err(Rejected::new(file, line, "json", "expected an object", text)))?,
+            Err(error) => {
+                let reason = if text.starts_with('{') { format!("expected an object: {error}") } else { "expected an object".to_owned() };
+                rows(Err(Rejected::new(file, line, "json", reason, text)))?;
+            }
         }
     }
 }
 
-/// Whether a text is JSON of any kind. What is nested too deeply to be read is none.
+/// Whether a text is JSON of any kind, be it nested too deeply to be a row.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

@@ -83,9 +83,8 @@ pub struct Content<'a> {
 /// # Errors
 /// When the format is unknown, the file as a whole cannot be read in it, or `rows` says so.
 pub fn read(file: &str, content: Content<'_>, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
-    let (is_plain, size) = (packed::inner(file) == file && shape.encoding.is_none(), content.size);
-    let placed = content.place.filter(|_| is_plain).and_then(|place| File::open(place).ok());
-    let inner = packed::inner(file);
+    let (inner, size) = (packed::inner(file), content.size);
+    let place = content.place.filter(|_| inner == file && shape.encoding.is_none());
     let ending = inner.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     let by_ending = || FORMATS.iter().find(|format| format.endings.contains(&ending.as_str()));
     let format = shape.format.as_ref().map_or_else(by_ending, |name| FORMATS.iter().find(|format| format.name == name));
@@ -108,7 +107,10 @@ pub fn read(file: &str, content: Content<'_>, shape: &Shape, rows: Sink<'_>) -> 
     let mut content = begins.as_slice().chain(content);
     match format.read {
         How::InParts(read) => read(file, &mut content, shape, rows)?,
-        How::Placed(read) => read(file, placed, &mut content, rows)?,
+        How::Placed(read) => {
+            let placed = place.map(File::open).transpose().map_err(failed)?;
+            read(file, placed, &mut content, rows)?;
+        }
         How::Whole(read) => {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             content.read_to_end(&mut bytes).map_err(failed)?;

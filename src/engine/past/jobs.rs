@@ -71,10 +71,11 @@ pub async fn jobs(workspace: &Workspace, ask: bool) -> Result<Vec<KnownJob>, Eng
     Ok(known)
 }
 
+/// As much of a fingerprint as a list of jobs shows.
+pub const SHOWN: usize = 12;
+
 /// The job of an id, or of the fingerprint that stands beside it in the list.
 fn named(workspace: &Workspace, name: &str) -> Result<(KnownJob, String, JobJournal), EngineError> {
-    /// As much of a fingerprint as the list shows.
-    const SHOWN: usize = 12;
     let of_name = |(key, journal): (ActionKey, JobJournal)| {
         let job = of(key, &journal)?;
         let id = job.job.clone()?;
@@ -156,7 +157,7 @@ async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal, elsewhere: &[St
         let lack = format!("still works on {id}, which needs its files: `retune cancel {id}` first");
         return Err(ProviderError::Cannot { provider: wire.client().provider().to_owned(), lack });
     }
-    let kept = journal.kept().map(|(model, ..)| model.to_owned());
+    let kept = journal.kept().map(|kept| kept.model.clone());
     for model in job.model.into_iter().chain(kept) {
         wire.delete(Remote::Model(&model), &Silent).await?;
     }
@@ -227,7 +228,7 @@ fn of(key: ActionKey, journal: &JobJournal) -> Option<KnownJob> {
             (JobStep::Uploaded { role, .. }, Some(known)) => known.status = format!("{role} uploaded"),
             (JobStep::Creating, Some(known)) => known.status = "being made".into(),
             (JobStep::Exists { job, .. }, Some(known)) => (known.job, known.status) = (Some(job.clone()), "begun".into()),
-            (JobStep::Stopping { step, .. }, Some(known)) => known.status = format!("stopped early, step {step} kept"),
+            (JobStep::Stopping(kept), Some(known)) => known.status = format!("stopped early, step {} kept", kept.step),
             (JobStep::Ended { status }, Some(known)) => known.status.clone_from(status),
         }
     }

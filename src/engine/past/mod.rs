@@ -6,7 +6,7 @@ pub mod lifecycle;
 pub mod provenance;
 pub mod upkeep;
 
-pub use jobs::{JobChange, KnownJob, change as change_job, jobs};
+pub use jobs::{JobChange, KnownJob, SHOWN, change as change_job, jobs};
 pub use lifecycle::{Outlook, lifecycle};
 pub use provenance::statement;
 pub use upkeep::collect_garbage;

@@ -9,7 +9,7 @@ use globset::GlobBuilder;
 use crate::data::DataError;
 use crate::fingerprint::{ActionKey, Content, Digest, Preimage, merkle};
 use crate::graph::is_glob;
-use crate::stage::{FileSource, Given, StageError};
+use crate::stage::{FileSource, Given, LARGE, StageError};
 use crate::store::{Artifact, FileState, Reading, Store, TreeEntry, files_below};
 
 use super::super::recipe::{ActionNode, NodeInput, Recipe};
@@ -276,10 +276,9 @@ impl Ready<'_> {
     /// Which of the files is not as it was when it was hashed. Work that is done in the workspace may have read anything that came
     /// and went meanwhile; other work has a copy, so that only what a file holds now counts, and a mere touch does not.
     pub fn touched(&self, workspace: &Workspace, in_place: bool) -> Option<&str> {
-        /// From this size on the copy was not hashed.
-        const LARGE: u64 = 256 << 20;
         let moved = |file: &&SeenFile<'_>| match workspace.files.state(&file.path) {
             Ok(state) if state == file.state => false,
+            // From that size on the copy was not hashed.
             Ok(state) if !in_place && state.size() < LARGE => self.holds(file, workspace) != Some(file.digest),
             _ => true,
         };
@@ -332,7 +331,8 @@ fn is_lock_file(root: &Path, path: &str) -> bool {
         return false;
     };
     let is_pipeline = |stem: &str| root.join(format!("{stem}.kdl")).is_file();
-    is_pipeline(name) || name.rsplit_once('.').is_some_and(|(stem, _)| is_pipeline(stem))
+    // Either may have dots in its name.
+    is_pipeline(name) || name.match_indices('.').any(|(at, _)| is_pipeline(&name[..at]))
 }
 
 /// Whether a file is what a killed process left half written beside its place: `.NAME.PROCESS-NUMBER.part`.

@@ -79,7 +79,7 @@ fn reaching(stage: &StageDecl, outputs: &mut Outputs) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     stage.block.each_slot(|slot, value| {
         if let (Kind::Input, Value::Text(pattern)) = (slot.kind, &value.value)
-            && let Some(folder) = outputs.reached_into(pattern)
+            && let Some(folder) = outputs.note_reach(pattern)
         {
             errors.push(ConfigError::Contradiction {
                 problem: format!("the glob `{pattern}` reaches into `{folder}`, which a stage writes"),

@@ -242,14 +242,14 @@ impl Running {
             };
             // A second time everything is looked at anew: what was found may be the very object that is damaged.
             let mut progress = schedule(shared, &self.wanted, found.take().unwrap_or_default(), self.keep_going, &mut tell).await;
-            let damaged = progress.failed.values().any(|failure| failure.error.is_damage());
-            if damaged && !shared.history.held && repairs < REPAIRS && !shared.interrupt.stopped() {
+            let damaged: Vec<(NodeId, &Failure)> =
+                progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()).map(|(id, failure)| (*id, failure)).collect();
+            if !damaged.is_empty() && !shared.history.held && repairs < REPAIRS && !shared.interrupt.stopped() {
                 repairs += 1;
-                let broken = progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()).map(|(id, _)| *id);
                 // What kept its result and has lost it needs again what it is made of.
-                self.wanted.extend(shared.recipe.actions.with_needs(broken, |_| false));
-                for (id, failure) in progress.failed.iter().filter(|(_, failure)| failure.error.is_damage()) {
-                    let stage = shared.recipe.stage_name(shared.recipe.actions.node(*id)).to_string();
+                self.wanted.extend(shared.recipe.actions.with_needs(damaged.iter().map(|(id, _)| *id), |_| false));
+                for (id, failure) in damaged {
+                    let stage = shared.recipe.stage_name(shared.recipe.actions.node(id)).to_string();
                     let message = format!("{}; what made it runs again", failure.error);
                     // As with every note: a log that cannot be written fails the run elsewhere.
                     let _ = shared.log.append(&Event::Note { stage: stage.clone(), message: message.clone() });

@@ -44,7 +44,9 @@ impl Shared {
     async fn find_or_make(&self, id: NodeId, made: Result<Vec<Artifact>, StageError>, halt: CancellationToken) -> Result<Done, Failure> {
         let node = self.recipe.actions.node(id);
         let stage = self.recipe.stage_name(node).to_string();
-        if let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id).filter(|_| !self.forced(id)) {
+        if !self.forced(id)
+            && let Some(found) = self.history.frozen(&self.recipe, &self.workspace, id)
+        {
             let watch = StageWatch { shared: self, stage, notes: Mutex::default(), clock: Mutex::default(), spoken_for: Mutex::default(), halt };
             let mut done = Done::from(found);
             if node.appears {

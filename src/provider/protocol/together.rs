@@ -13,20 +13,12 @@ use crate::fingerprint::ActionKey;
 use super::super::transport::{Client, FilePart, Repeat, Request};
 use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire, csv};
 use super::super::{Method, ProviderError, TuningRequest, Watch, dollars};
-use super::openai::{carries, list, mark};
+use super::openai::{Page, carries, mark};
 
 /// Tunes at Together.
 #[derive(Debug)]
 pub struct Together {
     client: Client,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
-struct Data<T> {
-    /// It must be there: whatever has none is no list.
-    #[serde(deserialize_with = "list")]
-    data: Vec<T>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,7 +129,7 @@ impl Wire for Together {
     }
 
     async fn stored(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
-        let all: Data<FileObject> = self.client.json(Request::get("/files"), watch).await?;
+        let all: Page<FileObject> = self.client.json(Request::get("/files"), watch).await?;
         Ok(all.data.into_iter().find(|found| found.filename == file.name() && found.bytes == file.bytes).map(|found| found.id))
     }
 
@@ -149,7 +141,7 @@ impl Wire for Together {
     }
 
     async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
-        let all: Data<Value> = self.client.json(Request::get("/fine-tunes"), watch).await?;
+        let all: Page<Value> = self.client.json(Request::get("/fine-tunes"), watch).await?;
         let mark = mark(key);
         let mut found = Vec::new();
         for job in &all.data {
@@ -162,10 +154,6 @@ impl Wire for Together {
             }
         }
         Ok(found)
-    }
-
-    fn quotes(&self) -> bool {
-        true
     }
 
     async fn quote(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Option<f64>, ProviderError> {
@@ -199,7 +187,7 @@ impl Wire for Together {
     }
 
     async fn events(&self, id: &str, told: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
-        let all: Data<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/events")), watch).await?;
+        let all: Page<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/events")), watch).await?;
         let happened = |event: Value| {
             let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let number = |name: &str| event.get(name).and_then(Value::as_f64);
@@ -216,7 +204,7 @@ impl Wire for Together {
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
-        let all: Data<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/checkpoints")), watch).await?;
+        let all: Page<Value> = self.client.json(Request::get(format!("/fine-tunes/{id}/checkpoints")), watch).await?;
         let checkpoint = |found: Value| {
             let step = found.get("step").and_then(Value::as_u64)?;
             let validation = found.get("eval_loss").and_then(Value::as_f64);

@@ -146,11 +146,6 @@ impl Client {
         format!("{}{path}", self.endpoint.base_url)
     }
 
-    /// That a list says there is more of it, and cannot be read on: what is not in it so far may be there all the same.
-    pub fn endless(&self, path: &str) -> ProviderError {
-        ProviderError::Unexpected { url: self.url(path), problem: "the list says that there is more, and does not go on".into() }
-    }
-
     /// Sends a request whose reply is JSON.
     pub async fn json<T: DeserializeOwned>(&self, request: Request, watch: &dyn Watch) -> Result<T, ProviderError> {
         let reply = self.send(&request, watch).await?;
@@ -176,8 +171,8 @@ impl Client {
                 self.pace.tokens(request.tokens).await;
                 self.pace.place().await
             };
-            // What is waited for with patience once it is under way is not under way yet.
-            let place = until_stopped(watch, || request.repeat == Repeat::Never, paced).await.ok_or(ProviderError::Detached { job: None })?;
+            // Nothing is under way yet, so that whatever has to wait can be let go.
+            let place = until_stopped(watch, || true, paced).await.ok_or(ProviderError::Detached { job: None })?;
             let began = Instant::now();
             let (result, exchange) = self.attempt(request, &key, attempt).await;
             drop(place);
@@ -265,7 +260,7 @@ impl Client {
         let told = retry::Told::of(&reply);
         self.network.see(self.provider(), Seen::of(&reply), &self.pace);
         let body = match tokio::time::timeout(patience.saturating_mul(WHOLE), whole(reply)).await.unwrap_or_else(|_| Err("it did not come to its end".into())) {
-            // A server that repeats the key must not bring it into a file or onto a screen.
+            // A server that repeats the key must not bring it into a file or onto a screen; a word is no key.
             Ok(body) if (200..300).contains(&status) => clean_result(body, key),
             Ok(body) => clean(body, key),
             Err(problem) => {

@@ -1,6 +1,5 @@
 //! From a request to the id of a job: found, or made once.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -10,15 +9,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 
 use crate::fingerprint::ActionKey;
-use crate::ledger::{GivenUp, JobJournal, JobStep};
+use crate::ledger::{GivenUp, JobJournal, JobStep, Stopping};
 
 use super::super::transport::today;
 use super::super::watch::Watch;
 use super::super::{ProviderError, TuningRequest, dollars, shut_down};
 use super::hosted::Hosted;
-use super::monitor::{Monitor, Verdict};
 use super::rows::{self, Rows};
-use super::wire::{Job, JobState, RemoteCheckpoint, TrainingFile};
+use super::wire::{Job, JobState, TrainingFile};
 
 /// Whether a job is worth following. `gone` are those that were given up: of them only one that came to its end all the same is.
 fn is_worth(job: &Job, gone: &[GivenUp]) -> bool {
@@ -58,7 +56,7 @@ impl Hosted {
         if let Some((id, kept)) = self.stopped_before(request, journal, watch).await? {
             watch.note(&format!("found job {id} under our key, stopped early at its best checkpoint of step {}", kept.step));
             journal.note(JobStep::Exists { job: id.clone(), found: true })?;
-            journal.note(JobStep::Stopping { model: kept.model, step: kept.step, validation: kept.validation })?;
+            journal.note(JobStep::Stopping(kept))?;
             return Ok(id);
         }
         let made = self.made(request, journal, watch).await;
@@ -75,7 +73,7 @@ impl Hosted {
     async fn made(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
         let (train, validation) = (TrainingFile::of(&request.train)?, request.validation.as_deref().map(TrainingFile::of).transpose()?);
         self.fit(request, &train, validation.as_ref(), watch).await?;
-        let quotes = self.wire.quotes();
+        let quotes = self.wire.client().endpoint().quotes();
         if !quotes {
             watch.spend(&self.provider(), request.estimate)?;
         }
@@ -129,26 +127,17 @@ impl Hosted {
     }
 
     /// A job that a workspace which lost its state had stopped early: cancelled, and its losses are such that we would do the same.
-    async fn stopped_before(
-        &self,
-        request: &TuningRequest,
-        journal: &JobJournal,
-        watch: &dyn Watch,
-    ) -> Result<Option<(String, RemoteCheckpoint)>, ProviderError> {
+    async fn stopped_before(&self, request: &TuningRequest, journal: &JobJournal, watch: &dyn Watch) -> Result<Option<(String, Stopping)>, ProviderError> {
         let ended = journal.steps().iter().any(|step| matches!(step, JobStep::Ended { .. }));
         if request.care.patience.is_none() || ended {
             return Ok(None);
         }
         let cancelled = self.wire.find(request.key, watch).await?.into_iter().filter(|job| job.state == JobState::Cancelled);
         for job in cancelled {
-            let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
-            let mut monitor = Monitor::new(request.care);
-            let verdicts = events.into_iter().filter_map(|event| event.losses).map(|losses| monitor.see(losses.step, losses.train, losses.validation));
-            let enough = verdicts.into_iter().find_map(|verdict| if let Verdict::KeepBest { step, .. } = verdict { Some(step) } else { None });
-            if let Some(step) = enough
-                && let Some(best) = self.best(&job.id, step, watch).await?
+            if let Some(until) = request.care.enough(&self.told(&job, watch).await)
+                && let Some(best) = self.best(&job.id, until, watch).await?
             {
-                return Ok(Some((job.id, best)));
+                return Ok(Some((job.id, best.kept(until))));
             }
         }
         Ok(None)

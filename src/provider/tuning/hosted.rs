@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::ledger::{GivenUp, JobJournal, JobStep, STOPPED_EARLY};
+use crate::ledger::{GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping};
 
 use super::super::transport::printable;
 use super::super::watch::{Watch, until_stopped};
@@ -58,8 +58,10 @@ struct Heard {
 /// How a job that was followed came to its end.
 struct Followed {
     job: Job,
-    /// The checkpoint that is kept, where it was stopped early.
-    kept: Option<RemoteCheckpoint>,
+    /// What is kept of it, where it was stopped early.
+    kept: Option<Stopping>,
+    /// Its losses, where they were asked for already.
+    losses: Option<Vec<u8>>,
 }
 
 impl Hosted {
@@ -69,17 +71,15 @@ impl Hosted {
 
     async fn tune_through(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
         let id = self.begun(request, journal, watch).await?;
-        let Followed { job, kept } = self.follow(&id, request, journal, watch).await?;
-        if let Some(kept) = kept {
-            journal.note(JobStep::Ended { status: STOPPED_EARLY.into() })?;
-            return self.fetch(request, job, Some(kept), watch).await;
+        let followed = self.follow(&id, request, journal, watch).await?;
+        let job = &followed.job;
+        let status = if followed.kept.is_some() { STOPPED_EARLY.to_owned() } else { job.word.clone() };
+        journal.note(JobStep::Ended { status })?;
+        if followed.kept.is_none() && job.state != JobState::Succeeded {
+            let message = job.problem.as_deref().map_or_else(|| "no reason was given".into(), printable);
+            return Err(ProviderError::JobFailed { job: job.id.clone(), status: printable(&job.word), message });
         }
-        journal.note(JobStep::Ended { status: job.word.clone() })?;
-        if job.state != JobState::Succeeded {
-            let message = job.problem.map_or_else(|| "no reason was given".into(), |problem| printable(&problem));
-            return Err(ProviderError::JobFailed { job: job.id, status: printable(&job.word), message });
-        }
-        self.fetch(request, job, None, watch).await
+        self.fetch(request, followed, watch).await
     }
 
     /// The checkpoint of a job with the lowest validation loss, up to a step.
@@ -132,8 +132,7 @@ impl Hosted {
             let id = id.as_str();
             if let Some(kept) = journal.kept() {
                 // It was stopped before, here or by a run that was killed while it did.
-                let (model, step, validation) = (kept.0.to_owned(), kept.1, kept.2);
-                return self.stop(job, RemoteCheckpoint { model, step, validation }, watch).await;
+                return self.stop(job, kept.clone(), watch).await;
             }
             match self.tell(id, &mut heard, watch).await {
                 Verdict::KeepBest { step, why } if matches!(job.state, JobState::Going | JobState::Paused | JobState::Succeeded) => {
@@ -159,9 +158,9 @@ impl Hosted {
             }
             match job.state {
                 JobState::Succeeded if request.care != Care::default() => {
-                    return self.judged(job, heard.losses && !heard.deaf, request, journal, watch).await;
+                    return self.judged(job, &heard, journal, watch).await;
                 }
-                JobState::Succeeded | JobState::Failed | JobState::Cancelled => return Ok(Followed { job, kept: None }),
+                JobState::Succeeded | JobState::Failed | JobState::Cancelled => return Ok(Followed { job, kept: None, losses: None }),
                 JobState::Paused if !std::mem::replace(&mut paused, true) => {
                     watch.note(&format!("job {id} is paused; `retune jobs --resume {id}` lets it go on, `retune cancel {id}` ends it"));
                 }
@@ -188,18 +187,17 @@ impl Hosted {
         Ok(Some(first))
     }
 
-    /// A job is over, and its events may not have told all losses: its result file does. `heard` is whether they told any, and what
-    /// is worth a warning was said then.
-    async fn judged(&self, job: Job, heard: bool, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
-        let losses = self.wire.losses(&job, watch).await.unwrap_or_default();
-        let mut monitor = Monitor::new(request.care);
+    /// A job is over, and its events may not have told all losses: its result file does.
+    async fn judged(&self, job: Job, heard: &Heard, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Followed, ProviderError> {
+        let losses = self.losses(&job, watch).await;
+        let mut monitor = heard.monitor.anew();
         let steps = rows::losses(&losses);
-        if steps.is_empty() && !heard {
+        if steps.is_empty() && !heard.losses {
             watch.note("warning: the provider tells no losses of this job: `early-stop` and `alarm` could not be looked after");
         }
-        for (step, train, validation) in steps {
+        for Losses { step, train, validation, .. } in steps {
             match monitor.see(step, train, validation) {
-                Verdict::Warn(warning) if !heard => watch.note(&format!("warning: {warning}")),
+                Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
                 Verdict::Fail(why) => return Err(self.alarmed(&job, why, journal, watch).await?),
                 Verdict::KeepBest { step, why } => {
                     if let Some(followed) = self.keep_best(&job, step, &why, journal, watch).await? {
@@ -207,10 +205,10 @@ impl Hosted {
                     }
                     break;
                 }
-                Verdict::GoOn | Verdict::Warn(_) => {}
+                Verdict::GoOn => {}
             }
         }
-        Ok(Followed { job, kept: None })
+        Ok(Followed { job, kept: None, losses: Some(losses) })
     }
 
     /// Ends a job over which an alarm went off, and says so.
@@ -264,15 +262,16 @@ impl Hosted {
         };
         watch.note(&format!("{why}: it is stopped, and the checkpoint of step {} is kept", best.step));
         // Which checkpoint is kept is on disk before the job is stopped: it is never made anew for want of it.
-        journal.note(JobStep::Stopping { model: best.model.clone(), step: best.step, validation: best.validation })?;
-        self.stop(job.clone(), best, watch).await.map(Some)
+        let kept = best.kept(step);
+        journal.note(JobStep::Stopping(kept.clone()))?;
+        self.stop(job.clone(), kept, watch).await.map(Some)
     }
 
-    async fn stop(&self, job: Job, kept: RemoteCheckpoint, watch: &dyn Watch) -> Result<Followed, ProviderError> {
+    async fn stop(&self, job: Job, kept: Stopping, watch: &dyn Watch) -> Result<Followed, ProviderError> {
         if matches!(job.state, JobState::Going | JobState::Paused) {
             self.end(&job.id, watch).await;
         }
-        Ok(Followed { job: self.wire.job(&job.id, watch).await?, kept: Some(kept) })
+        Ok(Followed { job: self.wire.job(&job.id, watch).await?, kept: Some(kept), losses: None })
     }
 
     /// Passes on the events that were not told yet, and what follows from their losses. They are a help, so that failing to get
@@ -328,34 +327,37 @@ impl Hosted {
         if losses.is_empty() { rows::csv(self.told(job, watch).await.into_iter()) } else { losses }
     }
 
-    /// The losses of a job that was stopped early, up to where it was. What it did until it heard of that depends on the moment,
-    /// and is no part of the result.
-    async fn losses_until_enough(&self, request: &TuningRequest, job: &Job, watch: &dyn Watch) -> Vec<u8> {
-        let mut told = self.told(job, watch).await;
-        if told.is_empty() {
-            let losses = rows::losses(&self.losses(job, watch).await).into_iter();
-            told = losses.map(|(step, train, validation)| Losses { step, of: 0, train, validation }).collect();
-        }
-        let mut monitor = Monitor::new(request.care);
-        let is_enough = |losses: &Losses| matches!(monitor.see(losses.step, losses.train, losses.validation), Verdict::KeepBest { .. });
-        let enough = told.iter().position(is_enough);
-        told.truncate(enough.map_or(told.len(), |last| last + 1));
-        rows::csv(told.into_iter())
+    /// The losses of a job that was stopped early, up to the step where it was: what it did until it heard of that depends on the
+    /// moment, and is no part of the result. Events or the result file, whichever tells more.
+    async fn losses_until(&self, job: &Job, until: u64, watch: &dyn Watch) -> Vec<u8> {
+        let up_to = |losses: Vec<Losses>| losses.into_iter().filter(|losses| losses.step <= until).collect::<Vec<_>>();
+        let told = up_to(self.told(job, watch).await);
+        // A job that was cancelled need not have one.
+        let filed = up_to(rows::losses(&self.wire.losses(job, watch).await.unwrap_or_default()));
+        rows::csv(if filed.len() > told.len() { filed } else { told }.into_iter())
     }
 
-    /// The losses that the events of a job tell, by step.
-    async fn told(&self, job: &Job, watch: &dyn Watch) -> Vec<Losses> {
-        let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_default();
+    /// The losses that the events of a job tell, by step. Where they cannot be had, there are none.
+    pub(super) async fn told(&self, job: &Job, watch: &dyn Watch) -> Vec<Losses> {
+        let events = self.wire.events(&job.id, &BTreeSet::new(), watch).await.unwrap_or_else(|error| {
+            watch.note(&format!("the events of job {} cannot be had: {error}", job.id));
+            Vec::new()
+        });
         let mut told: Vec<Losses> = events.into_iter().filter_map(|event| event.losses).collect();
         told.sort_by_key(|losses| losses.step);
         told
     }
 
-    async fn fetch(&self, request: &TuningRequest, job: Job, kept: Option<RemoteCheckpoint>, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+    async fn fetch(&self, request: &TuningRequest, followed: Followed, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+        let Followed { job, kept, losses } = followed;
         let Some(name) = kept.as_ref().map(|kept| kept.model.clone()).or(job.model.clone()) else {
             return Err(ProviderError::Unexpected { url: format!("job {}", job.id), problem: "it succeeded and names no model".into() });
         };
-        let losses = if kept.is_some() { self.losses_until_enough(request, &job, watch).await } else { self.losses(&job, watch).await };
+        let losses = match (&kept, losses) {
+            (Some(kept), _) => self.losses_until(&job, kept.until, watch).await,
+            (None, Some(losses)) => losses,
+            (None, None) => self.losses(&job, watch).await,
+        };
         let mut metrics: BTreeMap<String, f64> = rows::last_losses(&losses).into_iter().collect();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         metrics.extend(job.trained_tokens.map(|tokens| ("trained-tokens".to_owned(), tokens as f64)));

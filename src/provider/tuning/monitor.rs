@@ -1,5 +1,7 @@
 //! Looks at the losses while a model is trained, and says when enough is enough.
 
+use super::wire::Losses;
+
 /// What is watched, as declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Care {
@@ -9,6 +11,16 @@ pub struct Care {
     pub loss: Option<Alarm>,
     /// A validation loss so far over the training loss is overfitting.
     pub gap: Option<Alarm>,
+}
+
+impl Care {
+    /// The step at which losses say that it is enough, to keep the best before it.
+    #[must_use]
+    pub fn enough(self, losses: &[Losses]) -> Option<u64> {
+        let mut monitor = Monitor::new(self);
+        let verdicts = losses.iter().map(|losses| monitor.see(losses.step, losses.train, losses.validation));
+        verdicts.into_iter().find_map(|verdict| if let Verdict::KeepBest { step, .. } = verdict { Some(step) } else { None })
+    }
 }
 
 /// A bound, and what happens over it.
@@ -54,6 +66,12 @@ impl Monitor {
     #[must_use]
     pub fn new(care: Care) -> Self {
         Self { care, ..Self::default() }
+    }
+
+    /// Watches the same from the beginning. What was warned of once is not again.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { warned: self.warned, ..Self::new(self.care) }
     }
 
     /// Takes the losses of a step, those that were measured.
@@ -125,6 +143,7 @@ mod tests {
         let mut monitor = Monitor::new(Care { loss: alarm(false), gap: alarm(true), ..Care::default() });
         assert!(matches!(monitor.see(1, Some(9.0), None), Verdict::Warn(_)));
         assert_eq!(monitor.see(2, Some(9.0), None), Verdict::GoOn);
+        assert_eq!(monitor.anew().see(1, Some(9.0), None), Verdict::GoOn, "it was said");
         assert!(matches!(monitor.see(3, Some(1.0), Some(7.0)), Verdict::Fail(_)));
         let mut monitor = Monitor::new(Care { loss: alarm(true), ..Care::default() });
         assert!(matches!(monitor.see(1, Some(f64::NAN), None), Verdict::Fail(_)));

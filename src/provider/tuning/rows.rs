@@ -103,23 +103,23 @@ pub fn csv(losses: impl Iterator<Item = Losses>) -> Vec<u8> {
     if lines.is_empty() { Vec::new() } else { format!("step,train_loss,valid_loss\n{lines}").into_bytes() }
 }
 
-/// The losses of each step in a result file: step, training, validation.
-pub fn losses(csv: &[u8]) -> Vec<(u64, Option<f64>, Option<f64>)> {
+/// The losses of each step in a result file.
+pub fn losses(csv: &[u8]) -> Vec<Losses> {
     let text = String::from_utf8_lossy(csv);
     let (header, rows) = table(&text);
     let place = |name: &str| header.iter().position(|column| *column == name);
     let (step, train, valid, full) = (place("step"), place("train_loss"), place("valid_loss"), place("full_valid_loss"));
     let steps = rows.iter().filter_map(|cells| {
         let number = |at: Option<usize>| cells.get(at?)?.parse::<f64>().ok();
-        Some((cells.get(step?)?.parse().ok()?, number(train), number(full).or_else(|| number(valid))))
+        Some(Losses { step: cells.get(step?)?.parse().ok()?, of: 0, train: number(train), validation: number(full).or_else(|| number(valid)) })
     });
     steps.collect()
 }
 
 /// The losses of one step in a result file, by the names of metrics.
 pub fn at_step(csv: &[u8], step: u64) -> Vec<(String, f64)> {
-    let found = losses(csv).into_iter().find(|(at, ..)| *at == step);
-    let (train, validation) = found.map_or((None, None), |(_, train, validation)| (train, validation));
+    let found = losses(csv).into_iter().find(|losses| losses.step == step);
+    let (train, validation) = found.map_or((None, None), |losses| (losses.train, losses.validation));
     [("train-loss", train), ("validation-loss", validation)].into_iter().filter_map(|(name, loss)| Some((name.to_owned(), loss?))).collect()
 }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 
 use crate::fingerprint::{ActionKey, Digest};
+use crate::ledger::Stopping;
 
 use super::super::transport::Client;
 use super::super::watch::Watch;
@@ -127,6 +128,14 @@ pub struct RemoteCheckpoint {
     pub validation: Option<f64>,
 }
 
+impl RemoteCheckpoint {
+    /// What is kept of a job that is stopped early at it, since at the step `until` it was enough.
+    #[must_use]
+    pub fn kept(self, until: u64) -> Stopping {
+        Stopping { model: self.model, step: self.step, validation: self.validation, until }
+    }
+}
+
 /// Something of ours at a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remote<'a> {
@@ -175,12 +184,7 @@ pub trait Wire: Send + Sync {
     /// Makes a job. Sent once: what came of a request that was lost is found by [`Wire::find`].
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError>;
 
-    /// Whether the provider says beforehand what a job will cost, once its files are there.
-    fn quotes(&self) -> bool {
-        false
-    }
-
-    /// What a job will cost by the provider's own word, in US dollars.
+    /// What a job will cost by the provider's own word, in US dollars, where its endpoint quotes.
     async fn quote(&self, _request: &TuningRequest, _train: &str, _validation: Option<&str>, _watch: &dyn Watch) -> Result<Option<f64>, ProviderError> {
         Ok(None)
     }

@@ -79,6 +79,7 @@ impl Work for Generate {
         if matches!(declared.api, Api::Hosted(_)) && !open.is_empty() {
             context.watch.spend(&declared.name, expected)?;
         }
+        let prompts_asked = prompts.len();
         let how = Generation { max_tokens: self.max_tokens, kept: kept.clone(), batch: batch.clone() };
         let answers = match &declared.api {
             Api::Command(program) => train::answer(program, &declared.name, &model, &prompts, how, context).await,
@@ -101,7 +102,8 @@ impl Work for Generate {
         }
         let metrics = figures(&answers, price);
         if let Some(usd) = metrics.get("usd") {
-            context.watch.billed(*usd);
+            // Of answers that were there before, an earlier attempt told.
+            context.watch.billed(usd * open.len() as f64 / prompts_asked.max(1) as f64);
         }
         let answers: Vec<Answer> = answers.texts.into_iter().map(|answer| Answer { answer }).collect();
         let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);
@@ -125,8 +127,9 @@ impl Work for Generate {
         let usd = prompts.and_then(|prompts| self.expected(&declared, &card, &prompts, price?));
         let known = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
         let note = || format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
+        let is_unpriced = !known && unread.is_none();
         let notes = unread.or_else(|| (!known).then(note)).into_iter().collect();
-        Estimate { tokens: None, usd, notes, is_unpriced: !known }
+        Estimate { tokens: None, usd, notes, is_unpriced }
     }
 }
 

@@ -1,15 +1,13 @@
 //! The folder that a command works in: what lies in it before, and what may lie in it after.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::fingerprint::Digest;
 use crate::graph::folders_above;
 use crate::store::{Artifact, Lock, displaced, move_to};
 
+use super::super::copied::copy_of;
 use super::super::{Context, Given, StageError};
 
 /// Puts the inputs into the folder, each at its own path.
@@ -43,7 +41,7 @@ pub fn lay<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Given>, f
                         make_folder(parent)?;
                         made.insert(parent.to_owned());
                     }
-                    copy(context, path, *digest, &target)?;
+                    copy_of(context.workspace, path, *digest, &target)?;
                 }
             }
         }
@@ -275,51 +273,4 @@ fn remove(place: &Path) -> std::io::Result<()> {
 
 pub fn make_folder(path: &Path) -> Result<(), StageError> {
     std::fs::create_dir_all(path).map_err(|source| StageError::Io { doing: "create", path: path.to_owned(), source })
-}
-
-/// Files from this size on share their blocks with the user's file where the file system can do that, and are copied where it cannot,
-/// but not hashed once more: that the user's file did not change meanwhile is seen by its state. No link of any kind would do: a
-/// hard one changes the state of the user's file, and a symbolic one is no file to whoever packs or looks for files.
-const LARGE: u64 = 256 << 20;
-
-/// A copy keeps the command from writing to the user's file, and shows what was copied to be what the key covers.
-fn copy(context: &Context<'_>, path: &str, digest: Digest, target: &Path) -> Result<(), StageError> {
-    let source = context.workspace.join(path);
-    let failed = |error| StageError::Io { doing: "copy", path: source.clone(), source: error };
-    let from = std::fs::File::open(&source).map_err(failed)?;
-    let metadata = from.metadata().map_err(failed)?;
-    if metadata.len() >= LARGE {
-        return share(&source, target).map_err(failed);
-    }
-    let found = copied(from, &metadata, target).map_err(failed)?;
-    let program = metadata.permissions().mode() & 0o111 != 0;
-    if digest == if program { found.of_program() } else { found } { Ok(()) } else { Err(StageError::InputChanged { path: path.to_owned() }) }
-}
-
-/// Copies a file, and tells the digest of the copy.
-fn copied(mut from: std::fs::File, metadata: &std::fs::Metadata, target: &Path) -> std::io::Result<Digest> {
-    /// A file up to this size goes through memory, so that it is not read a second time to be hashed.
-    const SMALL: u64 = 1 << 20;
-    let mut to = std::fs::File::options().write(true).create_new(true).mode(metadata.permissions().mode()).open(target)?;
-    if metadata.len() > SMALL {
-        std::io::copy(&mut from, &mut to)?;
-        return Digest::of_file(target);
-    }
-    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
-    from.read_to_end(&mut content)?;
-    to.write_all(&content)?;
-    Ok(Digest::of(&content))
-}
-
-fn share(source: &Path, target: &Path) -> std::io::Result<()> {
-    let cloned = std::fs::File::open(source).and_then(|from| {
-        let to = std::fs::File::create_new(target)?;
-        rustix::fs::ioctl_ficlone(&to, &from)?;
-        to.set_permissions(from.metadata()?.permissions())
-    });
-    if cloned.is_ok() {
-        return Ok(());
-    }
-    let _ = std::fs::remove_file(target);
-    std::fs::copy(source, target).map(drop)
 }

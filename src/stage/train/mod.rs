@@ -84,7 +84,8 @@ pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
     let method = method::name(&stage.block);
     let of_method = stage.block.child("method").into_iter().flat_map(|method| &method.children);
     // Where losses are reported to, and what is kept on the way, is no part of the recipe.
-    let of_stage = stage.block.children.iter().filter(|child| ["early-stop", "alarm", "moderate", "seed"].contains(&child.setting.name));
+    let beside = |name: &str| matches!(name, "report" | "checkpoints");
+    let of_stage = stage.block.children.iter().filter(|child| TOLD.contains(&child.setting.name) && !beside(child.setting.name));
     let settings = of_method.chain(of_stage);
     providers::methods(declared).contains(&method)
         && settings.map(|setting| setting.setting.name).all(|setting| providers::expresses(declared, method, setting))

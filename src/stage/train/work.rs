@@ -126,12 +126,19 @@ impl Work for Train {
         let mut estimate = self.expected(known, self.examples_at(workspace, store, inputs).as_deref(), epochs);
         if let Api::Hosted(endpoint) = &self.declared.api {
             estimate.notes = providers::outlook(&self.declared, endpoint, &self.base, &store.root().join("providers"));
-            estimate.is_unpriced = known.training.is_none();
-            let unread = price.err().map(|error| error.to_string());
-            if estimate.is_unpriced && unread.is_none() {
-                estimate.notes.push(format!("what training `{}` costs at `{}` is not known: tell it in prices.kdl", self.base, self.declared.name));
+            match price {
+                Err(error) => estimate.notes.push(error.to_string()),
+                Ok(_) if known.training.is_some() => {}
+                Ok(_) if endpoint.quotes() => {
+                    estimate
+                        .notes
+                        .push(format!("`{}` says what training `{}` costs once the files are there, before it begins", self.declared.name, self.base));
+                }
+                Ok(_) => {
+                    estimate.is_unpriced = true;
+                    estimate.notes.push(format!("what training `{}` costs at `{}` is not known: tell it in prices.kdl", self.base, self.declared.name));
+                }
             }
-            estimate.notes.extend(unread);
             if let Some(hour) = known.hour {
                 estimate.notes.push(format!(
                     "once deployed, `{}` bills about {} for every hour that the model is held ready",

@@ -16,8 +16,9 @@ use super::super::super::transport::{Client, FilePart, Repeat, Request, printabl
 use super::super::super::tuning::is_no;
 use super::super::super::watch::until_stopped;
 use super::super::super::{Answers, ProviderError, Watch};
+use super::pages::Pages;
 use super::question::{answered, is_filtered, question};
-use super::shapes::{Answered, Completion, FileObject, Page};
+use super::shapes::{Answered, Completion, FileObject};
 
 #[derive(Debug, Deserialize)]
 struct BatchObject {
@@ -257,25 +258,14 @@ async fn look(client: &Client, state: &State, patience: Duration, watch: &dyn Wa
 }
 
 async fn find(client: &Client, key: &str, watch: &dyn Watch) -> Result<Option<BatchObject>, ProviderError> {
-    let mut after = String::new();
-    loop {
-        let mut request = Request::get("/batches").query("limit", "100");
-        if !after.is_empty() {
-            request = request.query("after", &after);
-        }
-        let page: Page<BatchObject> = client.json(request, watch).await?;
-        let last = page.data.last().map(|batch| batch.id.clone()).unwrap_or_default();
-        if let Some(found) = page.data.into_iter().find(|batch| key_of(batch) == Some(key) && !is_void(batch)) {
+    let mut pages = Pages::of("/batches", 100);
+    while let Some(page) = pages.further(client, |batch: &BatchObject| batch.id.clone(), watch).await? {
+        if let Some(found) = page.into_iter().find(|batch| key_of(batch) == Some(key) && !is_void(batch)) {
             return Ok(Some(found));
         }
-        if !page.has_more {
-            return Ok(None);
-        }
-        if last.is_empty() || last == after {
-            return Err(client.endless("/batches"));
-        }
-        after = last;
     }
+    pages.ended(client)?;
+    Ok(None)
 }
 
 async fn follow(client: &Client, mut batch: BatchObject, state: &State, watch: &dyn Watch) -> Result<BatchObject, ProviderError> {

@@ -41,7 +41,11 @@ pub async fn answer(
         if watch.let_go() {
             return Ok(None);
         }
-        let answered = ask(client, limit, name, &messages, max_tokens, watch).await?;
+        let answered = match ask(client, limit, name, &messages, max_tokens, watch).await {
+            // It waited for its turn.
+            Err(ProviderError::Detached { .. }) => return Ok(None),
+            answered => answered?,
+        };
         kept.keep(place, &answered);
         watch.progress(done.fetch_add(1, Ordering::Relaxed) + 1, total, "answers", "");
         Ok(Some((place, answered)))

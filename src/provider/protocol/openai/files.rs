@@ -6,11 +6,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::super::super::transport::Repeat;
-use super::super::super::transport::{FilePart, Request};
+use super::super::super::transport::{FilePart, Request, printable};
 use super::super::super::tuning::TrainingFile;
 use super::super::super::{ProviderError, Watch};
 use super::OpenAi;
-use super::shapes::{FileObject, Page, PartObject, UploadObject};
+use super::pages::Pages;
+use super::shapes::{FileObject, PartObject, UploadObject};
 
 /// The largest part of an upload.
 const PART: u64 = 64 << 20;
@@ -20,7 +21,8 @@ const PARTS_AT_ONCE: usize = 4;
 impl OpenAi {
     pub(super) async fn file_is_there(&self, id: &str, file: &TrainingFile, watch: &dyn Watch) -> Result<bool, ProviderError> {
         match self.client.json::<FileObject>(Request::get(format!("/files/{id}")), watch).await {
-            Ok(found) => Ok(found.is_named(&file.name()) && (found.bytes == file.bytes || found.bytes == 0) && found.is_good()),
+            Ok(found) if found.is_named(&file.name()) && (found.bytes == file.bytes || found.bytes == 0) => Ok(self.looked_at(found, watch).await?.is_good()),
+            Ok(_) => Ok(false),
             Err(ProviderError::Refused { status: 400 | 403 | 404 | 410, .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -28,22 +30,17 @@ impl OpenAi {
 
     pub(super) async fn stored_file(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
         let name = file.name();
-        let mut after = String::new();
-        loop {
-            let mut request = Request::get("/files").query("purpose", "fine-tune").query("limit", "1000");
-            if !after.is_empty() {
-                request = request.query("after", &after);
-            }
-            let page: Page<FileObject> = self.client.json(request, watch).await?;
-            let ours = |found: &&FileObject| found.is_named(&name) && found.bytes == file.bytes && found.is_good();
-            if let Some(found) = page.data.iter().find(ours) {
-                return Ok(Some(found.id.clone()));
-            }
-            match page.data.last() {
-                Some(last) if page.has_more && last.id != after => after.clone_from(&last.id),
-                _ => return Ok(None),
+        let mut pages = Pages::of("/files", 1000).filtered("purpose", "fine-tune");
+        // Where the list does not go on, the file is sent once more, which costs nothing.
+        while let Some(page) = pages.further(&self.client, |found: &FileObject| found.id.clone(), watch).await? {
+            for found in page.into_iter().filter(|found| found.is_named(&name) && found.bytes == file.bytes && found.is_good()) {
+                let found = self.looked_at(found, watch).await?;
+                if found.is_good() {
+                    return Ok(Some(found.id));
+                }
             }
         }
+        Ok(None)
     }
 
     pub(super) async fn send_file(&self, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
@@ -83,19 +80,31 @@ impl OpenAi {
         self.taken(done.file.ok_or_else(unexpected)?, file, watch).await
     }
 
-    /// Makes sure that a file arrived as it was sent, and waits until the provider has looked at it: some make no job of it before.
-    async fn taken(&self, mut sent: FileObject, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
-        let (began, mut pause) = (Instant::now(), Duration::from_millis(200));
-        while sent.is_looked_at() && began.elapsed() < self.client.declared().limits.patience {
-            watch.progress(0, 0, "", &format!("file {} is {}", sent.id, sent.status.as_deref().unwrap_or_default()));
+    /// Waits until the provider has looked at a file: some make no job of it before.
+    async fn looked_at(&self, mut file: FileObject, watch: &dyn Watch) -> Result<FileObject, ProviderError> {
+        let (began, mut pause, patience) = (Instant::now(), Duration::from_millis(200), self.client.declared().limits.patience);
+        while file.is_looked_at() {
+            let (id, word) = (&file.id, file.status.as_deref().unwrap_or_default());
+            if began.elapsed() >= patience {
+                let problem = format!("file {id} is still `{word}` after {patience:?}: another run waits for it again");
+                return Err(ProviderError::Unexpected { url: self.client.url("/files"), problem });
+            }
+            watch.progress(0, 0, "", &format!("file {id} is {word}"));
             tokio::time::sleep(if self.client.network().replays() { Duration::ZERO } else { pause }).await;
             pause = (pause * 3 / 2).min(Duration::from_secs(10));
-            sent = self.client.json(Request::get(format!("/files/{}", sent.id)), watch).await?;
+            file = self.client.json(Request::get(format!("/files/{id}")), watch).await?;
         }
+        Ok(file)
+    }
+
+    /// Makes sure that a file arrived as it was sent.
+    async fn taken(&self, sent: FileObject, file: &TrainingFile, watch: &dyn Watch) -> Result<String, ProviderError> {
+        let sent = self.looked_at(sent, watch).await?;
         if sent.is_good() && (sent.bytes == file.bytes || sent.bytes == 0) && !sent.id.is_empty() {
             return Ok(sent.id);
         }
-        let problem = format!("of {} bytes it took {}, and calls the file {}", file.bytes, sent.bytes, sent.status.unwrap_or_default());
+        let why = sent.status_details.map_or_else(String::new, |details| format!(": {}", printable(&details)));
+        let problem = format!("of {} bytes it took {}, and calls the file {}{why}", file.bytes, sent.bytes, sent.status.unwrap_or_default());
         Err(ProviderError::Unexpected { url: self.client.url("/files"), problem })
     }
 }

@@ -15,6 +15,7 @@ use super::super::super::tuning::{Happened, Job, Losses, Remote, RemoteCheckpoin
 use super::super::super::{ProviderError, TuningRequest, Watch};
 use super::OpenAi;
 use super::body::{creation, mark};
+use super::pages::Pages;
 use super::shapes::{CheckpointObject, EventObject, JobObject, Moderated, Page};
 
 #[async_trait]
@@ -45,19 +46,14 @@ impl Wire for OpenAi {
 
     async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
         let (key, mark) = (key.to_string(), mark(key));
-        let (mut found, mut after) = (Vec::new(), String::new());
-        loop {
-            let mut request = Request::get("/fine_tuning/jobs").query("limit", "100");
-            if self.dialect.metadata {
-                request = request.query("metadata[retune_key]", &key);
-            }
-            if !after.is_empty() {
-                request = request.query("after", &after);
-            }
-            let page: Page<Value> = self.client.json(request, watch).await?;
-            let last = page.data.last().and_then(|job| job["id"].as_str()).unwrap_or_default().to_owned();
+        let (mut found, mut pages) = (Vec::new(), Pages::of("/fine_tuning/jobs", 100));
+        if self.dialect.metadata {
+            pages = pages.filtered("metadata[retune_key]", &key);
+        }
+        let id = |job: &Value| job["id"].as_str().unwrap_or_default().to_owned();
+        while let Some(page) = pages.further(&self.client, id, watch).await? {
             // Some servers that speak the protocol ignore the filter, so every job is looked at.
-            for job in &page.data {
+            for job in &page {
                 match JobObject::read(job) {
                     Some(job) if job.is_ours(&key, &mark) => found.push(job.into()),
                     Some(_) => {}
@@ -66,15 +62,12 @@ impl Wire for OpenAi {
                     None => {}
                 }
             }
-            if !page.has_more {
-                return Ok(found);
-            }
-            // What was found is worth following, whatever is not read; that there is none could not be said.
-            if last.is_empty() || last == after {
-                return if found.is_empty() { Err(self.client.endless("/fine_tuning/jobs")) } else { Ok(found) };
-            }
-            after = last;
         }
+        if found.is_empty() {
+            // What was found is worth following, whatever is not read; that there is none could not be said.
+            pages.ended(&self.client)?;
+        }
+        Ok(found)
     }
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
@@ -101,22 +94,15 @@ impl Wire for OpenAi {
     }
 
     async fn events(&self, id: &str, told: &BTreeSet<String>, watch: &dyn Watch) -> Result<Vec<Happened>, ProviderError> {
-        let (mut all, mut after) = (Vec::new(), String::new());
-        loop {
-            let mut request = Request::get(format!("/fine_tuning/jobs/{id}/events")).query("limit", "100");
-            if !after.is_empty() {
-                request = request.query("after", &after);
-            }
-            let page: Page<EventObject> = self.client.json(request, watch).await?;
-            let last = page.data.last().map(EventObject::id).unwrap_or_default();
+        let (mut all, mut pages) = (Vec::new(), Pages::of(format!("/fine_tuning/jobs/{id}/events"), 100));
+        while let Some(page) = pages.further(&self.client, EventObject::id, watch).await? {
             // Where the latest comes first, what comes after an event that was told already was told too.
-            let oldest_first = page.data.first().zip(page.data.last()).is_some_and(|(first, last)| first.place() < last.place());
-            let known = !oldest_first && page.data.iter().any(|event| told.contains(&event.id()));
-            all.extend(page.data);
-            if !page.has_more || known || last.is_empty() || last == after {
+            let oldest_first = page.first().zip(page.last()).is_some_and(|(first, last)| first.place() < last.place());
+            let known = !oldest_first && page.iter().any(|event| told.contains(&event.id()));
+            all.extend(page);
+            if known {
                 break;
             }
-            after = last;
         }
         let happened = |event: EventObject| {
             let losses = event.data.as_ref().and_then(losses);
@@ -127,20 +113,8 @@ impl Wire for OpenAi {
     }
 
     async fn checkpoints(&self, id: &str, watch: &dyn Watch) -> Result<Vec<RemoteCheckpoint>, ProviderError> {
-        let (mut all, mut after) = (Vec::new(), String::new());
-        loop {
-            let mut request = Request::get(format!("/fine_tuning/jobs/{id}/checkpoints")).query("limit", "100");
-            if !after.is_empty() {
-                request = request.query("after", &after);
-            }
-            let page: Page<CheckpointObject> = self.client.json(request, watch).await?;
-            let last = page.data.last().map(|found| found.id.clone()).unwrap_or_default();
-            all.extend(page.data);
-            if !page.has_more || last.is_empty() || last == after {
-                break;
-            }
-            after = last;
-        }
+        let pages = Pages::of(format!("/fine_tuning/jobs/{id}/checkpoints"), 100);
+        let all = pages.all(&self.client, |found: &CheckpointObject| found.id.clone(), watch).await?;
         let checkpoint = |found: CheckpointObject| {
             let measured = |name: &str| found.metrics.get(name).and_then(Value::as_f64);
             let validation = measured("full_valid_loss").or_else(|| measured("valid_loss"));

@@ -6,6 +6,7 @@ mod chat;
 mod files;
 mod jobs;
 mod kept;
+mod pages;
 mod question;
 mod shapes;
 mod stored;
@@ -34,5 +35,5 @@ impl OpenAi {
 pub use body::{expresses, mark};
 pub use chat::answer;
 pub use kept::answered_places;
-pub use shapes::{carries, list};
+pub use shapes::{Page, carries};
 pub use stored::{StoredCompletions, StoredFilter};

@@ -9,19 +9,14 @@ use super::super::super::tuning::{Job, JobState};
 #[serde(bound = "T: Deserialize<'de>")]
 pub struct Page<T> {
     /// It must be there: whatever has none is no list, and must not be taken for an empty one.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_nothing")]
     pub data: Vec<T>,
-    #[serde(default, deserialize_with = "list_goes_on")]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub has_more: bool,
 }
 
-/// Whether there is more of a list, which some write as nothing where there is not.
-fn list_goes_on<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// A list, which some write as nothing where it is empty.
-pub fn list<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+/// What some write as `null` where it is empty, or is not so.
+fn or_nothing<'de, T: Default + Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -34,6 +29,9 @@ pub struct FileObject {
     pub filename: Option<String>,
     #[serde(default)]
     pub status: Option<String>,
+    /// Why it is no good, where it is not.
+    #[serde(default)]
+    pub status_details: Option<String>,
     #[serde(default)]
     pub expires_at: Option<i64>,
 }

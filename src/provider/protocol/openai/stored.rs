@@ -6,9 +6,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use super::super::super::declared::{Declared, Endpoint, Protocol};
-use super::super::super::transport::{Client, Network, Request};
+use super::super::super::transport::{Client, Network};
 use super::super::super::{ProviderError, Watch};
-use super::shapes::Page;
+use super::pages::Pages;
 
 /// Which of the completions that a provider keeps are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,12 +24,11 @@ pub struct StoredFilter {
 pub struct StoredCompletions {
     client: Client,
     kept: StoredFilter,
-    after: Option<String>,
-    ended: bool,
+    pages: Pages,
 }
 
 /// Completions in one list, the most that there may be.
-const PAGE: usize = 100;
+const PAGE: u32 = 100;
 /// So many are asked for their messages at once.
 const AT_ONCE: usize = 16;
 
@@ -43,34 +42,25 @@ impl StoredCompletions {
     /// The completions of a provider.
     #[must_use]
     pub fn new(declared: &Declared, endpoint: &Endpoint, network: &Arc<Network>, kept: StoredFilter) -> Self {
-        Self { client: Client::new(declared, endpoint, network), kept, after: None, ended: false }
+        let mut pages = Pages::of("/chat/completions", PAGE).filtered("order", "asc");
+        if let Some(model) = &kept.model {
+            pages = pages.filtered("model", model);
+        }
+        pages = kept.metadata.iter().fold(pages, |pages, (key, value)| pages.filtered(&format!("metadata[{key}]"), value));
+        Self { client: Client::new(declared, endpoint, network), kept, pages }
     }
 
     /// The next of them as rows: `messages` with the answer at the end, `id`, `model`, `created`, and each key of the metadata. `None`
     /// when there are no more.
     ///
     /// # Errors
-    /// When the provider refuses or cannot be reached.
+    /// When the provider refuses or cannot be reached, or its list does not go on as it says.
     pub async fn next(&mut self, watch: &dyn Watch) -> Result<Option<Vec<Map<String, Value>>>, ProviderError> {
-        if self.ended {
+        let Some(page) = self.pages.further(&self.client, id, watch).await? else {
+            self.pages.ended(&self.client)?;
             return Ok(None);
-        }
-        let mut request = Request::get("/chat/completions").query("limit", PAGE.to_string()).query("order", "asc");
-        if let Some(model) = &self.kept.model {
-            request = request.query("model", model);
-        }
-        for (key, value) in &self.kept.metadata {
-            request = request.query(&format!("metadata[{key}]"), value);
-        }
-        if let Some(after) = &self.after {
-            request = request.query("after", after);
-        }
-        let page: Page<Value> = self.client.json(request, watch).await?;
-        let last = page.data.last().and_then(|completion| completion["id"].as_str()).map(str::to_owned);
-        // A server that pays no heed to `after` would go on without end.
-        self.ended = !page.has_more || last.is_none() || last == self.after;
-        self.after = last;
-        let wanted: Vec<Value> = page.data.into_iter().filter(|completion| self.is_meant(completion)).collect();
+        };
+        let wanted: Vec<Value> = page.into_iter().filter(|completion| self.is_meant(completion)).collect();
         let this = &*self;
         let rows = stream::iter(wanted).map(move |completion| async move { this.row(&completion, watch).await }).buffered(AT_ONCE);
         Ok(Some(rows.try_collect::<Vec<_>>().await?))
@@ -87,21 +77,12 @@ impl StoredCompletions {
     }
 
     async fn row(&self, completion: &Value, watch: &dyn Watch) -> Result<Map<String, Value>, ProviderError> {
-        let id = completion["id"].as_str().unwrap_or_default();
-        let (mut messages, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let mut request = Request::get(format!("/chat/completions/{id}/messages")).query("limit", PAGE.to_string()).query("order", "asc");
-            if let Some(after) = &after {
-                request = request.query("after", after);
-            }
-            let page: Page<Value> = self.client.json(request, watch).await?;
-            let last = page.data.last().and_then(|message| message["id"].as_str()).map(str::to_owned);
-            messages.extend(page.data.into_iter().map(plain));
-            if !page.has_more || last.is_none() || last == after {
-                break;
-            }
-            after = last;
+        let mut pages = Pages::of(format!("/chat/completions/{}/messages", id(completion)), PAGE).filtered("order", "asc");
+        let mut messages = Vec::new();
+        while let Some(page) = pages.further(&self.client, id, watch).await? {
+            messages.extend(page.into_iter().map(plain));
         }
+        pages.ended(&self.client)?;
         messages.push(plain(completion["choices"][0]["message"].clone()));
         let mut row = Map::new();
         row.insert("messages".into(), Value::Array(messages));
@@ -117,6 +98,10 @@ impl StoredCompletions {
         }
         Ok(row)
     }
+}
+
+fn id(object: &Value) -> String {
+    object["id"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A message as it is trained on, without what the list adds.
