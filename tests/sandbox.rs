@@ -222,3 +222,25 @@ fn what_a_stage_keeps_on_its_way_is_no_input_of_others() {
     workspace.run(&["--jobs", "2"], 0);
     assert!(workspace.ran(&[]).is_empty());
 }
+
+#[test]
+fn a_folder_that_is_called_as_checkpoints_in_a_sandbox_is_the_users() {
+    let workspace = workspace(
+        "exec \"a\" {\n    run \"echo 1 > models/1; echo 1 > a.txt\"\n    output \"a.txt\"\n    checkpoints \"models\"\n}\nexec \"b\" {\n    run \"cat models/mine > b.txt\"\n    input \"models/mine\"\n    output \"b.txt\"\n}\n",
+    );
+    workspace.write("models/mine", "1\n");
+    workspace.run(&[], 0);
+    workspace.write("models/mine", "2\n");
+    assert_eq!(workspace.ran(&[]), ["b"]);
+}
+
+#[test]
+fn the_lock_file_of_a_profile_with_dots_in_its_name_is_no_file_of_a_folder() {
+    let workspace = workspace("exec \"x\" {\n    run \"ls > x.txt\"\n    input \".\"\n    output \"x.txt\"\n}\nprofile \"gpt-4.1\"\n");
+    workspace.write("other.lock.kdl", "a 1\n");
+    for profile in [&[][..], &["--profile", "gpt-4.1"]] {
+        workspace.run(profile, 0);
+        assert!(workspace.read("x.txt").contains("other.lock.kdl"));
+        assert!(workspace.ran(profile).is_empty(), "its own lock file is no input of it");
+    }
+}

@@ -119,14 +119,23 @@ impl<'de> Deserialize<'de> for Cells {
 }
 
 /// Whether there is nothing in a text over which taking it apart could stumble though its grammar is right: numbers beyond all
-/// bounds, halves of surrogate pairs, depth. Seen in one go over the bytes, without a way out of the loops.
+/// bounds, halves of surrogate pairs, depth. Seen in one go over the bytes, without a way out of the loops, in lanes of one byte.
 fn is_simple(text: &[u8]) -> bool {
     /// Fewer digits than this cannot make a number that is too large, nor fewer brackets go too deep.
     const FEW: usize = 120;
-    let count = |wanted: fn(u8) -> bool| text.iter().map(|byte| usize::from(wanted(*byte))).sum::<usize>();
-    let pairs = text.iter().zip(text.iter().skip(1));
-    let exponent = pairs.fold(false, |any, (one, next)| any | (one.is_ascii_digit() & (*next | 0x20 == b'e')) | ((*one == b'\\') & (*next == b'u')));
-    !exponent && count(|byte| byte.is_ascii_digit()) < FEW && count(|byte| (byte | 0x20) == b'{') < FEW
+    /// What a byte can count.
+    const LANE: usize = 255;
+    let (mut odd, mut digits, mut brackets) = (0_u8, 0, 0);
+    for from in (0..text.len()).step_by(LANE) {
+        let part = &text[from..text.len().min(from + LANE)];
+        let (some, open) = part.iter().fold((0_u8, 0_u8), |(some, open), byte| (some + u8::from(byte.is_ascii_digit()), open + u8::from(byte | 0x20 == b'{')));
+        (digits, brackets) = (digits + usize::from(some), brackets + usize::from(open));
+        let next = &text[(from + 1).min(text.len())..text.len().min(from + LANE + 1)];
+        odd |= part.iter().zip(next).fold(0, |any, (one, next)| {
+            any | u8::from(one.is_ascii_digit()) & u8::from(next | 0x20 == b'e') | u8::from(*one == b'\\') & u8::from(*next == b'u')
+        });
+    }
+    odd == 0 && digits < FEW && brackets < FEW
 }
 
 /// Goes through a value as if it were taken apart, and keeps nothing: what passes here can be read later.

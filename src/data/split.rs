@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::LazyLock;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -147,7 +148,8 @@ impl Splitter {
 
     /// A number from 0 up to 1 for a key in its normal form.
     fn point(&self, key: &str) -> f64 {
-        let mut hasher = blake3::Hasher::new_derive_key("retune split v1");
+        static CONTEXT: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("retune split v1"));
+        let mut hasher = CONTEXT.clone();
         hasher.update(&self.seed.to_le_bytes());
         hasher.update(key.as_bytes());
         let mut word = [0; 8];

@@ -2,6 +2,7 @@
 
 mod counter;
 mod learn;
+mod seen;
 mod words;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ pub use counter::Counter;
 pub use learn::learn_merges;
 
 use super::{Message, Role};
+use seen::Seen;
 
 /// A pair of tokens that together are another.
 pub type Pair = (u32, u32);
@@ -152,31 +154,18 @@ impl Tokenizer {
 
     /// How many tokens a word has. Words come again and again, so that each thread remembers those it saw.
     fn count_word(&self, word: &str) -> usize {
-        /// Words that are remembered, and the longest of them in bytes.
-        const MOST: usize = 1 << 16;
-        const LONGEST: usize = 32;
-        thread_local!(static SEEN: RefCell<(usize, HashMap<Box<str>, u8>)> = RefCell::default());
+        thread_local!(static SEEN: RefCell<(usize, Seen)> = RefCell::default());
         let counted = || {
             let mut tokens = Vec::new();
             self.encode(word, &mut tokens);
             tokens.len()
         };
-        if word.len() > LONGEST {
-            return counted();
-        }
         SEEN.with_borrow_mut(|(of, seen)| {
             let own = std::ptr::from_ref(self).addr();
-            if *of != own || seen.len() >= MOST {
-                seen.clear();
-                *of = own;
+            if std::mem::replace(of, own) != own {
+                *seen = Seen::default();
             }
-            if let Some(count) = seen.get(word) {
-                return usize::from(*count);
-            }
-            let count = counted();
-            // A token is a byte at least.
-            seen.insert(word.into(), u8::try_from(count).unwrap_or(u8::MAX));
-            count
+            seen.count(word, counted)
         })
     }
 }
