@@ -15,6 +15,13 @@ impl fmt::Display for Identity {
     }
 }
 
+impl Identity {
+    /// All of it.
+    pub(super) const fn bits(self) -> u128 {
+        self.0
+    }
+}
+
 /// Things by identity. It is a hash already, and is not hashed again.
 pub type ByIdentity<T> = HashMap<Identity, T, BuildHasherDefault<Prefix>>;
 

@@ -1,7 +1,6 @@
 //! Which texts are nearly the same: MinHash over word 5-grams, candidates by locality-sensitive hashing, and the true similarity of
 //! each candidate (Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3).
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -195,30 +194,30 @@ impl Groups {
     ///
     /// # Errors
     /// When what was written cannot be read again.
-    pub fn firsts(mut self) -> Result<Vec<usize>, DataError> {
+    pub fn firsts(mut self) -> Result<Vec<u32>, DataError> {
         let lost = DataError::disk(&self.folder);
-        let mut groups = Union((0..self.ends.len()).collect());
+        let mut groups = Union::of(self.ends.len());
         let mut buffers = (Buffer::default(), Buffer::default());
         for band in std::mem::take(&mut self.bands) {
-            let mut order: Vec<(u32, usize)> = band.into_all().map_err(&lost)?.into_iter().zip(0..).collect();
+            let mut order: Vec<(u32, u32)> = band.into_all().map_err(&lost)?.into_iter().zip(0..).collect();
             order.par_sort_unstable();
             for alike in order.chunk_by(|(a, _), (b, _)| a == b).filter(|alike| alike.len() > 1) {
                 self.unite(alike, &mut groups, &mut buffers).map_err(&lost)?;
             }
         }
         let _ = std::fs::remove_dir_all(&self.folder);
-        Ok((0..self.ends.len()).map(|text| groups.first(text)).collect())
+        Ok(groups.firsts())
     }
 
     /// Each of some candidates joins the first that it is similar to, so that many that are all the same cost one look each.
-    fn unite(&self, alike: &[(u32, usize)], groups: &mut Union, buffers: &mut (Buffer, Buffer)) -> io::Result<()> {
-        let mut seen: Vec<usize> = Vec::new();
+    fn unite(&self, alike: &[(u32, u32)], groups: &mut Union, buffers: &mut (Buffer, Buffer)) -> io::Result<()> {
+        let mut seen: Vec<u32> = Vec::new();
         for &(_, text) in alike {
             let group = groups.first(text);
             let own = self.set(text, &mut buffers.0)?;
             let mut near = None;
             for &other in &seen {
-                if groups.0[other] == group || jaccard(self.set(other, &mut buffers.1)?, own) >= self.threshold {
+                if groups.0[other as usize] == group || jaccard(self.set(other, &mut buffers.1)?, own) >= self.threshold {
                     near = Some(other);
                     break;
                 }
@@ -231,47 +230,53 @@ impl Groups {
         Ok(())
     }
 
-    fn set<'a>(&'a self, text: usize, buffer: &'a mut Buffer) -> io::Result<&'a [u32]> {
+    fn set<'a>(&'a self, text: u32, buffer: &'a mut Buffer) -> io::Result<&'a [u32]> {
+        let text = text as usize;
         let begins = text.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.sets.some(begins, self.ends[text], buffer)
     }
 }
 
 /// Disjoint sets; the root of each is its first member.
-struct Union(Vec<usize>);
+struct Union(Vec<u32>);
 
 impl Union {
-    fn first(&mut self, member: usize) -> usize {
+    /// Sets of one member each.
+    fn of(members: usize) -> Self {
+        Self((0..members as u32).collect())
+    }
+
+    fn first(&mut self, member: u32) -> u32 {
         let mut root = member;
-        while self.0[root] != root {
-            root = self.0[root];
+        while self.0[root as usize] != root {
+            root = self.0[root as usize];
         }
         let mut at = member;
-        while self.0[at] != root {
-            at = std::mem::replace(&mut self.0[at], root);
+        while self.0[at as usize] != root {
+            at = std::mem::replace(&mut self.0[at as usize], root);
         }
         root
     }
 
-    fn unite(&mut self, a: usize, b: usize) {
+    fn unite(&mut self, a: u32, b: u32) {
         let (a, b) = (self.first(a), self.first(b));
-        self.0[a.max(b)] = a.min(b);
+        self.0[a.max(b) as usize] = a.min(b);
+    }
+
+    /// The first member of the set of each.
+    fn firsts(mut self) -> Vec<u32> {
+        (0..self.0.len() as u32).for_each(|member| self.0[member as usize] = self.first(member));
+        self.0
     }
 }
 
 /// The groups of two ways to group the same rows, taken together: what is one in either is one.
 #[must_use]
-pub fn joined(one: &[usize], other: &[usize]) -> Vec<usize> {
-    let mut groups = Union((0..one.len()).collect());
-    one.iter().chain(other).enumerate().for_each(|(at, &first)| groups.unite(at % one.len(), first));
-    (0..one.len()).map(|row| groups.first(row)).collect()
-}
-
-/// For each of some rows the first that has the same key; rows without one are alone.
-#[must_use]
-pub fn firsts_by_key<K: std::hash::Hash + Eq>(keys: impl IntoIterator<Item = Option<K>>) -> Vec<usize> {
-    let mut first: HashMap<K, usize> = HashMap::new();
-    keys.into_iter().enumerate().map(|(row, key)| key.map_or(row, |key| *first.entry(key).or_insert(row))).collect()
+pub fn joined(one: Vec<u32>, other: &[u32]) -> Vec<u32> {
+    // Each row points at one before it or at itself, as in the sets themselves.
+    let mut groups = Union(one);
+    (0..).zip(other).for_each(|(row, &first)| groups.unite(row, first));
+    groups.firsts()
 }
 
 #[cfg(test)]
@@ -318,9 +323,9 @@ mod tests {
         let on_disk = firsts(1000);
         let firsts = firsts(HELD);
         assert!(on_disk == firsts, "where they lie changes nothing");
-        let right = firsts.iter().enumerate().filter(|(row, first)| **first == row / 3 * 3).count();
+        let right = (0..).zip(&firsts).filter(|(row, first)| **first == row / 3 * 3).count();
         assert!(right as f64 >= 0.99 * texts.len() as f64, "{right} of {}", texts.len());
-        assert!(firsts.iter().enumerate().all(|(row, first)| first / 3 == row / 3), "no two groups are one");
+        assert!((0..).zip(&firsts).all(|(row, first)| first / 3 == row / 3), "no two groups are one");
     }
 
     #[test]

@@ -3,6 +3,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::DataError;
+
 /// A long list of numbers: in memory while it is short, and on disk from then on.
 #[derive(Debug)]
 pub struct Numbers {
@@ -47,6 +49,24 @@ impl Numbers {
         self.written += self.held.len();
         self.held.clear();
         Ok(())
+    }
+
+    /// Adds one of twice the width.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn push_wide(&mut self, number: u64) -> Result<(), DataError> {
+        self.extend(&[number as u32, (number >> 32) as u32]).map_err(DataError::disk(&self.place))
+    }
+
+    /// One of those of twice the width, by its number.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn wide(&self, number: usize) -> Result<u64, DataError> {
+        let mut buffer = Buffer::default();
+        let halves = self.some(2 * number, 2 * number + 2, &mut buffer).map_err(DataError::disk(&self.place))?;
+        Ok(halves.iter().rev().fold(0, |number, half| number << 32 | u64::from(*half)))
     }
 
     /// Those from a place on, as many as were added together there; `buffer` is where they come to from the disk.

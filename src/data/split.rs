@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::flow::{Flow, Item, Stream, Verdict};
-use super::near::{firsts_by_key, joined};
-use super::{ByIdentity, DataError, Example, Identifying, Identity};
+use super::near::joined;
+use super::{DataError, Example, Identifying, Identities, Identity};
 
 /// The parts that examples are divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,9 +57,6 @@ pub struct Splitter {
     pub near: Option<f64>,
 }
 
-/// The splits in which examples stand already, by a hash of what they say.
-type Standing = ByIdentity<Split>;
-
 impl Splitter {
     fn key(&self, item: &Item) -> String {
         let own = self.key.as_ref().and_then(|name| item.row.text(name));
@@ -83,21 +80,24 @@ impl Splitter {
     /// When no row has a field that the split goes by.
     pub fn divide<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let rows = self.key.iter().chain(&self.stratify).fold(rows, |rows, field| flow.needs_field("split", field, rows));
-        let mut standing = Standing::default();
+        // The splits in which examples stand already.
+        let mut standing = flow.identities();
         if self.stratify.is_none() && self.near.is_none() {
             return Ok(flow.chunks("split", rows, move |items| {
                 let places: Vec<(Split, Option<Identity>)> = items.par_iter().map(|item| (self.place_key(&self.key(item)), identity(item))).collect();
-                Ok(items.iter_mut().zip(places).map(|(item, (place, identity))| settled(&mut standing, item, place, identity)).collect())
+                items.iter_mut().zip(places).map(|(item, (place, identity))| settled(&mut standing, item, place, identity)).collect()
             }));
         }
         let mut spool = flow.spool(rows)?;
         // Of each row no more than is needed: there may be many.
-        let (mut keys, mut points, mut strata) = (Vec::with_capacity(spool.len()), Vec::with_capacity(spool.len()), Strata::default());
+        let (mut keys, mut firsts, mut points) = (flow.identities(), Vec::with_capacity(spool.len()), Vec::with_capacity(spool.len()));
+        let mut strata = Strata::default();
         let mut near = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
         spool.look(|items| {
             let found: Vec<(Identity, f64)> = items.par_iter().map(|item| normal(&self.key(item))).map(|key| (named(&key), self.point(&key))).collect();
             for (item, (key, point)) in items.iter().zip(found) {
-                keys.push(Some(key));
+                let row = firsts.len() as u32;
+                firsts.push(keys.meet(key, row.into(), |first| first)?.map_or(row, |first| first as u32));
                 points.push(point);
                 if let Some(field) = &self.stratify {
                     strata.push(item.row.text(field).unwrap_or_default());
@@ -105,36 +105,39 @@ impl Splitter {
             }
             near.as_mut().map_or(Ok(()), |near| near.add(&items.par_iter().map(|item| item.text(None)).collect::<Vec<_>>()))
         })?;
-        let mut firsts = firsts_by_key(keys);
+        drop(keys);
         if let Some(near) = near {
-            firsts = joined(&firsts, &near.firsts()?);
+            firsts = joined(firsts, &near.firsts()?);
         }
         let places =
             if self.stratify.is_some() { self.stratified(&firsts, &points, &strata) } else { points.iter().map(|point| self.place_point(*point)).collect() };
-        Ok(flow.decide("split", spool, move |row, item| {
-            let identity = identity(item);
-            settled(&mut standing, item, places[firsts[row]], identity)
+        let mut row = 0;
+        Ok(flow.chunks("split", spool.into_rows(), move |items| {
+            let identities: Vec<Option<Identity>> = items.par_iter().map(identity).collect();
+            let places = firsts[row..].iter().map(|&first| places[first as usize]);
+            row += items.len();
+            items.iter_mut().zip(identities).zip(places).map(|((item, identity), place)| settled(&mut standing, item, place, identity)).collect()
         }))
     }
 
     /// A place for the first of each group, so that every stratum has about the same shares.
-    #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-    fn stratified(&self, firsts: &[usize], points: &[f64], strata: &Strata) -> Vec<Split> {
-        let mut sizes = vec![0_usize; firsts.len()];
-        firsts.iter().for_each(|&first| sizes[first] += 1);
-        let mut members: BTreeMap<u32, Vec<(f64, usize)>> = BTreeMap::new();
-        for first in (0..firsts.len()).filter(|&row| firsts[row] == row) {
-            members.entry(strata.of[first]).or_default().push((points[first], first));
+    fn stratified(&self, firsts: &[u32], points: &[f64], strata: &Strata) -> Vec<Split> {
+        let mut sizes = vec![0_u32; firsts.len()];
+        firsts.iter().for_each(|&first| sizes[first as usize] += 1);
+        let mut members: BTreeMap<u32, Vec<(f64, u32)>> = BTreeMap::new();
+        for (row, _) in (0..).zip(firsts).filter(|(row, first)| row == *first) {
+            members.entry(strata.of[row as usize]).or_default().push((points[row as usize], row));
         }
         let mut places = vec![Split::Train; firsts.len()];
         for groups in members.values_mut() {
             groups.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            let all: usize = groups.iter().map(|(_, first)| sizes[*first]).sum();
-            let mut before = 0;
+            let size = |first: u32| f64::from(sizes[first as usize]);
+            let all: f64 = groups.iter().map(|(_, first)| size(*first)).sum();
+            let mut before = 0.0;
             for (_, first) in groups {
                 // By the middle of the group, so that a stratum of few rows is rounded and not cut off.
-                places[*first] = self.place_point((before as f64 + sizes[*first] as f64 / 2.0) / all as f64);
-                before += sizes[*first];
+                places[*first as usize] = self.place_point((before + size(*first) / 2.0) / all);
+                before += size(*first);
             }
         }
         places
@@ -218,13 +221,16 @@ fn identity(item: &Item) -> Option<Identity> {
 }
 
 /// Gives an example its place, where it does not stand in another already.
-fn settled(standing: &mut Standing, item: &mut Item, place: Split, identity: Option<Identity>) -> Verdict {
+fn settled(standing: &mut Identities, item: &mut Item, place: Split, identity: Option<Identity>) -> Result<Verdict, DataError> {
     item.split = Some(place);
-    let Some(identity) = identity else {
-        return Verdict::Keep;
+    let before = match identity {
+        Some(identity) => standing.meet(identity, place as u128, |split| split)?,
+        None => None,
     };
-    let before = *standing.entry(identity).or_insert(place);
-    if before == place { Verdict::Keep } else { Verdict::Drop(format!("the same example is in {before} already, under another key")) }
+    Ok(match before.and_then(|split| Split::ALL.get(split as usize)) {
+        Some(before) if *before != place => Verdict::Drop(format!("the same example is in {before} already, under another key")),
+        _ => Verdict::Keep,
+    })
 }
 
 #[cfg(test)]

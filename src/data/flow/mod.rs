@@ -13,7 +13,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::near::Groups;
-use super::{DataError, Example, Role, Row, Split};
+use super::numbers::Numbers;
+use super::{DataError, Example, Identities, Role, Row, Split};
 
 pub use account::{Account, CLUSTERS, Step};
 pub use batch::{Keep, batches};
@@ -197,6 +198,18 @@ impl Flow {
             spool.push(items?)?;
         }
         Ok(spool)
+    }
+
+    /// Identities that are met, which may go to disk where there are many.
+    pub fn identities(&self) -> Identities {
+        Identities::new(self.place("identities"))
+    }
+
+    /// Numbers, which may go to disk where there are many.
+    pub fn numbers(&self) -> Numbers {
+        /// What is held in memory: 64 MiB.
+        const HELD: usize = 16 << 20;
+        Numbers::new(self.place("numbers"), HELD)
     }
 
     /// Groups of texts that are nearly the same, which may go to disk beside the rows.

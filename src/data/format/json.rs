@@ -10,25 +10,32 @@ pub const FORMAT: Format = Format { name: "json", endings: &["json"], read: How:
 
 /// One array of objects, one of them at a time.
 fn read(file: &str, content: &mut dyn Read, _shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
-    let malformed = |problem: String| DataError::MalformedFile { file: file.to_owned(), format: "JSON", problem };
-    let no_list = |problem: &str| malformed(format!("expected a list of objects: {problem}"));
+    each(file, content, &mut |line, text| match serde_json::from_str::<Map<String, Value>>(text) {
+        Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() })),
+        Err(error) if !is_json(text) => Err(no_list(file, &format!("in the element that begins in line {line}: {error}"))),
+        Err(error) => {
+            let reason = if text.starts_with('{') { format!("expected an object: {error}") } else { "expected an object".to_owned() };
+            rows(Err(Rejected::new(file, line, "json", reason, text)))
+        }
+    })
+}
+
+/// Visits the elements of a list as they are written, one at a time, each with the number of its line.
+pub fn each(file: &str, content: &mut dyn Read, visit: &mut dyn FnMut(u64, &str) -> Result<(), DataError>) -> Result<(), DataError> {
     let mut elements = Elements::new(content);
     loop {
         let (line, text) = match elements.further() {
             Ok(None) => return Ok(()),
-            Ok(Some((line, text))) => (line, std::str::from_utf8(text).map_err(|_| no_list(&format!("line {line} is not UTF-8")))?),
+            Ok(Some((line, text))) => (line, std::str::from_utf8(text).map_err(|_| no_list(file, &format!("line {line} is not UTF-8")))?),
             Err(Broken::Unreadable(error)) => return Err(packed::failed(file, &error)),
-            Err(Broken::NoList { line, found }) => return Err(no_list(&format!("{found} in line {line}"))),
+            Err(Broken::NoList { line, found }) => return Err(no_list(file, &format!("{found} in line {line}"))),
         };
-        match serde_json::from_str::<Map<String, Value>>(text) {
-            Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))?,
-            Err(error) if !is_json(text) => return Err(no_list(&format!("in the element that begins in line {line}: {error}"))),
-            Err(error) => {
-                let reason = if text.starts_with('{') { format!("expected an object: {error}") } else { "expected an object".to_owned() };
-                rows(Err(Rejected::new(file, line, "json", reason, text)))?;
-            }
-        }
+        visit(line, text)?;
     }
+}
+
+fn no_list(file: &str, problem: &str) -> DataError {
+    DataError::MalformedFile { file: file.to_owned(), format: "JSON", problem: format!("expected a list of objects: {problem}") }
 }
 
 /// Whether a text is JSON of any kind, be it nested too deeply to be a row.

@@ -9,7 +9,7 @@ mod text;
 mod trace;
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
 use super::{DataError, Rejected, Row};
@@ -92,7 +92,7 @@ pub fn read(file: &str, content: Content<'_>, shape: &Shape, rows: Sink<'_>) -> 
     let format = format.ok_or_else(|| DataError::UnknownFormat { file: file.to_owned(), known: known() })?;
     let mut content = packed::unpacked(file, content.reader, size)?;
     if let Some(encoding) = &shape.encoding {
-        content = Box::new(Cursor::new(packed::decoded(file, content, encoding)?));
+        content = Box::new(packed::Decoded::of(content, encoding));
     }
     let mut begins = Vec::with_capacity(LOOK);
     let failed = |error| packed::failed(file, &error);

@@ -1,8 +1,9 @@
 //! Files that are packed, or in another encoding than UTF-8.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
 
-use encoding_rs::Encoding;
+use encoding_rs::{Decoder, DecoderResult, Encoding};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::super::DataError;
@@ -89,17 +90,95 @@ pub fn is_encoding(name: &str) -> bool {
     Encoding::for_label(name.as_bytes()).is_some()
 }
 
-/// A text in UTF-8.
-pub fn decoded(file: &str, mut content: impl Read, encoding: &str) -> Result<Vec<u8>, DataError> {
-    let mut bytes = Vec::new();
-    content.read_to_end(&mut bytes).map_err(|error| failed(file, &error))?;
-    let Some(encoding) = Encoding::for_label(encoding.as_bytes()) else {
-        return Ok(bytes);
-    };
-    let (text, _, had_errors) = encoding.decode(&bytes);
-    if had_errors {
-        let problem = format!("it is not in the encoding {}", encoding.name());
-        return Err(DataError::MalformedFile { file: file.to_owned(), format: "text", problem });
+/// A text in UTF-8, made of one in another encoding.
+pub struct Decoded<R> {
+    content: R,
+    decoder: Decoder,
+    /// What was read and is not decoded yet, and from where on.
+    raw: Vec<u8>,
+    at: usize,
+    /// There is nothing more to read.
+    is_over: bool,
+    /// There is nothing more to decode either.
+    is_done: bool,
+    /// Room for a character, where a reader wants less than one.
+    few: VecDeque<u8>,
+}
+
+impl<R: Read> Decoded<R> {
+    /// Decodes what is read, by the name of an encoding.
+    pub fn of(content: R, encoding: &str) -> Self {
+        let encoding = Encoding::for_label(encoding.as_bytes()).unwrap_or(encoding_rs::UTF_8);
+        Self { content, decoder: encoding.new_decoder(), raw: Vec::new(), at: 0, is_over: false, is_done: false, few: VecDeque::new() }
     }
-    Ok(text.into_owned().into_bytes())
+
+    /// Decodes into a place that has room for a character.
+    fn decode(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while !self.is_done {
+            if self.at == self.raw.len() && !self.is_over {
+                self.at = 0;
+                self.raw.resize(1 << 16, 0);
+                let read = self.content.read(&mut self.raw)?;
+                self.raw.truncate(read);
+                self.is_over = read == 0;
+            }
+            let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(&self.raw[self.at..], into, self.is_over);
+            self.at += read;
+            match result {
+                DecoderResult::Malformed(..) => return Err(io::Error::other(format!("it is not in the encoding {}", self.decoder.encoding().name()))),
+                DecoderResult::InputEmpty => self.is_done = self.is_over,
+                DecoderResult::OutputFull => {}
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl<R: Read> Read for Decoded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        /// As much as a character takes at most.
+        const CHARACTER: usize = 4;
+        if self.few.is_empty() && into.len() >= CHARACTER {
+            return self.decode(into);
+        }
+        if self.few.is_empty() {
+            let mut few = [0; 2 * CHARACTER];
+            let written = self.decode(&mut few)?;
+            self.few.extend(&few[..written]);
+        }
+        self.few.read(into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_decoded_whatever_is_read_at_once() {
+        let text = "Grün, 中文 and more\n".repeat(9000);
+        for encoding in [encoding_rs::UTF_16LE, encoding_rs::UTF_16BE, encoding_rs::GBK, encoding_rs::UTF_8] {
+            let bytes: Vec<u8> = match encoding.name() {
+                "UTF-16LE" => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+                "UTF-16BE" => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+                _ => encoding.encode(&text).0.into_owned(),
+            };
+            for at_once in [1, 3, 4, 100, 1 << 20] {
+                let mut decoded = Decoded::of(bytes.as_slice(), encoding.name());
+                let (mut found, mut some) = (Vec::new(), vec![0; at_once]);
+                loop {
+                    match decoded.read(&mut some).expect("it is in that encoding") {
+                        0 => break,
+                        read => found.extend_from_slice(&some[..read]),
+                    }
+                }
+                assert!(found == text.as_bytes(), "{} {at_once}", encoding.name());
+            }
+        }
+        let wrong = Decoded::of(&b"caf\xe9"[..], "utf-8").read_to_end(&mut Vec::new()).expect_err("it is Latin");
+        assert!(wrong.to_string().contains("not in the encoding UTF-8"), "{wrong}");
+    }
 }

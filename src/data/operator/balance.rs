@@ -4,7 +4,7 @@ use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
-use super::sample::lowest;
+use super::sample::Lowest;
 use super::{Operator, OperatorKind, chance, identity};
 
 static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(1).properties(&[
@@ -35,31 +35,30 @@ impl Operator for Balance {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let class = |item: &Item| item.row.text(&self.by).unwrap_or_default();
         let mut spool = flow.spool(flow.needs_field("balance", &self.by, rows))?;
-        let mut classes: BTreeMap<String, (Vec<usize>, Vec<f64>)> = BTreeMap::new();
-        let mut number = 0;
+        let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+        spool.look(|items| {
+            items.iter().for_each(|item| *sizes.entry(class(item)).or_default() += 1);
+            Ok(())
+        })?;
+        let smallest = sizes.values().min().copied().unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]
+        let limit = ((smallest as f64 * self.ratio) as usize).min(self.most.unwrap_or(usize::MAX));
+        let place = |item: &Item| chance("balance", self.seed, &identity(item));
+        let mut lowest: BTreeMap<String, Lowest> = sizes.into_keys().map(|class| (class, Lowest::of(limit))).collect();
+        let mut row = 0;
         spool.look(|items| {
             for item in items {
-                let (numbers, places) = classes.entry(class(item)).or_default();
-                numbers.push(number);
-                places.push(chance("balance", self.seed, &identity(item)));
-                number += 1;
+                if let Some(lowest) = lowest.get_mut(&class(item)) {
+                    lowest.see(place(item), row);
+                }
+                row += 1;
             }
             Ok(())
         })?;
-        let smallest = classes.values().map(|(numbers, _)| numbers.len()).min().unwrap_or_default();
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]
-        let limit = ((smallest as f64 * self.ratio) as usize).min(self.most.unwrap_or(usize::MAX));
-        let mut kept = vec![false; number];
-        for (numbers, places) in classes.values() {
-            let of_class = lowest(places, limit);
-            numbers.iter().zip(of_class).for_each(|(&number, stays)| kept[number] = stays);
-        }
-        Ok(flow.decide(
-            "balance",
-            spool,
-            move |number, item| {
-                if kept[number] { Verdict::Keep } else { Verdict::Drop(format!("`{}` has more than {limit} rows", class(item))) }
-            },
-        ))
+        Ok(flow.decide("balance", spool, move |row, item| {
+            let class = class(item);
+            let stays = lowest.get(&class).is_some_and(|lowest| lowest.has(place(item), row));
+            if stays { Verdict::Keep } else { Verdict::Drop(format!("`{class}` has more than {limit} rows")) }
+        }))
     }
 }

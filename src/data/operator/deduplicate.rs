@@ -1,12 +1,9 @@
-use std::collections::hash_map::Entry;
-
 use rayon::prelude::*;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::flow::{CLUSTERS, Flow, Item, Stream, Verdict};
-use super::super::near::{Groups, firsts_by_key};
-use super::super::{ByIdentity, DataError, Identifying, Identity};
+use super::super::{DataError, Identifying, Identity};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("deduplicate", "Keeps one of rows that are the same, or nearly.")
@@ -93,84 +90,157 @@ impl Deduplicate {
     }
 
     /// Row by row, where the first stays.
-    fn exact<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Stream<'a> {
-        let mut first: ByIdentity<(u32, u32, u64)> = ByIdentity::default();
+    fn first<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Stream<'a> {
+        let (mut met, mut places) = (flow.identities(), Places::default());
         let step = flow.account().steps.len();
-        let mut sources: Vec<String> = Vec::new();
         flow.chunks("deduplicate", rows, move |items| {
             let identities: Vec<Option<Identity>> = items.par_iter().map(|item| self.identity(item)).collect();
             let verdicts = items.iter().zip(identities).map(|(item, identity)| {
                 let Some(identity) = identity else {
-                    return Verdict::Keep;
+                    return Ok(Verdict::Keep);
                 };
-                match first.entry(identity) {
-                    Entry::Vacant(entry) => {
-                        if sources.last() != Some(&item.row.source) {
-                            sources.push(item.row.source.clone());
-                        }
-                        entry.insert((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), 1, item.row.line));
-                        Verdict::Keep
-                    }
-                    Entry::Occupied(mut entry) => {
-                        let (source, rows, line) = entry.get_mut();
-                        *rows = rows.saturating_add(1);
-                        let place = format!("{}:{line}", sources.get(*source as usize).map_or("", String::as_str));
-                        let reason = format!("the same as {place}");
-                        flow.account().cluster(step, place, *rows as usize);
-                        Verdict::Drop(reason)
-                    }
-                }
+                let first = Alike { rows: 1, place: places.of(item) };
+                let Some(first) = met.meet(identity, first.packed(), |met| Alike::of(met).and_one().packed())? else {
+                    return Ok(Verdict::Keep);
+                };
+                let Alike { rows, place } = Alike::of(first).and_one();
+                let place = places.told(place);
+                let reason = format!("the same as {place}");
+                flow.account().cluster(step, place, rows as usize);
+                Ok(Verdict::Drop(reason))
             });
-            Ok(verdicts.collect())
+            verdicts.collect()
         })
     }
 
-    /// After all have been seen.
-    fn grouped<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        let mut spool = flow.spool(rows)?;
-        let mut worth = Vec::with_capacity(spool.len());
-        let mut places: Vec<(u32, u64)> = Vec::with_capacity(spool.len());
-        let mut sources: Vec<String> = Vec::new();
-        let mut identities = Vec::new();
-        let mut groups = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
+    /// After all have been seen, where the one that is worth most stays of those that are the same.
+    fn best<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let (mut spool, mut best, mut sizes) = (flow.spool(rows)?, flow.identities(), flow.identities());
+        let mut places = Places::default();
+        let step = flow.account().steps.len();
         spool.look(|items| {
-            worth.extend(items.iter().map(|item| self.worth(item)));
-            for item in items {
-                if sources.last() != Some(&item.row.source) {
-                    sources.push(item.row.source.clone());
-                }
-                places.push((u32::try_from(sources.len() - 1).unwrap_or(u32::MAX), item.row.line));
-            }
-            match &mut groups {
-                Some(groups) => groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>())?,
-                None => identities.extend(items.par_iter().map(|item| self.identity(item)).collect::<Vec<_>>()),
+            let judged: Vec<(Option<Identity>, f64)> = items.par_iter().map(|item| (self.identity(item), self.worth(item))).collect();
+            for (item, (identity, worth)) in items.iter().zip(judged) {
+                let (Some(identity), place) = (identity, places.of(item)) else {
+                    continue;
+                };
+                let own = u128::from(worth.to_bits()) << 64 | u128::from(place);
+                best.meet(identity, own, |best| if worth > f64::from_bits((best >> 64) as u64) { own } else { best })?;
+                sizes.meet(identity, 1, |size| size + 1)?;
             }
             Ok(())
         })?;
-        let firsts = groups.map_or_else(|| Ok(firsts_by_key(identities)), Groups::firsts)?;
-        let mut best: Vec<usize> = (0..firsts.len()).collect();
-        for (row, &first) in firsts.iter().enumerate() {
-            if worth[row] > worth[best[first]] {
-                best[first] = row;
+        let mut seen = Places::default();
+        Ok(flow.chunks("deduplicate", spool.into_rows(), move |items| {
+            let identities: Vec<Option<Identity>> = items.par_iter().map(|item| self.identity(item)).collect();
+            let verdicts = items.iter().zip(identities).map(|(item, identity)| {
+                let (Some(identity), own) = (identity, seen.of(item)) else {
+                    return Ok(Verdict::Keep);
+                };
+                let kept = best.meet(identity, 0, |best| best)?.map_or(own, |best| best as u64);
+                if kept == own {
+                    let size = sizes.meet(identity, 1, |size| size)?.unwrap_or(1);
+                    if size > 1 {
+                        flow.account().cluster(step, places.told(own), usize::try_from(size).unwrap_or(usize::MAX));
+                    }
+                    return Ok(Verdict::Keep);
+                }
+                Ok(Verdict::Drop(format!("the same as {}", places.told(kept))))
+            });
+            verdicts.collect()
+        }))
+    }
+
+    /// After all have been seen, where the first, or the one that is worth most, stays of those that are nearly the same.
+    fn near<'a>(&'a self, threshold: f64, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
+        let (mut spool, mut groups) = (flow.spool(rows)?, flow.groups(threshold)?);
+        let (mut places, mut place_of, mut worth) = (Places::default(), flow.numbers(), Vec::new());
+        spool.look(|items| {
+            for item in items {
+                let place = places.of(item);
+                place_of.push_wide(place)?;
+            }
+            if !matches!(self.keep, Keep::First) {
+                worth.extend(items.iter().map(|item| self.worth(item)));
+            }
+            groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>())
+        })?;
+        let firsts = groups.firsts()?;
+        let mut best: Vec<u32> = Vec::new();
+        if !worth.is_empty() {
+            best.extend(0..firsts.len() as u32);
+            for (row, &first) in (0..).zip(&firsts) {
+                let best = &mut best[first as usize];
+                if worth[row as usize] > worth[*best as usize] {
+                    *best = row;
+                }
             }
         }
-        let place = move |row: usize| {
-            let (source, line) = places[row];
-            format!("{}:{line}", sources.get(source as usize).map_or("", String::as_str))
-        };
-        let mut sizes = vec![0_usize; firsts.len()];
-        firsts.iter().for_each(|&first| sizes[first] += 1);
+        let mut sizes = vec![0_u32; firsts.len()];
+        firsts.iter().for_each(|&first| sizes[first as usize] += 1);
+        let kept = move |row: u32| best.get(firsts[row as usize] as usize).copied().unwrap_or(firsts[row as usize]);
+        let told = move |row: u32| Ok::<_, DataError>(places.told(place_of.wide(row as usize)?));
         let step = flow.account().steps.len();
-        let mut largest: Vec<usize> = (0..sizes.len()).filter(|&first| sizes[first] > 1).collect();
-        largest.sort_by_key(|&first| (std::cmp::Reverse(sizes[first]), first));
-        let clusters: Vec<(String, usize)> = largest.into_iter().take(CLUSTERS).map(|first| (place(best[first]), sizes[first])).collect();
-        let word = if self.near.is_some() { "nearly the same" } else { "the same" };
-        let rows = flow.decide("deduplicate", spool, move |row, _| {
-            let kept = best[firsts[row]];
-            if kept == row { Verdict::Keep } else { Verdict::Drop(format!("{word} as {}", place(kept))) }
+        let mut largest: Vec<u32> = (0..sizes.len() as u32).filter(|&first| sizes[first as usize] > 1).collect();
+        largest.sort_by_key(|&first| (std::cmp::Reverse(sizes[first as usize]), first));
+        let clusters = largest.into_iter().take(CLUSTERS).map(|first| Ok((told(kept(first))?, sizes[first as usize] as usize)));
+        let clusters: Vec<(String, usize)> = clusters.collect::<Result<_, DataError>>()?;
+        let mut row = 0;
+        let rows = flow.chunks("deduplicate", spool.into_rows(), move |items| {
+            let verdicts = (row..).take(items.len()).map(|row| match kept(row) {
+                kept if kept == row => Ok(Verdict::Keep),
+                kept => Ok(Verdict::Drop(format!("nearly the same as {}", told(kept)?))),
+            });
+            row += items.len() as u32;
+            verdicts.collect()
         });
         clusters.into_iter().for_each(|(place, rows)| flow.account().cluster(step, place, rows));
         Ok(rows)
+    }
+}
+
+/// Where rows were: a number each, of the file and the line in it.
+#[derive(Default)]
+struct Places {
+    sources: Vec<String>,
+}
+
+impl Places {
+    /// Lines in a file at most.
+    const LINES: u32 = 40;
+
+    /// The place of a row. Rows come file by file.
+    fn of(&mut self, item: &Item) -> u64 {
+        if self.sources.last() != Some(&item.row.source) {
+            self.sources.push(item.row.source.clone());
+        }
+        ((self.sources.len() - 1) as u64) << Self::LINES | item.row.line
+    }
+
+    fn told(&self, place: u64) -> String {
+        let source = self.sources.get((place >> Self::LINES) as usize).map_or("", String::as_str);
+        format!("{source}:{}", place & ((1 << Self::LINES) - 1))
+    }
+}
+
+/// Rows that are the same: how many there are, and where the first is.
+#[derive(Clone, Copy)]
+struct Alike {
+    rows: u64,
+    place: u64,
+}
+
+impl Alike {
+    const fn of(packed: u128) -> Self {
+        Self { rows: (packed >> 64) as u64, place: packed as u64 }
+    }
+
+    const fn packed(self) -> u128 {
+        (self.rows as u128) << 64 | self.place as u128
+    }
+
+    const fn and_one(self) -> Self {
+        Self { rows: self.rows + 1, ..self }
     }
 }
 
@@ -181,9 +251,10 @@ impl Operator for Deduplicate {
             _ => None,
         });
         let rows = named.fold(rows, |rows, field| flow.needs_field("deduplicate", field, rows));
-        match (&self.near, &self.keep) {
-            (None, Keep::First) => Ok(self.exact(rows, flow)),
-            _ => self.grouped(rows, flow),
+        match (self.near, &self.keep) {
+            (Some(threshold), _) => self.near(threshold, rows, flow),
+            (None, Keep::First) => Ok(self.first(rows, flow)),
+            (None, _) => self.best(rows, flow),
         }
     }
 }

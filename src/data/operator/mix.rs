@@ -1,8 +1,8 @@
 use crate::config::{Block, Fallback, Kind, Setting, Slot, Value};
 
 use super::super::DataError;
-use super::super::flow::{Flow, Stream, Verdict};
-use super::sample::lowest;
+use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::sample::Lowest;
 use super::{Operator, OperatorKind, chance, identity};
 
 static SETTING: Setting = Setting::new("mix", "Takes rows of several `from` stages in given proportions, as many as there are for that.")
@@ -32,27 +32,31 @@ impl From<&Block> for Mix {
 impl Operator for Mix {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let mut spool = flow.spool(rows)?;
-        let mut of_stage: Vec<(Vec<usize>, Vec<f64>)> = vec![(Vec::new(), Vec::new()); self.weights.len()];
-        let mut number = 0;
+        let mut sizes = vec![0_usize; self.weights.len()];
         spool.look(|items| {
-            for item in items {
-                if let Some((numbers, places)) = of_stage.get_mut(item.from) {
-                    numbers.push(number);
-                    places.push(chance("mix", self.seed, &identity(item)));
-                }
-                number += 1;
-            }
+            items.iter().for_each(|item| sizes.get_mut(item.from).into_iter().for_each(|size| *size += 1));
             Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-        let scale = of_stage.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0).map(|((numbers, _), weight)| numbers.len() as f64 / weight);
+        let scale = sizes.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0).map(|(size, weight)| *size as f64 / weight);
         let scale = scale.min_by(f64::total_cmp).unwrap_or_default();
-        let mut kept = vec![false; number];
-        for ((numbers, places), weight) in of_stage.iter().zip(&self.weights) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of rows")]
-            let wanted = weight.mul_add(scale, 1e-9) as usize;
-            numbers.iter().zip(lowest(places, wanted)).for_each(|(&number, stays)| kept[number] = stays);
-        }
-        Ok(flow.decide("mix", spool, move |number, _| if kept[number] { Verdict::Keep } else { Verdict::Drop("more than its part of the mix".into()) }))
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of rows")]
+        let wanted = |weight: &f64| weight.mul_add(scale, 1e-9) as usize;
+        let mut lowest: Vec<Lowest> = self.weights.iter().map(|weight| Lowest::of(wanted(weight))).collect();
+        let place = |item: &Item| chance("mix", self.seed, &identity(item));
+        let mut row = 0;
+        spool.look(|items| {
+            for item in items {
+                if let Some(lowest) = lowest.get_mut(item.from) {
+                    lowest.see(place(item), row);
+                }
+                row += 1;
+            }
+            Ok(())
+        })?;
+        Ok(flow.decide("mix", spool, move |row, item| {
+            let stays = lowest.get(item.from).is_some_and(|lowest| lowest.has(place(item), row));
+            if stays { Verdict::Keep } else { Verdict::Drop("more than its part of the mix".into()) }
+        }))
     }
 }

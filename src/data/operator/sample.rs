@@ -1,3 +1,5 @@
+use std::collections::BinaryHeap;
+
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
@@ -50,24 +52,66 @@ impl Operator for Sample {
         match self.size {
             Size::Share(share) => Ok(flow.each("sample", rows, move |item| if place(item) < share { Verdict::Keep } else { Verdict::Drop(LEFT.into()) })),
             Size::Rows(wanted) => {
-                let mut spool = flow.spool(rows)?;
-                let mut places = Vec::with_capacity(spool.len());
+                let (mut spool, mut lowest, mut row) = (flow.spool(rows)?, Lowest::of(wanted), 0);
                 spool.look(|items| {
-                    places.extend(items.iter().map(place));
+                    for item in items {
+                        lowest.see(place(item), row);
+                        row += 1;
+                    }
                     Ok(())
                 })?;
-                let kept = lowest(&places, wanted);
-                Ok(flow.decide("sample", spool, move |number, _| if kept[number] { Verdict::Keep } else { Verdict::Drop(LEFT.into()) }))
+                Ok(flow.decide("sample", spool, move |row, item| if lowest.has(place(item), row) { Verdict::Keep } else { Verdict::Drop(LEFT.into()) }))
             }
         }
     }
 }
 
-/// Which of some numbers are the lowest so many; of equal ones those that come first.
-pub fn lowest(places: &[f64], wanted: usize) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by(|&a, &b| places[a].total_cmp(&places[b]).then(a.cmp(&b)));
-    let mut kept = vec![false; places.len()];
-    order.into_iter().take(wanted).for_each(|number| kept[number] = true);
-    kept
+/// The lowest so many of the numbers of rows; of equal ones those that come first. No more are held than are wanted.
+#[derive(Debug)]
+pub struct Lowest {
+    wanted: usize,
+    held: BinaryHeap<(u64, usize)>,
+}
+
+impl Lowest {
+    /// The lowest `wanted`.
+    pub const fn of(wanted: usize) -> Self {
+        Self { wanted, held: BinaryHeap::new() }
+    }
+
+    /// Takes the number of a row, which is not negative.
+    pub fn see(&mut self, number: f64, row: usize) {
+        // Of numbers that are not negative, the bits are in the order of the numbers.
+        let own = (number.to_bits(), row);
+        if self.held.len() < self.wanted {
+            self.held.push(own);
+        } else if let Some(mut highest) = self.held.peek_mut().filter(|highest| **highest > own) {
+            *highest = own;
+        }
+    }
+
+    /// Whether a row that was seen is among them.
+    pub fn has(&self, number: f64, row: usize) -> bool {
+        self.held.peek().is_some_and(|highest| (number.to_bits(), row) <= *highest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_lowest_are_those_that_come_first_in_order(numbers in prop::collection::vec(0..9_u8, 0..40), wanted in 0..45_usize) {
+            let mut order: Vec<(u8, usize)> = numbers.iter().copied().zip(0..).collect();
+            order.sort_unstable();
+            order.truncate(wanted);
+            let mut lowest = Lowest::of(wanted);
+            (0..).zip(&numbers).for_each(|(row, number)| lowest.see(f64::from(*number) / 9.0, row));
+            for (row, number) in (0..).zip(&numbers) {
+                prop_assert_eq!(lowest.has(f64::from(*number) / 9.0, row), order.contains(&(*number, row)));
+            }
+        }
+    }
 }

@@ -6,45 +6,83 @@ mod langfuse;
 mod langsmith;
 mod otel;
 
+use std::io::Read;
+
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use super::super::{DataError, Rejected, Row};
-use super::{Format, How, Sink};
+use super::super::{Blocks, DataError, Rejected, Row};
+use super::{Format, How, Sink, json, packed};
 
 pub const LANGFUSE: Format =
-    Format { name: "langfuse", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "langfuse", langfuse::rows)) };
+    Format { name: "langfuse", endings: &[], read: How::InParts(|file, content, _, rows| read(file, content, rows, "langfuse", langfuse::rows)) };
 pub const LANGSMITH: Format =
-    Format { name: "langsmith", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "langsmith", langsmith::rows)) };
+    Format { name: "langsmith", endings: &[], read: How::InParts(|file, content, _, rows| read(file, content, rows, "langsmith", langsmith::rows)) };
 pub const HELICONE: Format =
-    Format { name: "helicone", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "helicone", helicone::rows)) };
-pub const OTEL: Format = Format { name: "otel", endings: &[], read: How::Whole(|file, bytes, _, rows| read(file, bytes, rows, "otel", otel::rows)) };
+    Format { name: "helicone", endings: &[], read: How::InParts(|file, content, _, rows| read(file, content, rows, "helicone", helicone::rows)) };
+pub const OTEL: Format = Format { name: "otel", endings: &[], read: How::InParts(|file, content, _, rows| read(file, content, rows, "otel", otel::rows)) };
 
 /// The rows of one record, or why there are none. A record that is no conversation at all, such as a span of something else, is no row.
 type Rows = Result<Vec<Map<String, Value>>, String>;
 
-/// Reads a list of records, an object that holds one, or one record a line.
-fn read(file: &str, bytes: &[u8], rows: Sink<'_>, by: &str, convert: fn(&Value) -> Rows) -> Result<(), DataError> {
+/// Reads a list of records, an object that holds one, or one record a line. Only an object that is the whole file is held in memory.
+fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>, by: &str, convert: fn(&Value) -> Rows) -> Result<(), DataError> {
+    let failed = |error| packed::failed(file, &error);
     let mut take = |line: u64, record: Result<&Value, String>, text: &str| -> Result<(), DataError> {
         match record.and_then(convert) {
             Ok(found) => found.into_iter().try_for_each(|fields| rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))),
             Err(reason) => rows(Err(Rejected::new(file, line, by, reason, text))),
         }
     };
-    if let Ok(whole) = serde_json::from_slice::<Value>(bytes) {
-        let inside = ["data", "runs", "traces", "observations"].iter().find_map(|name| whole.get(name)?.as_array());
-        return match whole.as_array().or(inside) {
-            Some(records) => records.iter().zip(1..).try_for_each(|(record, number)| take(number, Ok(record), &record.to_string())),
-            None => take(1, Ok(&whole), &String::from_utf8_lossy(&bytes[..bytes.len().min(2000)])),
-        };
+    let parsed = |text: &[u8]| serde_json::from_slice::<Value>(text).map_err(|error| format!("no JSON: {error}"));
+    let mut first = [b' '];
+    while first[0].is_ascii_whitespace() && content.read(&mut first).map_err(failed)? > 0 {}
+    let mut content = first.as_slice().chain(content);
+    if first == [b'['] {
+        let mut number = 0;
+        return json::each(file, &mut content, &mut |_, text| {
+            number += 1;
+            take(number, parsed(text.as_bytes()).as_ref().map_err(Clone::clone), text)
+        });
     }
-    for (text, line) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+    let mut take_line = |line: u64, text: &[u8]| {
         if text.iter().all(u8::is_ascii_whitespace) {
-            continue;
+            return Ok(());
         }
-        let record = serde_json::from_slice::<Value>(text);
-        take(line, record.as_ref().map_err(|error| format!("no JSON: {error}")), &String::from_utf8_lossy(text))?;
+        take(line, parsed(text).as_ref().map_err(Clone::clone), &String::from_utf8_lossy(text))
+    };
+    // Until it is known that there is a record on each line, what was read so far.
+    let (mut whole, mut is_lines) = (Vec::new(), None);
+    let mut blocks = Blocks::new(content);
+    while let Some(lines) = blocks.further().map_err(failed)? {
+        for (line, text) in lines {
+            if is_lines == Some(true) {
+                take_line(line, text)?;
+                continue;
+            }
+            if is_lines.is_none() && !whole.is_empty() && !text.trim_ascii().is_empty() {
+                is_lines = Some(serde_json::from_slice::<IgnoredAny>(&whole).is_ok());
+                if is_lines == Some(true) {
+                    take_line(1, &whole)?;
+                    take_line(line, text)?;
+                    continue;
+                }
+            }
+            whole.extend_from_slice(text);
+            whole.push(b'\n');
+        }
     }
-    Ok(())
+    if is_lines == Some(true) {
+        return Ok(());
+    }
+    let Ok(record) = serde_json::from_slice::<Value>(&whole) else {
+        return whole.split(|&byte| byte == b'\n').zip(1..).try_for_each(|(text, line)| take_line(line, text));
+    };
+    let inside = ["data", "runs", "traces", "observations"].iter().find_map(|name| record.get(name)?.as_array());
+    match inside {
+        Some(records) => records.iter().zip(1..).try_for_each(|(record, number)| take(number, Ok(record), &record.to_string())),
+        None => take(1, Ok(&record), &String::from_utf8_lossy(&whole[..whole.len().min(2000)])),
+    }
 }
 
 /// A row: the messages first, then what is known of them. A name that is taken gets its origin before it.
