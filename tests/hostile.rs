@@ -89,6 +89,22 @@ fn a_change_that_the_times_do_not_show_is_seen() {
 }
 
 #[test]
+fn the_latest_run_is_the_last_one_made_where_the_clock_was_set_back() {
+    let workspace = Workspace::new();
+    let runs = workspace.path().join(".retune/runs");
+    workspace.write("in", "one\n");
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"cat in; cp in o\"\n    input \"in\"\n    output \"o\"\n}\n");
+    workspace.run(&[], 0);
+    let first = std::fs::read_dir(&runs).expect("it is there").flatten().next().expect("one run").path();
+    std::fs::rename(first, runs.join("28991231-235959.999-000001")).expect("it is ours");
+    workspace.write("in", "two\n");
+    workspace.run(&["--name", "second"], 0);
+    let shown = workspace.retune(&["runs"]).stdout;
+    assert!(shown.lines().nth(1).is_some_and(|line| line.contains("second")), "{shown}");
+    assert_eq!(workspace.retune(&["log", "x", "p.kdl"]).stdout, "two\n");
+}
+
+#[test]
 fn a_file_that_is_written_meanwhile_is_never_taken_for_what_it_was() {
     let workspace = Workspace::new();
     let input = workspace.write("in", "x".repeat(1 << 20));

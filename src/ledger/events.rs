@@ -9,27 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::LedgerError;
-
-/// The name of a run: the time that it began to the millisecond, by which runs are in order, and something to tell apart those
-/// that began at once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunId(String);
-
-impl RunId {
-    /// A new name.
-    #[must_use]
-    pub fn new(now: Timestamp, nonce: u32) -> Self {
-        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S.%3f"), nonce & 0xff_ffff))
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
+use super::{LedgerError, RunId};
 
 /// What became of a stage in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,9 +7,11 @@ mod events;
 mod jobs;
 mod kdl_text;
 mod lockfile;
+mod run_id;
 
 pub use aliases::{Alias, Version};
 pub use error::LedgerError;
-pub use events::{Event, RunId, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
+pub use events::{Event, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
 pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping, Uploads, journals};
 pub use lockfile::{LockFile, LockedAction, LockedStage};
+pub use run_id::RunId;

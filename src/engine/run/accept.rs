@@ -44,7 +44,7 @@ pub fn accept(recipe: &Recipe, workspace: &Workspace, stage: usize, reason: &str
     if always {
         return Err(refused("it runs every time, so that nothing is kept over a change".into()));
     }
-    let run = RunId::new(Timestamp::now(), nonce());
+    let run = RunId::next(&workspace.store.root().join("runs"), Timestamp::now(), nonce());
     let mut log: Option<RunLog> = None;
     let mut accepted = Vec::new();
     let stands = loop {

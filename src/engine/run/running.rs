@@ -172,8 +172,9 @@ impl Start {
     fn shared(mut self, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Running, EngineError> {
         let live = Lock::share(&self.workspace.store, LIVE)?;
         Session::clear_dead(&self.workspace.store);
-        let id = RunId::new(Timestamp::now(), nonce());
-        let log = RunLog::begin(&self.workspace.store.root().join("runs"), &id, self.options.events.as_deref())?;
+        let runs = self.workspace.store.root().join("runs");
+        let id = RunId::next(&runs, Timestamp::now(), nonce());
+        let log = RunLog::begin(&runs, &id, self.options.events.as_deref())?;
         log.append(&Event::RunStarted {
             pipeline: self.recipe.name.clone(),
             file: self.recipe.file.name.clone(),
