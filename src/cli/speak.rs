@@ -31,7 +31,8 @@ pub fn result(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Writes what goes on as it is. Where that cannot be written there is nobody to tell.
+/// Writes what goes on as it is, in one piece: stderr has no buffer, and others may write there too. Where that cannot be written
+/// there is nobody to tell.
 pub fn about(text: fmt::Arguments<'_>) {
-    let _ = std::io::stderr().lock().write_fmt(text);
+    let _ = std::io::stderr().lock().write_all(text.to_string().as_bytes());
 }

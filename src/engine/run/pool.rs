@@ -194,6 +194,8 @@ impl Drop for Grant {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn pool(cpus: usize) -> Arc<Pool> {
@@ -231,6 +233,18 @@ mod tests {
         assert!(pool.acquire(Rank(0.0), want).await.is_ok());
         assert!(matches!(pool.acquire(Rank(0.0), Resources { gpus: 3, ..want }).await, Err(StageError::Resources { .. })));
         assert!(matches!(pool.acquire(Rank(0.0), Resources { memory: 101, ..want }).await, Err(StageError::Resources { .. })));
+    }
+
+    #[tokio::test]
+    async fn memory_is_given_out_as_far_as_it_goes() {
+        let pool = pool(4);
+        let memory = |memory| Resources { memory, ..Resources::default() };
+        let held = pool.acquire(Rank(0.0), memory(60)).await.expect("free");
+        let mut waiting = Box::pin(pool.acquire(Rank(9.0), memory(60)));
+        assert!((&mut waiting).now_or_never().is_none(), "there are 40 left");
+        assert!(pool.acquire(Rank(0.0), memory(40)).await.is_ok(), "who fits goes before it");
+        drop(held);
+        assert!(waiting.await.is_ok());
     }
 
     #[tokio::test]

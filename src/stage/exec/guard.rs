@@ -117,8 +117,8 @@ fn start(program: &Path, attempts: &Path) -> Option<(std::process::Child, ChildS
 
 fn tell(process: Option<&mut (std::process::Child, ChildStdin)>, line: &str) {
     if let Some((_, pipe)) = process {
-        // A guard that somebody killed is no reason to fail.
-        let _ = writeln!(pipe, "{line}");
+        // In one piece, so that it wakes up once. A guard that somebody killed is no reason to fail.
+        let _ = pipe.write_all(format!("{line}\n").as_bytes());
     }
 }
 

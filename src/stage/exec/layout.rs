@@ -51,7 +51,9 @@ pub fn lay<'a>(context: &Context<'_>, inputs: impl Iterator<Item = &'a Given>, f
 
 /// Links an artifact into the folder, at a path that may lie deep in it.
 fn link(context: &Context<'_>, artifact: Artifact, target: &Path) -> Result<(), StageError> {
-    target.parent().map_or(Ok(()), make_folder)?;
+    if let Some(parent) = target.parent().filter(|parent| *parent != context.folder) {
+        make_folder(parent)?;
+    }
     Ok(context.store.link(artifact, target)?)
 }
 
