@@ -1,11 +1,8 @@
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, test_kill_process};
-use walkdir::WalkDir;
 
 use super::{Store, StoreError, end_orphans};
 
@@ -15,7 +12,6 @@ pub struct Session {
     folder: PathBuf,
     token: String,
     next: AtomicU32,
-    left: Arc<AtomicU64>,
     // Locked as long as the process lives, by which others know that the folder is in use.
     _alive: File,
 }
@@ -24,13 +20,6 @@ pub struct Session {
 const MAKING: &str = ".new-";
 
 const TEMPORARY: &str = "tmp";
-
-/// What attempts that are over may leave lying until their session ends, in bytes of disk. Where files were just deleted, ext4 looks
-/// long for a place for a new one, so that a run of many small stages is faster if nothing goes before its end.
-const LEFT: u64 = 64 << 20;
-
-/// What one of them may leave.
-const LITTLE: u64 = 64 << 10;
 
 impl Session {
     /// Ends and clears away what sessions of dead processes have left. A run does so first, whatever it has to do.
@@ -52,7 +41,7 @@ impl Session {
         alive.lock().map_err(StoreError::io("lock", &path))?;
         // Under its own name it is locked from the first moment, so that nobody takes it for one that is dead.
         fs::rename(&making, &folder).map_err(StoreError::io("create", &folder))?;
-        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), left: Arc::default(), _alive: alive })
+        Ok(Self { folder, token: token.to_owned(), next: AtomicU32::new(0), _alive: alive })
     }
 
     /// A new empty folder for one attempt at one action. No other attempt, of this process or another, ever uses it.
@@ -65,7 +54,7 @@ impl Session {
         for place in [&folder, &temporary] {
             fs::create_dir(place).map_err(StoreError::io("create", place))?;
         }
-        Ok(Attempt { folder, temporary, token: format!("{}-{number}", self.token), left: Arc::clone(&self.left) })
+        Ok(Attempt { folder, temporary, token: format!("{}-{number}", self.token) })
     }
 
     /// The folder of all attempts.
@@ -81,14 +70,12 @@ impl Drop for Session {
     }
 }
 
-/// The folder of one attempt, removed with all that is in it when the attempt is over, or with its session if that is little.
+/// The folder of one attempt, removed with all that is in it when the attempt is over.
 #[derive(Debug)]
 pub struct Attempt {
     folder: PathBuf,
     temporary: PathBuf,
     token: String,
-    /// What all attempts of the session left.
-    left: Arc<AtomicU64>,
 }
 
 impl Attempt {
@@ -113,25 +100,8 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let weight = weight(&self.folder) + weight(&self.temporary);
-        if weight > LITTLE || self.left.fetch_add(weight, Ordering::Relaxed) + weight > LEFT {
-            let _ = fs::remove_dir_all(&self.folder).and(fs::remove_dir_all(&self.temporary));
-        }
+        let _ = fs::remove_dir_all(&self.folder).and(fs::remove_dir_all(&self.temporary));
     }
-}
-
-/// The bytes of disk that come free when a folder goes, as far as they are counted: little or more than that.
-fn weight(folder: &Path) -> u64 {
-    let mut weight = 0;
-    for entry in WalkDir::new(folder).into_iter().flatten() {
-        // Links to objects of the store take no place of their own.
-        let own = entry.metadata().ok().filter(|entry| entry.is_dir() || entry.nlink() == 1);
-        weight += own.map_or(0, |own| own.blocks() * 512);
-        if weight > LITTLE {
-            break;
-        }
-    }
-    weight
 }
 
 /// Ends and clears away what processes that are dead have left.
@@ -189,31 +159,5 @@ mod tests {
         left.sort();
         assert_eq!(left, [format!(".new-run-{}", std::process::id()), "other-1".into(), format!("run-{}", std::process::id())]);
         drop(living);
-    }
-
-    #[test]
-    fn little_is_left_until_the_session_ends_and_much_goes_at_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path()).expect("a store");
-        let session = Session::begin(&store, "run-1").expect("it begins");
-        let left = |bytes: usize| {
-            let attempt = session.attempt().expect("it begins");
-            fs::write(attempt.path().join("left"), vec![1; bytes]).expect("it is ours");
-            attempt.path().to_owned()
-        };
-        assert!(left(100).exists());
-        assert!(!left(1 << 20).exists());
-        // One that is in the store as well is nothing of its own.
-        fs::write(folder.path().join("object"), vec![1; 1 << 20]).expect("it is ours");
-        let linked = {
-            let attempt = session.attempt().expect("it begins");
-            fs::hard_link(folder.path().join("object"), attempt.path().join("link")).expect("it is ours");
-            attempt.path().to_owned()
-        };
-        assert!(linked.exists());
-        session.left.store(LEFT, Ordering::Relaxed);
-        assert!(!left(100).exists());
-        drop(session);
-        assert!(!linked.exists() && folder.path().join("object").exists());
     }
 }
