@@ -52,11 +52,13 @@ impl Cells {
         changed
     }
 
-    /// About how much memory they take, in bytes.
+    /// About how much memory they take once they were taken apart, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let apart = self.apart.get().map_or(0, |fields| fields.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum());
-        apart + self.as_written().map_or(0, str::len)
+        /// How much more than the text.
+        const APART: usize = 2;
+        let written = self.as_written().map_or(0, str::len);
+        written + self.apart.get().map_or(APART * written, |fields| fields.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum())
     }
 }
 

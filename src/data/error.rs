@@ -98,8 +98,7 @@ impl DataError {
     }
 
     /// What went wrong with a file of our own.
-    pub(super) fn disk(path: &Path) -> impl Fn(std::io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Disk { path: path.clone(), source }
+    pub(super) fn disk(path: &Path) -> impl Fn(std::io::Error) -> Self + use<'_> {
+        move |source| Self::Disk { path: path.to_owned(), source }
     }
 }

@@ -1,34 +1,33 @@
 //! Identities with a value each, however many: in memory while they are few, and in sorted files from then on. What stays in memory
-//! of those is ten bits each.
+//! of those is eleven bits each.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::{ByIdentity, DataError, Identity};
 
 /// As many as are held in memory: some 140 MB of them.
-const HELD: usize = 3_500_000;
+pub const HELD: usize = 3_500_000;
 
 /// Identities that were met, each with a value.
 #[derive(Debug)]
 pub struct Identities {
     folder: PathBuf,
+    /// How many are held in memory.
     most: usize,
     held: ByIdentity<u128>,
-    runs: Vec<Run>,
+    /// Those that were written, the largest files first.
+    sorted: Vec<Sorted>,
+    files: usize,
 }
 
 impl Identities {
-    /// None yet. More than the memory should hold go to files in a folder of their own.
+    /// None yet. More than `most` go to files in a folder of their own.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self::within(folder, HELD)
-    }
-
-    fn within(folder: PathBuf, most: usize) -> Self {
-        Self { folder, most, held: ByIdentity::default(), runs: Vec::new() }
+    pub fn new(folder: PathBuf, most: usize) -> Self {
+        Self { folder, most, held: ByIdentity::default(), sorted: Vec::new(), files: 0 }
     }
 
     /// Meets an identity. One that is new has `value` from now on, and there is `None`; of another the value so far is told, and
@@ -46,11 +45,11 @@ impl Identities {
             *held = changed(before);
             return Ok(Some(before));
         }
-        for run in &self.runs {
-            if let Some((place, before)) = run.find(identity)? {
+        for sorted in &self.sorted {
+            if let Some((place, before)) = sorted.find(identity)? {
                 let after = changed(before);
                 if after != before {
-                    run.file.write_all_at(&after.to_le_bytes(), place)?;
+                    sorted.file.write_all_at(&after.to_le_bytes(), place)?;
                 }
                 return Ok(Some(before));
             }
@@ -66,45 +65,93 @@ impl Identities {
         let mut entries: Vec<(Identity, u128)> = self.held.drain().collect();
         entries.sort_unstable_by_key(|(identity, _)| *identity);
         std::fs::create_dir_all(&self.folder)?;
-        let place = self.folder.join(self.runs.len().to_string());
-        self.runs.push(Run::write(File::options().read(true).write(true).create_new(true).open(place)?, &entries)?);
+        let count = entries.len();
+        self.write(0, count, entries.into_iter().map(|(identity, value)| Ok((identity.bits(), value))))?;
+        // So that there are few files to look into, and to hold open, however many were written.
+        while let Some(from) = self.sorted.len().checked_sub(FAN)
+            && let level = self.sorted[from].level
+            && self.sorted[from..].iter().all(|sorted| sorted.level == level)
+        {
+            let parts = self.sorted.split_off(from);
+            let count = parts.iter().map(|part| part.entries).sum();
+            self.write(level + 1, count, merged(&parts)?)?;
+            parts.iter().try_for_each(|part| std::fs::remove_file(&part.place))?;
+        }
+        Ok(())
+    }
+
+    /// Writes entries in their order into a new file.
+    fn write(&mut self, level: u32, count: usize, entries: impl Iterator<Item = io::Result<Entry>>) -> io::Result<()> {
+        let place = self.folder.join(self.files.to_string());
+        self.files += 1;
+        self.sorted.push(Sorted::write(place, level, count, entries)?);
         Ok(())
     }
 }
 
-/// A sorted file of identities and their values.
-#[derive(Debug)]
-struct Run {
-    file: File,
-    entries: usize,
-    /// The first identity of each block.
-    firsts: Vec<Identity>,
-    filter: Filter,
+impl Drop for Identities {
+    fn drop(&mut self) {
+        if self.files > 0 {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
 }
 
-/// The bytes of an entry: an identity and its value.
+/// The bits of an identity, and its value.
+type Entry = (u128, u128);
+/// The bytes of an entry.
 const ENTRY: usize = 32;
 /// Entries that are read together.
 const BLOCK: usize = 128;
+/// Files of one level that become one of the next.
+const FAN: usize = 8;
 
-impl Run {
-    fn write(file: File, entries: &[(Identity, u128)]) -> io::Result<Self> {
+/// A sorted file of identities and their values.
+#[derive(Debug)]
+struct Sorted {
+    place: PathBuf,
+    file: File,
+    /// How often its entries were merged.
+    level: u32,
+    entries: usize,
+    /// The first identity of each block.
+    firsts: Vec<u128>,
+    bloom: Bloom,
+}
+
+impl Sorted {
+    fn write(place: PathBuf, level: u32, count: usize, entries: impl Iterator<Item = io::Result<Entry>>) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create_new(true).open(&place)?;
         let mut out = BufWriter::with_capacity(1 << 20, &file);
-        for (identity, value) in entries {
-            out.write_all(&identity.bits().to_le_bytes())?;
+        let (mut firsts, mut bloom) = (Vec::with_capacity(count.div_ceil(BLOCK)), Bloom::of(count));
+        for (number, entry) in entries.enumerate() {
+            let (identity, value) = entry?;
+            out.write_all(&identity.to_le_bytes())?;
             out.write_all(&value.to_le_bytes())?;
+            bloom.add(identity);
+            if number % BLOCK == 0 {
+                firsts.push(identity);
+            }
         }
         out.flush()?;
         drop(out);
-        let firsts = entries.chunks(BLOCK).map(|block| block[0].0).collect();
-        let mut filter = Filter::of(entries.len());
-        entries.iter().for_each(|(identity, _)| filter.add(*identity));
-        Ok(Self { file, entries: entries.len(), firsts, filter })
+        Ok(Self { place, file, level, entries: count, firsts, bloom })
+    }
+
+    /// All entries in their order.
+    fn all(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<'_>> {
+        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        reader.rewind()?;
+        Ok((0..self.entries).map(move |_| {
+            let mut entry = [0; ENTRY];
+            reader.read_exact(&mut entry).map(|()| (number(&entry[..ENTRY / 2]), number(&entry[ENTRY / 2..])))
+        }))
     }
 
     /// Where the value of an identity is in the file, and the value.
     fn find(&self, identity: Identity) -> io::Result<Option<(u64, u128)>> {
-        if !self.filter.may_hold(identity) {
+        let identity = identity.bits();
+        if !self.bloom.may_hold(identity) {
             return Ok(None);
         }
         let Some(block) = self.firsts.partition_point(|first| *first <= identity).checked_sub(1) else {
@@ -114,38 +161,52 @@ impl Run {
         let bytes = &mut bytes[..(self.entries - begin).min(BLOCK) * ENTRY];
         self.file.read_exact_at(bytes, (begin * ENTRY) as u64)?;
         let (entries, _) = bytes.as_chunks::<ENTRY>();
-        let number = |half: &[u8]| half.iter().rev().fold(0, |number, byte| number << 8 | u128::from(*byte));
-        let found = entries.binary_search_by_key(&identity.bits(), |entry| number(&entry[..ENTRY / 2]));
+        let found = entries.binary_search_by_key(&identity, |entry| number(&entry[..ENTRY / 2]));
         Ok(found.ok().map(|at| (((begin + at) * ENTRY + ENTRY / 2) as u64, number(&entries[at][ENTRY / 2..]))))
     }
 }
 
+/// The number in half an entry.
+fn number(half: &[u8]) -> u128 {
+    half.iter().rev().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// The entries of several files in their order. No two files have one in common.
+fn merged(parts: &[Sorted]) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<'_>> {
+    let mut parts = parts.iter().map(|part| Ok(part.all()?.peekable())).collect::<io::Result<Vec<_>>>()?;
+    Ok(std::iter::from_fn(move || {
+        // One that cannot be read comes first, and ends it all.
+        let least = parts.iter_mut().filter_map(|part| Some((part.peek()?.as_ref().map_or(0, |entry| entry.0), part)));
+        least.min_by_key(|(identity, _)| *identity)?.1.next()
+    }))
+}
+
 /// Tells of most identities that are not there that they are not (Bloom 1970): with ten bits each and four looks, of all but 1 in 80.
 #[derive(Debug)]
-struct Filter {
+struct Bloom {
     bits: Vec<u64>,
 }
 
-impl Filter {
+impl Bloom {
     fn of(count: usize) -> Self {
         Self { bits: vec![0; count.max(1) * 10 / 64 + 1] }
     }
 
-    fn places(&self, identity: Identity) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let (low, high, bits) = (identity.bits() as u64, (identity.bits() >> 64) as u64 | 1, self.bits.len() as u64 * 64);
+    fn places(&self, identity: u128) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let (low, high, bits) = (identity as u64, (identity >> 64) as u64 | 1, self.bits.len() as u64 * 64);
         (0..4).map(move |look: u64| {
             let bit = ((u128::from(low.wrapping_add(look.wrapping_mul(high))) * u128::from(bits)) >> 64) as u64;
             ((bit / 64) as usize, 1 << (bit % 64))
         })
     }
 
-    fn add(&mut self, identity: Identity) {
+    fn add(&mut self, identity: u128) {
         for (word, bit) in self.places(identity) {
             self.bits[word] |= bit;
         }
     }
 
-    fn may_hold(&self, identity: Identity) -> bool {
+    fn may_hold(&self, identity: u128) -> bool {
         self.places(identity).all(|(word, bit)| self.bits[word] & bit != 0)
     }
 }
@@ -160,8 +221,8 @@ mod tests {
     #[test]
     fn what_is_met_is_the_same_in_memory_and_on_disk() {
         let folder = tempfile::tempdir().expect("a folder");
-        for most in [1, 100, 997, 1 << 20] {
-            let mut identities = Identities::within(folder.path().join(most.to_string()), most);
+        for most in [1, 10, 100, 997, 1 << 20] {
+            let mut identities = Identities::new(folder.path().join(most.to_string()), most);
             let mut wanted: HashMap<u64, u128> = HashMap::new();
             for number in (0..3000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) {
                 let mut identity = Identifying::default();
@@ -171,20 +232,21 @@ mod tests {
                 assert_eq!(met, before, "{most} {number}");
                 wanted.insert(number, before.map_or(u128::from(number), |count| count + (1 << 64)));
             }
+            assert!(identities.sorted.len() < 4 * FAN, "{} files", identities.sorted.len());
         }
     }
 
     #[test]
-    fn a_filter_lets_few_pass_that_are_not_there() {
+    fn a_bloom_filter_lets_few_pass_that_are_not_there() {
         let identity = |number: usize| {
             let mut identity = Identifying::default();
             identity.part(&number.to_string());
-            identity.end()
+            identity.end().bits()
         };
-        let mut filter = Filter::of(10_000);
-        (0..10_000).for_each(|number| filter.add(identity(number)));
-        assert!((0..10_000).all(|number| filter.may_hold(identity(number))));
-        let passed = (10_000..20_000).filter(|number| filter.may_hold(identity(*number))).count();
+        let mut bloom = Bloom::of(10_000);
+        (0..10_000).for_each(|number| bloom.add(identity(number)));
+        assert!((0..10_000).all(|number| bloom.may_hold(identity(number))));
+        let passed = (10_000..20_000).filter(|number| bloom.may_hold(identity(*number))).count();
         assert!(passed < 250, "{passed}");
     }
 }

@@ -15,6 +15,7 @@ pub mod near;
 mod numbers;
 pub mod operator;
 pub mod personal;
+mod point;
 mod row;
 pub mod rules;
 mod split;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flow::{Flow, Item, Stream, Verdict};
 use super::near::joined;
+use super::point::point;
 use super::{DataError, Example, Identifying, Identities, Identity};
 
 /// The parts that examples are divided into.
@@ -95,10 +96,10 @@ impl Splitter {
         let mut near = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
         spool.look(|items| {
             let found: Vec<(Identity, f64)> = items.par_iter().map(|item| normal(&self.key(item))).map(|key| (named(&key), self.point(&key))).collect();
-            for (item, (key, point)) in items.iter().zip(found) {
+            for (item, (key, chance)) in items.iter().zip(found) {
                 let row = firsts.len() as u32;
                 firsts.push(keys.meet(key, row.into(), |first| first)?.map_or(row, |first| first as u32));
-                points.push(point);
+                points.push(chance);
                 if let Some(field) = &self.stratify {
                     strata.push(item.row.text(field).unwrap_or_default());
                 }
@@ -152,14 +153,7 @@ impl Splitter {
     /// A number from 0 up to 1 for a key in its normal form.
     fn point(&self, key: &str) -> f64 {
         static CONTEXT: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("retune split v1"));
-        let mut hasher = CONTEXT.clone();
-        hasher.update(&self.seed.to_le_bytes());
-        hasher.update(key.as_bytes());
-        let mut word = [0; 8];
-        word.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        #[expect(clippy::cast_precision_loss, reason = "53 bits of the hash are plenty to place a row")]
-        let point = (u64::from_le_bytes(word) >> 11) as f64 / (1_u64 << 53) as f64;
-        point
+        point(CONTEXT.clone().update(&self.seed.to_le_bytes()).update(key.as_bytes()))
     }
 
     fn place_point(&self, point: f64) -> Split {

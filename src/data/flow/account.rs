@@ -33,10 +33,21 @@ pub struct Step {
     pub samples: Vec<Sample>,
     /// The first few that it changed, before and after.
     pub changes: Vec<Change>,
-    /// The largest groups of rows that are the same: where the one is that stays, and how many there are.
-    pub clusters: Vec<(String, usize)>,
+    /// The largest groups of rows that are the same.
+    pub clusters: Vec<Cluster>,
     /// What else it found.
     pub notes: Vec<String>,
+}
+
+/// Rows that are the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cluster {
+    /// What tells it from others.
+    id: u64,
+    /// Where the row is that stays.
+    kept: String,
+    /// How many there are.
+    rows: usize,
 }
 
 /// A row that went.
@@ -71,7 +82,7 @@ impl Step {
             "changes": self.changes.iter().map(|row| json!({ "at": format!("{}:{}", row.source, row.line), "before": row.before, "after": row.after })).collect::<Vec<_>>(),
         });
         if !self.clusters.is_empty() {
-            told["clusters"] = self.clusters.iter().map(|(kept, rows)| json!({ "kept": kept, "rows": rows })).collect();
+            told["clusters"] = self.clusters.iter().map(|cluster| json!({ "kept": cluster.kept, "rows": cluster.rows })).collect();
         }
         if !self.notes.is_empty() {
             told["notes"] = json!(self.notes);
@@ -177,21 +188,21 @@ impl Account {
         }
     }
 
-    /// Notes how large a group of rows that are the same has become.
-    pub fn cluster(&mut self, step: usize, kept: String, rows: usize) {
+    /// Notes how large a group of rows that are the same has become. `id` tells it from others of the step.
+    pub fn cluster(&mut self, step: usize, id: u64, kept: String, rows: usize) {
         let Some(Step { clusters, .. }) = self.steps.get_mut(step) else {
             return;
         };
-        match clusters.iter().position(|(place, _)| *place == kept) {
-            Some(known) => clusters[known].1 = rows,
-            None if clusters.len() < CLUSTERS => clusters.push((kept, rows)),
-            None if clusters.last().is_some_and(|(_, least)| rows > *least) => {
+        match clusters.iter().position(|cluster| cluster.id == id) {
+            Some(known) => clusters[known].rows = rows,
+            None if clusters.len() < CLUSTERS => clusters.push(Cluster { id, kept, rows }),
+            None if clusters.last().is_some_and(|least| rows > least.rows) => {
                 clusters.pop();
-                clusters.push((kept, rows));
+                clusters.push(Cluster { id, kept, rows });
             }
             None => return,
         }
-        clusters.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
+        clusters.sort_by_key(|cluster| std::cmp::Reverse(cluster.rows));
     }
 
     /// Counts what was taken out of a row.

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::identities::HELD;
 use super::near::Groups;
 use super::numbers::Numbers;
 use super::{DataError, Example, Identities, Role, Row, Split};
@@ -108,6 +109,8 @@ pub struct Flow {
     /// How many places in the folder were given out.
     places: AtomicUsize,
     beside: Beside,
+    /// How many identities an operator holds in memory.
+    most_identities: usize,
 }
 
 impl Flow {
@@ -116,12 +119,18 @@ impl Flow {
     /// # Errors
     /// When the folder cannot be written.
     pub fn new(folder: &Path, beside: Beside) -> Result<Self, DataError> {
-        Ok(Self { account: Mutex::new(Account::new(folder)?), folder: folder.to_owned(), places: AtomicUsize::new(0), beside })
+        Ok(Self { account: Mutex::new(Account::new(folder)?), ..Self::held(folder, beside) })
     }
 
     /// A flow of few rows, whose account stays in memory.
     fn held(folder: &Path, beside: Beside) -> Self {
-        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), places: AtomicUsize::new(0), beside }
+        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), places: AtomicUsize::new(0), beside, most_identities: HELD }
+    }
+
+    /// The same with so many identities in memory, for tests of what goes to disk.
+    #[cfg(test)]
+    pub fn holding(self, most_identities: usize) -> Self {
+        Self { most_identities, ..self }
     }
 
     fn folder(&self) -> &Path {
@@ -193,16 +202,26 @@ impl Flow {
     /// # Errors
     /// When a row before went wrong, or the disk is full.
     pub fn spool(&self, rows: Stream<'_>) -> Result<Spool, DataError> {
+        self.spool_seen(rows, |_| ())
+    }
+
+    /// The same, with a look at the rows as they come.
+    ///
+    /// # Errors
+    /// As [`Flow::spool`].
+    pub fn spool_seen(&self, rows: Stream<'_>, mut see: impl FnMut(&[Item])) -> Result<Spool, DataError> {
         let mut spool = Spool::new(self.place("spool"));
         for items in rows {
-            spool.push(items?)?;
+            let items = items?;
+            see(&items);
+            spool.push(items)?;
         }
         Ok(spool)
     }
 
     /// Identities that are met, which may go to disk where there are many.
     pub fn identities(&self) -> Identities {
-        Identities::new(self.place("identities"))
+        Identities::new(self.place("identities"), self.most_identities)
     }
 
     /// Numbers, which may go to disk where there are many.
@@ -220,13 +239,13 @@ impl Flow {
         Groups::new(threshold, self.place("near"))
     }
 
-    /// Lets the rows of a spool go on, with a verdict for each by its number.
-    pub fn decide<'a>(&'a self, operator: &str, spool: Spool, mut verdict: impl FnMut(usize, &mut Item) -> Verdict + 'a) -> Stream<'a> {
+    /// Lets the rows of a spool go on, with a verdict for each by its number, on all cores.
+    pub fn decide<'a>(&'a self, operator: &str, spool: Spool, verdict: impl Fn(usize, &Item) -> Result<Verdict, DataError> + Send + Sync + 'a) -> Stream<'a> {
         let mut number = 0;
         self.chunks(operator, spool.into_rows(), move |items| {
-            let verdicts = items.iter_mut().enumerate().map(|(at, item)| verdict(number + at, item)).collect();
+            let verdicts = items.par_iter().enumerate().map(|(at, item)| verdict(number + at, item)).collect();
             number += items.len();
-            Ok(verdicts)
+            verdicts
         })
     }
 

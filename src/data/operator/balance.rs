@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::config::{Block, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
 use super::sample::Lowest;
-use super::{Operator, OperatorKind, chance, identity};
+use super::{Operator, OperatorKind, chance};
 
 static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(1).properties(&[
     Slot::new("by", Kind::Text, "The field that says the class."),
@@ -34,22 +36,21 @@ impl From<&Block> for Balance {
 impl Operator for Balance {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let class = |item: &Item| item.row.text(&self.by).unwrap_or_default();
-        let mut spool = flow.spool(flow.needs_field("balance", &self.by, rows))?;
         let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
-        spool.look(|items| {
+        let mut spool = flow.spool_seen(flow.needs_field("balance", &self.by, rows), |items| {
             items.iter().for_each(|item| *sizes.entry(class(item)).or_default() += 1);
-            Ok(())
         })?;
         let smallest = sizes.values().min().copied().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]
         let limit = ((smallest as f64 * self.ratio) as usize).min(self.most.unwrap_or(usize::MAX));
-        let place = |item: &Item| chance("balance", self.seed, &identity(item));
+        let chance = |item: &Item| chance("balance", self.seed, item);
         let mut lowest: BTreeMap<String, Lowest> = sizes.into_keys().map(|class| (class, Lowest::of(limit))).collect();
         let mut row = 0;
         spool.look(|items| {
-            for item in items {
+            let chances: Vec<f64> = items.par_iter().map(chance).collect();
+            for (item, chance) in items.iter().zip(chances) {
                 if let Some(lowest) = lowest.get_mut(&class(item)) {
-                    lowest.see(place(item), row);
+                    lowest.see(chance, row);
                 }
                 row += 1;
             }
@@ -57,8 +58,8 @@ impl Operator for Balance {
         })?;
         Ok(flow.decide("balance", spool, move |row, item| {
             let class = class(item);
-            let stays = lowest.get(&class).is_some_and(|lowest| lowest.has(place(item), row));
-            if stays { Verdict::Keep } else { Verdict::Drop(format!("`{class}` has more than {limit} rows")) }
+            let stays = lowest.get(&class).is_some_and(|lowest| lowest.has(chance(item), row));
+            Ok(if stays { Verdict::Keep } else { Verdict::Drop(format!("`{class}` has more than {limit} rows")) })
         }))
     }
 }

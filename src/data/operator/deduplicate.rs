@@ -3,11 +3,12 @@ use rayon::prelude::*;
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::flow::{CLUSTERS, Flow, Item, Stream, Verdict};
+use super::super::numbers::Numbers;
 use super::super::{DataError, Identifying, Identity};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("deduplicate", "Keeps one of rows that are the same, or nearly.")
-    .operator(3)
+    .operator(4)
     .arguments(&[Slot::new(
         "how",
         Kind::Choice(&["exact", "near"]),
@@ -91,22 +92,23 @@ impl Deduplicate {
 
     /// Row by row, where the first stays.
     fn first<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Stream<'a> {
-        let (mut met, mut places) = (flow.identities(), Places::default());
+        let (mut met, mut places, mut row) = (flow.identities(), Places::default(), 0);
         let step = flow.account().steps.len();
         flow.chunks("deduplicate", rows, move |items| {
             let identities: Vec<Option<Identity>> = items.par_iter().map(|item| self.identity(item)).collect();
             let verdicts = items.iter().zip(identities).map(|(item, identity)| {
+                row += 1;
                 let Some(identity) = identity else {
                     return Ok(Verdict::Keep);
                 };
-                let first = Alike { rows: 1, place: places.of(item) };
+                let first = Alike { rows: 1, first: row, place: places.of(item) };
                 let Some(first) = met.meet(identity, first.packed(), |met| Alike::of(met).and_one().packed())? else {
                     return Ok(Verdict::Keep);
                 };
-                let Alike { rows, place } = Alike::of(first).and_one();
+                let Alike { rows, first, place } = Alike::of(first).and_one();
                 let place = places.told(place);
                 let reason = format!("the same as {place}");
-                flow.account().cluster(step, place, rows as usize);
+                flow.account().cluster(step, first, place, rows as usize);
                 Ok(Verdict::Drop(reason))
             });
             verdicts.collect()
@@ -115,37 +117,37 @@ impl Deduplicate {
 
     /// After all have been seen, where the one that is worth most stays of those that are the same.
     fn best<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        let (mut spool, mut best, mut sizes) = (flow.spool(rows)?, flow.identities(), flow.identities());
-        let mut places = Places::default();
-        let step = flow.account().steps.len();
+        let (mut spool, mut met, mut places) = (flow.spool(rows)?, flow.identities(), PlacesByRow::of(flow));
+        let mut row = 0;
         spool.look(|items| {
             let judged: Vec<(Option<Identity>, f64)> = items.par_iter().map(|item| (self.identity(item), self.worth(item))).collect();
             for (item, (identity, worth)) in items.iter().zip(judged) {
-                let (Some(identity), place) = (identity, places.of(item)) else {
-                    continue;
-                };
-                let own = u128::from(worth.to_bits()) << 64 | u128::from(place);
-                best.meet(identity, own, |best| if worth > f64::from_bits((best >> 64) as u64) { own } else { best })?;
-                sizes.meet(identity, 1, |size| size + 1)?;
+                places.push(item)?;
+                if let Some(identity) = identity {
+                    let own = Best { worth, row, rows: 1 };
+                    met.meet(identity, own.packed(), |best| Best::of(best).or(own).packed())?;
+                }
+                row += 1;
             }
             Ok(())
         })?;
-        let mut seen = Places::default();
+        let (step, mut row) = (flow.account().steps.len(), 0);
         Ok(flow.chunks("deduplicate", spool.into_rows(), move |items| {
             let identities: Vec<Option<Identity>> = items.par_iter().map(|item| self.identity(item)).collect();
-            let verdicts = items.iter().zip(identities).map(|(item, identity)| {
-                let (Some(identity), own) = (identity, seen.of(item)) else {
+            let verdicts = identities.into_iter().map(|identity| {
+                let own = row;
+                row += 1;
+                let best = identity.map_or(Ok(None), |identity| met.meet(identity, 0, |best| best))?;
+                let Some(best) = best.map(Best::of) else {
                     return Ok(Verdict::Keep);
                 };
-                let kept = best.meet(identity, 0, |best| best)?.map_or(own, |best| best as u64);
-                if kept == own {
-                    let size = sizes.meet(identity, 1, |size| size)?.unwrap_or(1);
-                    if size > 1 {
-                        flow.account().cluster(step, places.told(own), usize::try_from(size).unwrap_or(usize::MAX));
-                    }
-                    return Ok(Verdict::Keep);
+                if best.row != own {
+                    return Ok(Verdict::Drop(format!("the same as {}", places.told(best.row)?)));
                 }
-                Ok(Verdict::Drop(format!("the same as {}", places.told(kept))))
+                if best.rows > 1 {
+                    flow.account().cluster(step, own, places.told(own)?, best.rows as usize);
+                }
+                Ok(Verdict::Keep)
             });
             verdicts.collect()
         }))
@@ -154,12 +156,9 @@ impl Deduplicate {
     /// After all have been seen, where the first, or the one that is worth most, stays of those that are nearly the same.
     fn near<'a>(&'a self, threshold: f64, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let (mut spool, mut groups) = (flow.spool(rows)?, flow.groups(threshold)?);
-        let (mut places, mut place_of, mut worth) = (Places::default(), flow.numbers(), Vec::new());
+        let (mut places, mut worth) = (PlacesByRow::of(flow), Vec::new());
         spool.look(|items| {
-            for item in items {
-                let place = places.of(item);
-                place_of.push_wide(place)?;
-            }
+            items.iter().try_for_each(|item| places.push(item))?;
             if !matches!(self.keep, Keep::First) {
                 worth.extend(items.iter().map(|item| self.worth(item)));
             }
@@ -179,68 +178,116 @@ impl Deduplicate {
         let mut sizes = vec![0_u32; firsts.len()];
         firsts.iter().for_each(|&first| sizes[first as usize] += 1);
         let kept = move |row: u32| best.get(firsts[row as usize] as usize).copied().unwrap_or(firsts[row as usize]);
-        let told = move |row: u32| Ok::<_, DataError>(places.told(place_of.wide(row as usize)?));
+        let told = move |row: u32| places.told(row.into());
         let step = flow.account().steps.len();
         let mut largest: Vec<u32> = (0..sizes.len() as u32).filter(|&first| sizes[first as usize] > 1).collect();
         largest.sort_by_key(|&first| (std::cmp::Reverse(sizes[first as usize]), first));
-        let clusters = largest.into_iter().take(CLUSTERS).map(|first| Ok((told(kept(first))?, sizes[first as usize] as usize)));
-        let clusters: Vec<(String, usize)> = clusters.collect::<Result<_, DataError>>()?;
-        let mut row = 0;
-        let rows = flow.chunks("deduplicate", spool.into_rows(), move |items| {
-            let verdicts = (row..).take(items.len()).map(|row| match kept(row) {
-                kept if kept == row => Ok(Verdict::Keep),
-                kept => Ok(Verdict::Drop(format!("nearly the same as {}", told(kept)?))),
-            });
-            row += items.len() as u32;
-            verdicts.collect()
+        let clusters = largest.into_iter().take(CLUSTERS).map(|first| Ok((first, told(kept(first))?, sizes[first as usize] as usize)));
+        let clusters: Vec<(u32, String, usize)> = clusters.collect::<Result<_, DataError>>()?;
+        let rows = flow.decide("deduplicate", spool, move |row, _| match kept(row as u32) {
+            kept if kept as usize == row => Ok(Verdict::Keep),
+            kept => Ok(Verdict::Drop(format!("nearly the same as {}", told(kept)?))),
         });
-        clusters.into_iter().for_each(|(place, rows)| flow.account().cluster(step, place, rows));
+        clusters.into_iter().for_each(|(first, place, rows)| flow.account().cluster(step, first.into(), place, rows));
         Ok(rows)
     }
 }
 
-/// Where rows were: a number each, of the file and the line in it.
-#[derive(Default)]
+/// Where rows were, in a number each: of the file and the line in it. It is for people, and does not tell rows apart: many may stand
+/// on one line.
+#[derive(Debug, Default)]
 struct Places {
     sources: Vec<String>,
 }
 
 impl Places {
-    /// Lines in a file at most.
-    const LINES: u32 = 40;
+    /// The bits for the line; those above them are for the file.
+    const LINE: u32 = 40;
 
     /// The place of a row. Rows come file by file.
     fn of(&mut self, item: &Item) -> u64 {
+        const MOST: u64 = (1 << (u64::BITS - Places::LINE)) - 1;
         if self.sources.last() != Some(&item.row.source) {
             self.sources.push(item.row.source.clone());
         }
-        ((self.sources.len() - 1) as u64) << Self::LINES | item.row.line
+        ((self.sources.len() - 1) as u64).min(MOST) << Self::LINE | item.row.line
     }
 
     fn told(&self, place: u64) -> String {
-        let source = self.sources.get((place >> Self::LINES) as usize).map_or("", String::as_str);
-        format!("{source}:{}", place & ((1 << Self::LINES) - 1))
+        let source = self.sources.get((place >> Self::LINE) as usize).map_or("", String::as_str);
+        format!("{source}:{}", place & ((1 << Self::LINE) - 1))
     }
 }
 
-/// Rows that are the same: how many there are, and where the first is.
+/// Where each row was, by its number.
+struct PlacesByRow {
+    places: Places,
+    of: Numbers,
+}
+
+impl PlacesByRow {
+    fn of(flow: &Flow) -> Self {
+        Self { places: Places::default(), of: flow.numbers() }
+    }
+
+    fn push(&mut self, item: &Item) -> Result<(), DataError> {
+        let place = self.places.of(item);
+        self.of.push_wide(place)
+    }
+
+    fn told(&self, row: u64) -> Result<String, DataError> {
+        Ok(self.places.told(self.of.wide(row as usize)?))
+    }
+}
+
+/// Rows that are the same: how many there are, which is the first, and where it is.
 #[derive(Clone, Copy)]
 struct Alike {
-    rows: u64,
+    rows: u32,
+    first: u64,
     place: u64,
 }
 
 impl Alike {
     const fn of(packed: u128) -> Self {
-        Self { rows: (packed >> 64) as u64, place: packed as u64 }
+        Self { rows: (packed >> 96) as u32, first: (packed >> 64) as u32 as u64, place: packed as u64 }
     }
 
+    /// The number of the first tells groups apart in the report alone: 32 bits of it do.
     const fn packed(self) -> u128 {
-        (self.rows as u128) << 64 | self.place as u128
+        (self.rows as u128) << 96 | (self.first as u32 as u128) << 64 | self.place as u128
     }
 
     const fn and_one(self) -> Self {
-        Self { rows: self.rows + 1, ..self }
+        Self { rows: self.rows.saturating_add(1), ..self }
+    }
+}
+
+/// Rows that are the same: what the best is worth, its number, and how many there are.
+#[derive(Clone, Copy)]
+struct Best {
+    worth: f64,
+    row: u64,
+    rows: u64,
+}
+
+impl Best {
+    /// The bits for the number of rows, which is for the report alone; those above them are for the number of the best.
+    const ROWS: u32 = 24;
+
+    const fn of(packed: u128) -> Self {
+        let low = packed as u64;
+        Self { worth: f64::from_bits((packed >> 64) as u64), row: low >> Self::ROWS, rows: low & ((1 << Self::ROWS) - 1) }
+    }
+
+    const fn packed(self) -> u128 {
+        (self.worth.to_bits() as u128) << 64 | (self.row << Self::ROWS | self.rows) as u128
+    }
+
+    /// The better of two, of equal ones the first, with one row more.
+    fn or(self, other: Self) -> Self {
+        let best = if other.worth > self.worth { other } else { self };
+        Self { rows: (self.rows + 1).min((1 << Self::ROWS) - 1), ..best }
     }
 }
 
@@ -255,6 +302,61 @@ impl Operator for Deduplicate {
             (Some(threshold), _) => self.near(threshold, rows, flow),
             (None, Keep::First) => Ok(self.first(rows, flow)),
             (None, _) => self.best(rows, flow),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::super::super::Row;
+    use super::*;
+
+    /// A few texts again and again, all on one line of one file, so that their places tell nothing.
+    fn rows() -> Vec<Item> {
+        let fields = |n: u64| Map::from_iter([("text".to_owned(), json!(format!("t{}", n * n % 10))), ("score".to_owned(), json!(n * 7 % 41))]);
+        (0..40).map(|n| Item::new(0, Row { source: "all.json".into(), line: 1, fields: fields(n).into() })).collect()
+    }
+
+    fn kept(keep: Keep, most: usize) -> (Vec<u64>, Vec<u64>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let flow = Flow::new(folder.path(), std::collections::BTreeMap::new()).expect("a flow").holding(most);
+        let operator = Deduplicate { key: Some("text".into()), near: None, keep };
+        let parts: Vec<Vec<Item>> = rows().chunks(7).map(<[Item]>::to_vec).collect();
+        let stream: Stream<'_> = Box::new(parts.into_iter().map(Ok));
+        let left: Vec<Item> = operator.attach(stream, &flow).expect("it attaches").flat_map(|items| items.expect("there is room")).collect();
+        let told = flow.account().steps[0].told();
+        let sizes = told["clusters"].as_array().expect("clusters").iter().map(|cluster| cluster["rows"].as_u64().expect("a size")).collect();
+        (left.iter().map(|item| item.row.fields["score"].as_u64().expect("a score")).collect(), sizes)
+    }
+
+    #[test]
+    fn one_of_each_stays_in_memory_and_on_disk_though_all_stand_on_one_line() {
+        let wanted = |better: fn(u64, u64) -> bool| {
+            let all: Vec<(String, u64)> = rows().iter().map(|item| (item.text(Some("text")), item.row.fields["score"].as_u64().expect("a score"))).collect();
+            let stays =
+                |at: usize| !all.iter().enumerate().any(|(other, row)| row.0 == all[at].0 && (better(row.1, all[at].1) || row.1 == all[at].1 && other < at));
+            (0..all.len()).filter(|at| stays(*at)).map(|at| all[at].1).collect::<Vec<u64>>()
+        };
+        let mut sizes: Vec<u64> = rows()
+            .iter()
+            .map(|item| item.text(Some("text")))
+            .collect::<std::collections::BTreeSet<_>>()
+            .iter()
+            .map(|text| rows().iter().filter(|item| item.text(Some("text")) == *text).count() as u64)
+            .collect();
+        sizes.sort_unstable_by_key(|size| std::cmp::Reverse(*size));
+        for most in [1, 3, 1 << 20] {
+            let (best, clusters) = kept(Keep::Best("score".into()), most);
+            assert_eq!((best, &clusters), (wanted(|a, b| a > b), &sizes), "{most}");
+            let (first, clusters) = kept(Keep::First, most);
+            let mut met = std::collections::BTreeSet::new();
+            let firsts: Vec<u64> =
+                rows().iter().filter(|item| met.insert(item.text(Some("text")))).map(|item| item.row.fields["score"].as_u64().expect("a score")).collect();
+            assert_eq!((first, &clusters), (firsts, &sizes), "{most}");
+            let (longest, clusters) = kept(Keep::Longest, most);
+            assert_eq!((longest.len(), &clusters), (sizes.len(), &sizes), "{most}");
         }
     }
 }

@@ -1,9 +1,11 @@
+use rayon::prelude::*;
+
 use crate::config::{Block, Fallback, Kind, Setting, Slot, Value};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
 use super::sample::Lowest;
-use super::{Operator, OperatorKind, chance, identity};
+use super::{Operator, OperatorKind, chance};
 
 static SETTING: Setting = Setting::new("mix", "Takes rows of several `from` stages in given proportions, as many as there are for that.")
     .operator(1)
@@ -31,11 +33,9 @@ impl From<&Block> for Mix {
 
 impl Operator for Mix {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        let mut spool = flow.spool(rows)?;
         let mut sizes = vec![0_usize; self.weights.len()];
-        spool.look(|items| {
+        let mut spool = flow.spool_seen(rows, |items| {
             items.iter().for_each(|item| sizes.get_mut(item.from).into_iter().for_each(|size| *size += 1));
-            Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
         let scale = sizes.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0).map(|(size, weight)| *size as f64 / weight);
@@ -43,20 +43,21 @@ impl Operator for Mix {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of rows")]
         let wanted = |weight: &f64| weight.mul_add(scale, 1e-9) as usize;
         let mut lowest: Vec<Lowest> = self.weights.iter().map(|weight| Lowest::of(wanted(weight))).collect();
-        let place = |item: &Item| chance("mix", self.seed, &identity(item));
+        let chance = |item: &Item| chance("mix", self.seed, item);
         let mut row = 0;
         spool.look(|items| {
-            for item in items {
+            let chances: Vec<f64> = items.par_iter().map(chance).collect();
+            for (item, chance) in items.iter().zip(chances) {
                 if let Some(lowest) = lowest.get_mut(item.from) {
-                    lowest.see(place(item), row);
+                    lowest.see(chance, row);
                 }
                 row += 1;
             }
             Ok(())
         })?;
         Ok(flow.decide("mix", spool, move |row, item| {
-            let stays = lowest.get(item.from).is_some_and(|lowest| lowest.has(place(item), row));
-            if stays { Verdict::Keep } else { Verdict::Drop("more than its part of the mix".into()) }
+            let stays = lowest.get(item.from).is_some_and(|lowest| lowest.has(chance(item), row));
+            Ok(if stays { Verdict::Keep } else { Verdict::Drop("more than its part of the mix".into()) })
         }))
     }
 }

@@ -17,10 +17,12 @@ mod sample;
 mod template;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::config::{Block, ConfigError, Setting};
 
-use super::flow::{Flow, Stream};
+use super::flow::{Flow, Item, Stream};
+use super::point::point;
 use super::{DataError, Form};
 
 /// A kind of operator: its table, and how a declared one is made ready.
@@ -85,18 +87,8 @@ pub trait Operator: Send + Sync + fmt::Debug {
 /// Operators with their names, in the order written.
 pub type Named = Vec<(&'static str, Box<dyn Operator>)>;
 
-/// A number from 0 up to 1 that is the same for the same text and seed, whatever else there is.
-fn chance(purpose: &str, seed: i64, text: &str) -> f64 {
-    let mut hasher = blake3::Hasher::new_derive_key("retune operator v1");
-    hasher.update(purpose.as_bytes()).update(&seed.to_le_bytes()).update(text.as_bytes());
-    let mut word = [0; 8];
-    word.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    #[expect(clippy::cast_precision_loss, reason = "53 bits of the hash are plenty")]
-    let point = (u64::from_le_bytes(word) >> 11) as f64 / (1_u64 << 53) as f64;
-    point
-}
-
-/// What a row is chosen by where chance decides: all that it says.
-fn identity(item: &super::flow::Item) -> String {
-    item.text(None)
+/// A number from 0 up to 1 for a row where chance decides: by all that it says.
+fn chance(purpose: &str, seed: i64, item: &Item) -> f64 {
+    static CONTEXT: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("retune operator v1"));
+    point(CONTEXT.clone().update(purpose.as_bytes()).update(&seed.to_le_bytes()).update(item.text(None).as_bytes()))
 }

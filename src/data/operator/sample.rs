@@ -1,10 +1,12 @@
 use std::collections::BinaryHeap;
 
+use rayon::prelude::*;
+
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
-use super::super::flow::{Flow, Stream, Verdict};
-use super::{Operator, OperatorKind, chance, identity};
+use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::{Operator, OperatorKind, chance};
 
 static SETTING: Setting = Setting::new("sample", "Keeps some of the rows, chosen by a hash of what they say.").operator(1).properties(&[
     Slot::new("share", Kind::Number(0.0, 1.0), "So many of them, from 0 to 1. More rows never change what becomes of one.").or(Fallback::Absent),
@@ -48,19 +50,18 @@ const LEFT: &str = "not in the sample";
 
 impl Operator for Sample {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        let place = |item: &super::super::flow::Item| chance("sample", self.seed, &identity(item));
+        let chance = |item: &Item| chance("sample", self.seed, item);
         match self.size {
-            Size::Share(share) => Ok(flow.each("sample", rows, move |item| if place(item) < share { Verdict::Keep } else { Verdict::Drop(LEFT.into()) })),
+            Size::Share(share) => Ok(flow.each("sample", rows, move |item| if chance(item) < share { Verdict::Keep } else { Verdict::Drop(LEFT.into()) })),
             Size::Rows(wanted) => {
-                let (mut spool, mut lowest, mut row) = (flow.spool(rows)?, Lowest::of(wanted), 0);
-                spool.look(|items| {
-                    for item in items {
-                        lowest.see(place(item), row);
-                        row += 1;
-                    }
-                    Ok(())
+                let (mut lowest, mut row) = (Lowest::of(wanted), 0);
+                let spool = flow.spool_seen(rows, |items| {
+                    let chances: Vec<f64> = items.par_iter().map(chance).collect();
+                    (row..).zip(&chances).for_each(|(row, chance)| lowest.see(*chance, row));
+                    row += items.len();
                 })?;
-                Ok(flow.decide("sample", spool, move |row, item| if lowest.has(place(item), row) { Verdict::Keep } else { Verdict::Drop(LEFT.into()) }))
+                let verdict = move |row, item: &Item| if lowest.has(chance(item), row) { Verdict::Keep } else { Verdict::Drop(LEFT.into()) };
+                Ok(flow.decide("sample", spool, move |row, item| Ok(verdict(row, item))))
             }
         }
     }
