@@ -139,3 +139,13 @@ fn exports_of_what_a_product_logged_become_conversations() {
         assert_eq!(workspace.read("out/rejected").lines().count(), rejected, "{format}");
     }
 }
+
+#[test]
+fn lines_of_an_export_are_those_of_the_file() {
+    let workspace = workspace("\"export.jsonl\" format=\"langfuse\"", "");
+    workspace.write("export.jsonl", "\n\n\n{broken\n\n{\"input\":\"q\",\"output\":\"a\"}\n{\"input\":null,\"output\":\"b\"}\n");
+    assert_eq!(rows(&workspace).len(), 1);
+    let rejected: Vec<Value> = workspace.read("out/rejected").lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let told: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64(), row["text"].as_str())).collect();
+    assert_eq!(told, [(Some(4), Some("{broken")), (Some(7), Some("{\"input\":null,\"output\":\"b\"}"))]);
+}

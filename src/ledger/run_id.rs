@@ -1,3 +1,4 @@
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,9 @@ impl RunId {
     /// A new name among those of a folder, in order after all of them: also where the clock was set back since.
     #[must_use]
     pub fn next(runs: &Path, now: Timestamp, nonce: u32) -> Self {
-        let last = fs::read_dir(runs).into_iter().flatten().flatten().filter_map(|run| began(run.file_name().to_str()?)).max();
+        let names = fs::read_dir(runs).into_iter().flatten().flatten().filter_map(|run| run.file_name().into_string().ok());
+        let mut names: BinaryHeap<String> = names.collect();
+        let last = std::iter::from_fn(|| names.pop()).find_map(|run| began(&run));
         let after = last.and_then(|last| last.checked_add(SignedDuration::from_millis(1)).ok());
         let time = after.map_or(now, |after| now.max(after));
         Self(format!("{}-{:06x}", time.strftime(TIME), nonce & 0xff_ffff))

@@ -80,7 +80,7 @@ impl<R: Read> Read for Bounded<R> {
 
 /// What is told where a file cannot be read to its end.
 pub fn failed(file: &str, error: &io::Error) -> DataError {
-    let format = if inner(file) == file { "a file" } else { "a packed file" };
+    let format = if inner(file) == file { "text" } else { "a packed file" };
     DataError::MalformedFile { file: file.to_owned(), format, problem: error.to_string() }
 }
 
@@ -97,6 +97,8 @@ pub struct Decoded<R> {
     /// What was read and is not decoded yet, and from where on.
     raw: Vec<u8>,
     at: usize,
+    /// Bytes that were decoded before those.
+    before: u64,
     /// There is nothing more to read.
     is_over: bool,
     /// There is nothing more to decode either.
@@ -109,23 +111,28 @@ impl<R: Read> Decoded<R> {
     /// Decodes what is read, by the name of an encoding.
     pub fn of(content: R, encoding: &str) -> Self {
         let encoding = Encoding::for_label(encoding.as_bytes()).unwrap_or(encoding_rs::UTF_8);
-        Self { content, decoder: encoding.new_decoder(), raw: Vec::new(), at: 0, is_over: false, is_done: false, few: VecDeque::new() }
+        Self { content, decoder: encoding.new_decoder(), raw: Vec::new(), at: 0, before: 0, is_over: false, is_done: false, few: VecDeque::new() }
     }
 
     /// Decodes into a place that has room for a character.
     fn decode(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while !self.is_done {
             if self.at == self.raw.len() && !self.is_over {
+                self.before += self.at as u64;
                 self.at = 0;
                 self.raw.resize(1 << 16, 0);
-                let read = self.content.read(&mut self.raw)?;
-                self.raw.truncate(read);
-                self.is_over = read == 0;
+                let read = self.content.read(&mut self.raw);
+                // What was read before must not come twice, whatever went wrong.
+                self.raw.truncate(*read.as_ref().unwrap_or(&0));
+                self.is_over = read? == 0;
             }
             let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(&self.raw[self.at..], into, self.is_over);
             self.at += read;
             match result {
-                DecoderResult::Malformed(..) => return Err(io::Error::other(format!("it is not in the encoding {}", self.decoder.encoding().name()))),
+                DecoderResult::Malformed(..) => {
+                    let (encoding, end) = (self.decoder.encoding().name(), self.before + self.at as u64);
+                    return Err(io::Error::other(format!("it is not in the encoding {encoding} by byte {end}")));
+                }
                 DecoderResult::InputEmpty => self.is_done = self.is_over,
                 DecoderResult::OutputFull => {}
             }

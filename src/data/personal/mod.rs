@@ -81,8 +81,8 @@ impl Personal {
         kinds.iter().any(|kind| kind.may_be_in(&signs))
     }
 
-    /// The same for any of the texts in a JSON value without `\\u`: none of what is looked for has a quote in it, so that each piece
-    /// between quotes is looked at by itself.
+    /// The same for any of the texts in a JSON value without `\\u`. Of all that is looked for only a secret may have a quote in it, so
+    /// that each piece between quotes is looked at by itself.
     #[must_use]
     pub fn may_be_in_json(kinds: &[Self], json: &str) -> bool {
         let mut begin = 0;
@@ -185,6 +185,18 @@ mod tests {
             prop_assert_eq!(signs.has_at, text.contains('@'));
             let of_group = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';
             prop_assert_eq!(signs.has_groups, bytes.windows(3).any(|three| three[1] == b':' && of_group(three[0]) && of_group(three[2])));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_in_no_json_is_in_none_of_its_texts(texts in prop::collection::vec("([a1.: @+\"\\\\\n/-]|a@b\\.org|4111 1111 1111 1111|1\\.2\\.3\\.4|::1|(030 |\\+44 20 )7946 0958){0,12}", 1..4)) {
+            let json = serde_json::to_string(&texts).expect("it is JSON");
+            let kinds: Vec<Personal> = Personal::ALL.into_iter().filter(|kind| *kind != Personal::Secret).collect();
+            for kind in kinds {
+                let is_there = texts.iter().any(|text| !Personal::find_all(&[kind], text).is_empty());
+                prop_assert!(!is_there || Personal::may_be_in_json(&[kind], &json), "{} in {json}", kind.name());
+            }
         }
     }
 

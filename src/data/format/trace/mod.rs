@@ -25,7 +25,8 @@ pub const OTEL: Format = Format { name: "otel", endings: &[], read: How::InParts
 /// The rows of one record, or why there are none. A record that is no conversation at all, such as a span of something else, is no row.
 type Rows = Result<Vec<Map<String, Value>>, String>;
 
-/// Reads a list of records, an object that holds one, or one record a line. Only an object that is the whole file is held in memory.
+/// Reads a list of records, an object that holds one, or one record a line. Only an object that is the whole file is held in memory, and
+/// what may become one: a file that begins with two broken lines.
 fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>, by: &str, convert: fn(&Value) -> Rows) -> Result<(), DataError> {
     let failed = |error| packed::failed(file, &error);
     let mut take = |line: u64, record: Result<&Value, String>, text: &str| -> Result<(), DataError> {
@@ -35,8 +36,10 @@ fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>, by: &str, convert: f
         }
     };
     let parsed = |text: &[u8]| serde_json::from_slice::<Value>(text).map_err(|error| format!("no JSON: {error}"));
-    let mut first = [b' '];
-    while first[0].is_ascii_whitespace() && content.read(&mut first).map_err(failed)? > 0 {}
+    let (mut first, mut skipped) = ([b' '], 0);
+    while first[0].is_ascii_whitespace() && content.read(&mut first).map_err(failed)? > 0 {
+        skipped += u64::from(first == [b'\n']);
+    }
     let mut content = first.as_slice().chain(content);
     if first == [b'['] {
         let mut number = 0;
@@ -55,15 +58,17 @@ fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>, by: &str, convert: f
     let (mut whole, mut is_lines) = (Vec::new(), None);
     let mut blocks = Blocks::new(content);
     while let Some(lines) = blocks.further().map_err(failed)? {
-        for (line, text) in lines {
+        for (line, text) in lines.into_iter().map(|(line, text)| (line + skipped, text)) {
             if is_lines == Some(true) {
                 take_line(line, text)?;
                 continue;
             }
             if is_lines.is_none() && !whole.is_empty() && !text.trim_ascii().is_empty() {
-                is_lines = Some(serde_json::from_slice::<IgnoredAny>(&whole).is_ok());
+                // A first line may be broken; in an object that is the whole file, no second line is one by itself.
+                let is_object = text.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_ok();
+                is_lines = Some(is_object || serde_json::from_slice::<IgnoredAny>(&whole).is_ok());
                 if is_lines == Some(true) {
-                    take_line(1, &whole)?;
+                    take_line(1 + skipped, whole.trim_ascii_end())?;
                     take_line(line, text)?;
                     continue;
                 }
@@ -76,7 +81,7 @@ fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>, by: &str, convert: f
         return Ok(());
     }
     let Ok(record) = serde_json::from_slice::<Value>(&whole) else {
-        return whole.split(|&byte| byte == b'\n').zip(1..).try_for_each(|(text, line)| take_line(line, text));
+        return whole.split(|&byte| byte == b'\n').zip(1 + skipped..).try_for_each(|(text, line)| take_line(line, text));
     };
     let inside = ["data", "runs", "traces", "observations"].iter().find_map(|name| record.get(name)?.as_array());
     match inside {
