@@ -99,8 +99,8 @@ impl Example {
         self.messages.last().filter(|last| last.role == Role::Assistant).map_or("", |last| &last.content)
     }
 
-    /// Changes every string in it. Tells whether any was changed.
-    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+    /// Changes every string in it. Tells whether any was changed. JSON text that `may` not hold anything to change is not taken apart.
+    pub fn rewrite(&mut self, may: impl Fn(&str) -> bool, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
         let mut changed = false;
         for message in &mut self.messages {
             if let Some(content) = change(&message.content) {
@@ -108,7 +108,7 @@ impl Example {
                 changed = true;
             }
         }
-        if let Some(mut written) = self.written.as_deref().and_then(|written| serde_json::from_str::<Value>(written).ok())
+        if let Some(mut written) = self.written.as_deref().filter(|json| may(json)).and_then(|written| serde_json::from_str::<Value>(written).ok())
             && rewritten(&mut written, change)
         {
             self.written = Some(written.to_string().into());

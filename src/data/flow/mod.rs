@@ -55,21 +55,16 @@ impl Item {
         }
     }
 
-    /// Changes every string in the row and in its example. Tells whether any was changed. A row whose JSON text `may` not hold
-    /// anything to change is not taken apart for it.
-    pub fn rewrite_where(&mut self, may: impl FnOnce(&str) -> bool, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+    /// Changes every string in the row and in its example. Tells whether any was changed. JSON text that `may` not hold anything to
+    /// change is not taken apart for it.
+    pub fn rewrite(&mut self, may: impl Fn(&str) -> bool, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
         // What is escaped cannot be seen in the JSON.
-        let is_plain = self.row.fields.as_written().is_some_and(|text| memchr::memmem::find(text.as_bytes(), b"\\u").is_none() && !may(text));
-        let mut changed = !is_plain && self.row.rewrite(change);
+        let may = |json: &str| memchr::memmem::find(json.as_bytes(), b"\\u").is_some() || may(json);
+        let mut changed = self.row.fields.as_written().is_none_or(may) && self.row.rewrite(change);
         if let Some(example) = &mut self.example {
-            changed |= example.rewrite(change);
+            changed |= example.rewrite(may, change);
         }
         changed
-    }
-
-    /// Changes every string in the row and in its example. Tells whether any was changed.
-    pub fn rewrite(&mut self, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
-        self.rewrite_where(|_| true, change)
     }
 
     /// Where it was, for messages.

@@ -42,6 +42,26 @@ impl From<&Block> for Normalize {
 impl Normalize {
     /// The text in its normal form, or nothing if it has it already.
     fn normal(&self, text: &str) -> Option<String> {
+        if self.is_plain(text) { None } else { self.composed(text) }
+    }
+
+    /// Whether a text is in its normal form at a glance: most are nothing but ASCII with single spaces.
+    fn is_plain(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let is_printable = bytes.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
+        let is_squeezed = || {
+            let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
+            !(text.starts_with(' ') || text.ends_with(' ') || pairs.fold(false, |any, (one, next)| any | (*one == b' ' && *next == b' ')))
+        };
+        is_printable && (!self.whitespace || is_squeezed())
+    }
+
+    /// The same for all texts in a JSON value: those are every other piece between its quotes, unless one is escaped.
+    fn is_plain_json(&self, json: &str) -> bool {
+        !json.contains('\\') && json.split('"').skip(1).step_by(2).all(|text| self.is_plain(text))
+    }
+
+    fn composed(&self, text: &str) -> Option<String> {
         let plain = self.control.then(|| seen(text)).flatten();
         let text = plain.as_deref().unwrap_or(text);
         let composed: Option<String> = match self.form {
@@ -78,13 +98,30 @@ impl Operator for Normalize {
     }
 
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        Ok(flow.change("normalize", rows, |item| if item.rewrite(&mut |text| self.normal(text)) { Verdict::Changed } else { Verdict::Keep }))
+        Ok(flow.change("normalize", rows, |item| {
+            if item.rewrite(|json| !self.is_plain_json(json), &mut |text| self.normal(text)) { Verdict::Changed } else { Verdict::Keep }
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_glance_tells_what_a_look_would(texts in prop::collection::vec("([a ~.]|[ \t\n\u{7}\u{a0}\u{200b}\u{e9}\"\\\\]|e\u{301}|\u{fb01}){0,8}", 0..4), whitespace in any::<bool>(), control in any::<bool>()) {
+            for form in [Form::Nfc, Form::Nfkc, Form::AsIs] {
+                let normalize = Normalize { form, whitespace, control };
+                let is_normal = |text: &String| normalize.composed(text).is_none();
+                prop_assert!(texts.iter().all(|text| is_normal(text) || !normalize.is_plain(text)));
+                let json = serde_json::to_string(&texts).expect("it is JSON");
+                prop_assert!(texts.iter().all(is_normal) || !normalize.is_plain_json(&json), "{json}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_not_seen_goes_and_what_is_normal_is_not_touched() {

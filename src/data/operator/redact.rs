@@ -99,7 +99,7 @@ impl Redact {
                 changed = Some(next);
             }
         };
-        let changed = item.rewrite_where(|json| Personal::may_be_in_json(&self.kinds, json), &mut |text| {
+        let changed = item.rewrite(|json| Personal::may_be_in_json(&self.kinds, json), &mut |text| {
             if !Personal::may_be_in_text(&self.kinds, text) {
                 return None;
             }
