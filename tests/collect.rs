@@ -149,3 +149,33 @@ fn lines_of_an_export_are_those_of_the_file() {
     let told: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64(), row["text"].as_str())).collect();
     assert_eq!(told, [(Some(4), Some("{broken")), (Some(7), Some("{\"input\":null,\"output\":\"b\"}"))]);
 }
+
+#[test]
+fn tools_and_images_of_what_was_logged_are_kept_and_other_spans_cost_none_of_their_neighbours() {
+    let parts = |role: &str, parts: Value| serde_json::json!({ "role": role, "parts": parts });
+    let input = serde_json::json!([
+        parts("user", serde_json::json!([{ "type": "text", "content": "weather?" }])),
+        parts("assistant", serde_json::json!([{ "type": "tool_call", "id": "c1", "name": "look", "arguments": { "at": "home" } }])),
+        parts("tool", serde_json::json!([{ "type": "tool_call_response", "id": "c1", "response": "rain" }])),
+    ]);
+    let output = serde_json::json!([parts("assistant", serde_json::json!([{ "type": "text", "content": "It rains" }]))]);
+    let spans = serde_json::json!([
+        { "spanId": "s1", "attributes": { "gen_ai.input.messages": input, "gen_ai.output.messages": output } },
+        { "spanId": "s2", "attributes": { "gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e" } },
+        { "spanId": "s3", "attributes": { "gen_ai.operation.name": "chat", "gen_ai.request.model": "m" } },
+    ]);
+    let otel = workspace("\"export.json\" format=\"otel\"", "");
+    otel.write("export.json", serde_json::json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] }).to_string());
+    let found = rows(&otel);
+    assert_eq!(found.len(), 1);
+    let messages = &found[0]["messages"];
+    assert_eq!(messages[1]["tool_calls"][0]["function"], serde_json::json!({ "name": "look", "arguments": "{\"at\":\"home\"}" }), "{messages}");
+    assert_eq!((&messages[2]["role"], &messages[2]["tool_call_id"], &messages[2]["content"]), (&"tool".into(), &"c1".into(), &"rain".into()), "{messages}");
+    assert_eq!(otel.read("out/rejected").lines().count(), 1, "the span without content");
+    let helicone = workspace("\"export.json\" format=\"helicone\"", "");
+    let image = serde_json::json!([{ "type": "text", "text": "what?" }, { "type": "image_url", "image_url": { "url": "https://x/y.png" } }]);
+    let request = serde_json::json!({ "messages": [{ "role": "user", "content": image }] });
+    let response = serde_json::json!({ "choices": [{ "message": { "role": "assistant", "content": "a" } }] });
+    helicone.write("export.json", serde_json::json!({ "request_id": "h", "request_body": request, "response_body": response }).to_string());
+    assert_eq!(rows(&helicone)[0]["messages"][0]["content"], image);
+}

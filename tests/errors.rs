@@ -72,6 +72,18 @@ fn files_that_are_no_pipelines_are_refused() {
     assert!(done.stderr.contains("config::not_text"), "{}", done.stderr);
 }
 
+#[test]
+fn the_only_pipeline_here_need_not_be_named() {
+    let workspace = Workspace::new();
+    workspace.write("p.kdl", "pipeline \"p\"\nexec \"x\" {\n    run \"echo 1 > o\"\n    output \"o\"\n}\n");
+    workspace.write("prices.kdl", "price \"openai\" \"gpt\" training=1.5\n");
+    assert_eq!(workspace.retune(&["run"]).code, 0);
+    assert_eq!(workspace.retune(&["show", "x"]).code, 0);
+    workspace.write("q.kdl", "pipeline \"q\"\nexec \"x\" {\n    run \"echo 1 > o\"\n    output \"o\"\n}\n");
+    let several = workspace.retune(&["run"]);
+    assert!(several.code == 2 && several.stderr.contains("p.kdl, q.kdl"), "{}", several.stderr);
+}
+
 fn fails(data: Option<&[u8]>, wanted: &str) {
     let workspace = Workspace::new();
     workspace.write("p.kdl", PIPELINE);

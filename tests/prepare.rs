@@ -326,7 +326,7 @@ fn a_row_is_followed_from_where_it_was_found_to_its_tokens() {
     let done = workspace.retune(&["inspect", "chat", "p.kdl"]);
     assert!(done.code == 1 && done.stderr.contains("`rows` is not up to date"), "{}", done.stderr);
     workspace.run(&[], 0);
-    let done = workspace.retune(&["inspect", "chat", "p.kdl", "--row", "1"]);
+    let done = workspace.retune(&["inspect", "out", "p.kdl", "--row", "1"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     for wanted in [
         "as collected from t.csv:2",
@@ -419,4 +419,38 @@ fn any_number_of_threads_makes_the_same() {
         })
         .collect();
     assert!(locks.iter().all(|lock| *lock == locks[0]), "{}", locks[1]);
+}
+
+#[test]
+fn what_is_null_is_no_word() {
+    let workspace = workspace("{\"text\":null,\"answer\":\"a\"}\n{\"text\":\"q\",\"answer\":\"b\"}\n", CHAT);
+    let made = lines(&workspace, "train");
+    assert_eq!(made.len(), 1, "{made:?}");
+    let rejected = workspace.retune(&["inspect", "out", "p.kdl", "--row", "1"]);
+    assert!((rejected.stdout + &rejected.stderr).contains("a field that is null"));
+}
+
+#[test]
+fn a_template_without_an_end_costs_one_row() {
+    let endless = CHAT
+        .replace("{{ text }}", "{% if text == 'loop' %}{% for x in range(100000) %}{% for y in range(100000) %}x{% endfor %}{% endfor %}{% endif %}{{ text }}");
+    let workspace = workspace(&rows(&["loop", "plain"]), &endless);
+    assert_eq!(lines(&workspace, "train").len(), 1);
+}
+
+#[test]
+fn an_empty_preparation_is_an_error_that_says_who_took_the_rows() {
+    let workspace = workspace(&rows(&["one", "two"]), &format!("    filter \"text == 'three'\"\n{CHAT}"));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("no example is left of 2 rows") && done.stderr.contains("`filter` took 2 of them"), "{}", done.stderr);
+}
+
+#[test]
+fn texts_without_a_word_are_no_duplicates() {
+    let workspace = workspace(
+        &rows(&["?", "!", "", "one two three four five six", "one two three four five six"]),
+        &format!("    deduplicate \"near\" key=\"text\"\n    map {{\n        field \"text\" \"x{{{{ text }}}}\"\n    }}\n{CHAT}"),
+    );
+    assert_eq!(lines(&workspace, "train").len(), 4);
 }

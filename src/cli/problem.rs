@@ -32,7 +32,8 @@ impl Problem {
             | EngineError::NotAsked { .. }
             | EngineError::UnknownRun { .. }
             | EngineError::UnknownJob { .. }
-            | EngineError::AmbiguousJob { .. } => Exit::Wrong,
+            | EngineError::AmbiguousJob { .. }
+            | EngineError::ModelInUse { .. } => Exit::Wrong,
             EngineError::Ledger(LedgerError::NoEvents { .. } | LedgerError::UnknownAlias { .. } | LedgerError::NoEarlierVersion { .. }) => Exit::Wrong,
             EngineError::Stale { .. } | EngineError::NotLocked { .. } => Exit::Stale,
             EngineError::Workspace { .. } | EngineError::Busy | EngineError::Ledger(_) | EngineError::Store(_) | EngineError::Stage(_) => Exit::Failed,

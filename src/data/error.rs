@@ -35,6 +35,11 @@ pub enum DataError {
     #[diagnostic(code(data::no_rows), help("{first}"))]
     NoRows { files: String, rejected: usize, first: String },
 
+    /// Nothing is left of the rows.
+    #[error("no example is left of {rows} rows")]
+    #[diagnostic(code(data::nothing_left), help("{why}"))]
+    NothingLeft { rows: usize, why: String },
+
     /// A field that settings name and no row has.
     #[error("`{by}` goes by the field `{field}`, and no row has it")]
     #[diagnostic(code(data::no_field), help("the rows have {fields}"))]

@@ -71,6 +71,11 @@ pub enum EngineError {
     #[diagnostic(code(engine::ambiguous_job), help("name it by its fingerprint, as `retune jobs` shows it: {}", keys.join(", ")))]
     AmbiguousJob { job: String, providers: Vec<String>, keys: Vec<String> },
 
+    /// A model that somebody uses by an alias.
+    #[error("`{alias}` stands for `{model}` now, which job {job} made")]
+    #[diagnostic(code(engine::model_in_use), help("deploy another model first, or `retune rollback {alias}`; then delete it"))]
+    ModelInUse { alias: String, model: String, job: String },
+
     /// The workspace cannot be used.
     #[error("cannot use the workspace {}: {reason}", path.display())]
     #[diagnostic(code(engine::workspace), help("retune keeps its state in `.retune` there; give yourself the right to write in it"))]

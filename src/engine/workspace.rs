@@ -125,7 +125,7 @@ impl Workspace {
     }
 }
 
-/// The pipeline that is meant: the one that is named, else `retune.kdl`, else the only one in `pipelines/`.
+/// The pipeline that is meant: the one that is named, else `retune.kdl`, else the only one in `pipelines/`, else the only one here.
 ///
 /// # Errors
 /// When none is named and there is none, or there are several.
@@ -144,16 +144,23 @@ pub fn discover(named: Option<&Path>) -> Result<PathBuf, EngineError> {
     };
     let mut found: Vec<PathBuf> = entries.filter(is_pipeline).collect();
     found.sort();
+    if found.is_empty() {
+        // Those beside, by their content: prices stand in a file of that ending too.
+        let here = std::fs::read_dir(".").into_iter().flatten().flatten().map(|entry| PathBuf::from(entry.file_name()));
+        let begins = |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("pipeline ")));
+        found = here.filter(|path| is_pipeline(path) && begins(path)).collect();
+        found.sort();
+    }
     match found.as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(EngineError::Usage(ConfigError::NoPipeline {
-            found: "there is no retune.kdl here, and none in pipelines/".into(),
+            found: "there is none here, and none in pipelines/".into(),
             help: "name one: `retune COMMAND path/to/pipeline.kdl`".into(),
         })),
         several => {
             let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
             Err(EngineError::Usage(ConfigError::NoPipeline {
-                found: format!("there is no retune.kdl here, and pipelines/ holds {}", names.len()),
+                found: format!("there is no retune.kdl, and there are {} others", names.len()),
                 help: format!("name one of them: {}", names.join(", ")),
             }))
         }

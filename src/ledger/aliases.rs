@@ -40,6 +40,8 @@ pub struct Version {
     pub deployed: Timestamp,
     /// When it was rolled back, if it was.
     pub rolled_back: Option<Timestamp>,
+    /// When its model was deleted at the provider, if it was.
+    pub deleted: Option<Timestamp>,
 }
 
 impl Alias {
@@ -114,6 +116,9 @@ impl Alias {
             if let Some(time) = version.rolled_back {
                 let _ = writeln!(out, "    rolled-back \"{time}\"");
             }
+            if let Some(time) = version.deleted {
+                let _ = writeln!(out, "    deleted \"{time}\"");
+            }
             let _ = writeln!(out, "    model {} blake3=\"{}\"", quoted(&version.model), version.artifact);
             let _ = writeln!(out, "    fingerprint \"{}\"", version.fingerprint);
             for (stage, verdict) in &version.verdicts {
@@ -133,19 +138,24 @@ impl Alias {
         self.versions.get((self.current as usize).checked_sub(1)?)
     }
 
+    /// The numbers of the versions that stand for a model, by its name at the provider.
+    pub fn of_model<'a>(&'a self, model: &'a str) -> impl Iterator<Item = u32> + 'a {
+        (1..).zip(&self.versions).filter(move |(_, version)| version.model.split(' ').any(|word| word == model)).map(|(number, _)| number)
+    }
+
     /// Adds a version and makes it the current one.
     pub fn deploy(&mut self, version: Version) {
         self.versions.push(version);
         self.current = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
     }
 
-    /// Goes back to the nearest earlier version that was not itself rolled back. Returns its number.
+    /// Goes back to the nearest earlier version that was not itself rolled back, and whose model is still there. Returns its number.
     ///
     /// # Errors
     /// When there is none, or nothing was ever deployed.
     pub fn roll_back(&mut self, now: Timestamp) -> Result<u32, LedgerError> {
         let current = self.current as usize;
-        let earlier = (1..current).rev().find(|&number| self.versions[number - 1].rolled_back.is_none());
+        let earlier = (1..current).rev().find(|&number| self.versions[number - 1].rolled_back.is_none() && self.versions[number - 1].deleted.is_none());
         let Some(earlier) = earlier else {
             return Err(LedgerError::NoEarlierVersion { alias: self.name.clone(), current: self.current });
         };
@@ -168,5 +178,6 @@ fn version(node: &kdl::KdlNode) -> Option<Version> {
         metrics: metrics.collect(),
         deployed: child_text(node, "deployed")?.parse().ok()?,
         rolled_back: child_text(node, "rolled-back").and_then(|time| time.parse().ok()),
+        deleted: child_text(node, "deleted").and_then(|time| time.parse().ok()),
     })
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -206,6 +207,17 @@ impl JobJournal {
             JobStep::Stopping(kept) => Some(kept),
             _ => None,
         })
+    }
+
+    /// The jobs that the other journals beside this one know of.
+    #[must_use]
+    pub fn jobs_elsewhere(&self) -> BTreeSet<String> {
+        let others = self.path.parent().map(journals).unwrap_or_default().into_iter().map(|(_, other)| other).filter(|other| other.path != self.path);
+        let jobs = others.flat_map(|other| other.steps).filter_map(|step| match step {
+            JobStep::Exists { job, .. } => Some(job),
+            _ => None,
+        });
+        jobs.collect()
     }
 
     /// What is known of uploads of all jobs.

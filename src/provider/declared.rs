@@ -377,6 +377,15 @@ fn read(name: &str, block: &Block) -> Result<Declared, ConfigError> {
             "take it out: the job could not be found again",
         ));
     }
+    let of_key = |header: &&Block| ["authorization", "api-key"].iter().any(|name| header.text("name").eq_ignore_ascii_case(name));
+    if let Some(header) = block.all("header").find(of_key) {
+        return Err(wrong(
+            header,
+            format!("`{}` is the header of the key, and would be stored in plain text", header.text("name")),
+            "holds a secret",
+            "give it by `key (secret)\"VARIABLE\"` or `key-command`",
+        ));
+    }
     if !is_address(&endpoint.base_url) {
         let at = block.child("base-url").unwrap_or(block);
         return Err(wrong(

@@ -55,6 +55,23 @@ pub struct Dialect {
     pub ends: Option<&'static str>,
 }
 
+/// How much of a key stands in a suffix, in characters.
+pub const MARK: usize = 16;
+
+impl Dialect {
+    /// Whether our key stands in the suffix at an address: also at one that speaks as OpenAI does and is not its own.
+    #[must_use]
+    pub fn marks(&self, base_url: &str) -> bool {
+        self.marked || Some(base_url) != self.base_url
+    }
+
+    /// The longest suffix that comes to an address whole, in characters.
+    #[must_use]
+    pub fn longest_suffix(&self, base_url: &str) -> usize {
+        if self.marks(base_url) { self.suffix - MARK - 1 } else { self.suffix }
+    }
+}
+
 const OPENAI: Dialect = Dialect {
     name: "openai",
     base_url: Some("https://api.openai.com/v1"),

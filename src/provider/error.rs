@@ -114,7 +114,7 @@ pub enum ProviderError {
 
     /// The provider said no.
     #[error("{method} {url} was refused with {status}: {message}")]
-    #[diagnostic(code(provider::refused), help("{}", refusal_help(*status)))]
+    #[diagnostic(code(provider::refused), help("{}", refusal_help(*status, message)))]
     Refused { method: String, url: String, status: u16, message: String },
 
     /// The provider said something that cannot be understood.
@@ -137,7 +137,7 @@ pub enum ProviderError {
 
     /// A provider without what is asked of it.
     #[error("provider `{provider}` {lack}")]
-    #[diagnostic(code(provider::cannot), help("name another provider in the pipeline"))]
+    #[diagnostic(code(provider::cannot), help("mend that, or name another provider in the pipeline"))]
     Cannot { provider: String, lack: String },
 
     /// The user let go of the job.
@@ -166,8 +166,10 @@ pub enum ProviderError {
     Data(#[from] DataError),
 }
 
-const fn refusal_help(status: u16) -> &'static str {
+fn refusal_help(status: u16, message: &str) -> &'static str {
+    let is_of_money = ["quota", "billing", "credit"].iter().any(|word| message.to_lowercase().contains(word));
     match status {
+        402 | 429 if is_of_money => "there is no credit left, or no way to bill; look at the account: to wait does not help",
         402 => "there is no credit left, or no way to bill; look at the account",
         401 | 403 => "the key is wrong, or may not do this",
         404 => "there is no such model, deployment or address; check `model`, `base-url`, and on Azure `deployment \"MODEL\" \"NAME\"`",

@@ -22,7 +22,7 @@ pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING
 pub use dialect::Sizes;
 pub use error::ProviderError;
 pub use prices::{AS_OF, Price, dollars, price};
-pub use protocol::{Asks, StoredCompletions, StoredFilter, answered_places, expresses, methods, rules, wire};
+pub use protocol::{Asks, StoredCompletions, StoredFilter, answered_places, expresses, longest_suffix, methods, rules, wire};
 pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use retirement::shut_down;
 pub use secret::Secret;

@@ -137,6 +137,6 @@ impl Deploy {
                 .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
             metrics.extend(found);
         }
-        Ok(Version { fingerprint: key, model, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None })
+        Ok(Version { fingerprint: key, model, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None })
     }
 }

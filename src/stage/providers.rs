@@ -54,6 +54,8 @@ pub fn methods(declared: &Declared) -> &'static [&'static str] {
 /// Whether it has a way to honour a setting of a train stage.
 pub fn expresses(declared: &Declared, method: &str, setting: &str) -> bool {
     match (&declared.api, setting) {
+        (Api::Local | Api::Command(_), "suffix") => false,
+        (Api::Hosted(_), "suffix") => true,
         (Api::Local, "rate-multiplier" | "report" | "report.entity" | "moderate") => false,
         (Api::Local, _) => true,
         (Api::Hosted(endpoint), "early-stop" | "alarm" | "seed" | "lora.alpha") => endpoint.api() != "fireworks",

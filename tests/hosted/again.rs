@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{Workspace, colours_workspace};
-use crate::fake::{Fault, KEY, RUN, Server, edit, limited};
+use crate::fake::{Fault, KEY, RUN, Server, edit, limited, undeployed};
 
 fn lose_state(workspace: &Workspace) {
     std::fs::remove_dir_all(workspace.path().join(".retune")).expect("it is there");
@@ -88,6 +88,47 @@ fn a_list_that_lags_does_not_make_two_workspaces_pay_twice() {
     assert_eq!(one.read("p.openai.lock.kdl"), two.read("p.openai.lock.kdl"));
 }
 
+#[test]
+fn a_second_job_of_which_the_reply_was_lost_is_ended() {
+    let server = Server::start();
+    server.world().life = vec!["running"];
+    let (one, two) = (colours_workspace(), colours_workspace());
+    let start = |workspace: &Workspace| {
+        server.command(workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts")
+    };
+    let mut first = start(&one);
+    wait_for(|| server.billed() == 1);
+    server.world().hidden = true;
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+    let mut second = start(&two);
+    wait_for(|| server.billed() == 2);
+    server.world().hidden = false;
+    wait_for(|| server.world().jobs[1].cancelled);
+    server.world().life = vec!["succeeded"];
+    assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
+    assert_eq!(one.read("p.openai.lock.kdl"), two.read("p.openai.lock.kdl"));
+}
+
+#[test]
+fn a_lost_job_is_known_by_its_files_where_a_server_keeps_no_mark() {
+    for shows_at_once in [true, false] {
+        let (server, workspace) = (Server::start(), colours_workspace());
+        limited(&server, &workspace, "visible=\"200ms\"");
+        // One that learns from the same files with another seed is another.
+        assert_eq!(server.run(&workspace).code, 0);
+        edit(&workspace, "    seed 3\n", "    seed 4\n");
+        server.world().dress = Some(|job, _| job["metadata"] = Value::Null);
+        server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+        server.world().hidden = !shows_at_once;
+        let done = server.run(&workspace);
+        assert_eq!(done.code, i32::from(!shows_at_once), "{}", done.stderr);
+        server.world().hidden = false;
+        let again = server.run(&workspace);
+        assert_eq!((again.code, server.billed()), (0, 2), "{}", again.stderr);
+        assert!((done.stderr + &again.stderr).contains("ftjob-2 shows no key"));
+    }
+}
+
 /// Waits until something holds.
 fn wait_for(holds: impl Fn() -> bool) {
     let began = std::time::Instant::now();
@@ -153,6 +194,7 @@ fn a_job_that_takes_a_while_to_end_is_not_said_to_be_over() {
 #[test]
 fn a_file_that_another_job_learns_from_is_not_deleted() {
     let (server, workspace) = (Server::start(), colours_workspace());
+    undeployed(&workspace);
     assert_eq!(server.run(&workspace).code, 0);
     edit(&workspace, "    seed 3\n", "    seed 4\n");
     server.world().life = vec!["running"];
@@ -242,6 +284,7 @@ fn a_program_is_found_with_what_it_is_made_of() {
 #[test]
 fn one_id_at_two_providers_is_told_apart_by_fingerprint() {
     let (server, other, workspace) = (Server::start(), Server::start(), colours_workspace());
+    undeployed(&workspace);
     assert_eq!(server.run(&workspace).code, 0);
     limited(&other, &workspace, "concurrency=2");
     workspace.write("p.kdl", workspace.read("p.kdl").replace("provider \"openai\"", "provider \"other\""));

@@ -313,6 +313,14 @@ fn what_a_provider_cannot_express_is_said() {
     let warned = check(hosted, "batch-size 8", "lora rank=4");
     assert_eq!(warned.code, 0);
     assert!(warned.stderr.contains("cannot express `lora`"), "{}", warned.stderr);
+    for (setting, wanted) in [
+        ("suffix \"a_b\"", "takes a suffix of 1 to 47 letters"),
+        ("suffix \"a234567890123456789012345678901234567890123456789\"", "takes a suffix of 1 to 47 letters"),
+        ("seed 2147483648", "at most 2147483647 for `seed`"),
+    ] {
+        let refused = check(hosted, "seed 3", setting);
+        assert!(refused.code == 2 && refused.stderr.contains(wanted), "{}", refused.stderr);
+    }
     let fireworks = "provider \"there\" {\n    api \"fireworks\"\n    account \"us\"\n}";
     let refused = check(
         fireworks,
@@ -331,6 +339,7 @@ fn what_a_provider_cannot_express_is_said() {
         ("provider \"there\" {\n    api \"openia\"\n}", "did you mean `openai`"),
         ("provider \"there\" {\n    api \"azure\"\n    base-url \"http://a:b@c/v1\"\n}", "a name and a password"),
         ("provider \"there\" {\n    api \"openai\"\n    field \"suffix\" \"x\"\n}", "retune fills itself"),
+        ("provider \"there\" {\n    api \"openai\"\n    header \"Authorization\" \"Bearer x\"\n}", "would be stored in plain text"),
     ] {
         let done = check(declaration, "", "");
         assert_eq!(done.code, 2, "{declaration}");

@@ -256,6 +256,12 @@ pub fn limited(server: &Server, workspace: &Workspace, limits: &str) {
     edit(workspace, "pipeline \"colours\"", &declared);
 }
 
+/// Takes the deployment out of the pipeline.
+pub fn undeployed(workspace: &Workspace) {
+    let text = workspace.read("p.kdl");
+    workspace.write("p.kdl", text.split_once("deploy ").expect("there is one").0);
+}
+
 /// Declares the evaluation of the pipeline a second time, as `second`, with a change so that it asks anew.
 pub fn second_evaluation(workspace: &Workspace, from: &str, to: &str) {
     let text = workspace.read("p.kdl");

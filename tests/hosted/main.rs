@@ -255,16 +255,45 @@ fn a_batch_answers_all_questions_at_once_and_is_found_again() {
 }
 
 #[test]
-fn what_a_job_left_can_be_deleted() {
+fn what_a_job_left_can_be_deleted_unless_an_alias_stands_for_it() {
     let (server, workspace) = (Server::start(), colours_workspace());
     assert_eq!(server.run(&workspace).code, 0);
-    assert_eq!(server.retune(&workspace, &["jobs", "--delete", "ftjob-1"]).code, 0);
-    assert!(server.world().files.is_empty());
-    assert_eq!(server.world().deleted.len(), 1);
-    assert_eq!(server.retune(&workspace, &["jobs", "--delete", "ftjob-1"]).code, 0, "what is gone already need not be deleted");
+    let delete = |job: &str| server.retune(&workspace, &["jobs", "--delete", job]);
+    let used = delete("ftjob-1");
+    assert!(used.code == 2 && used.stderr.contains("`colours` stands for `ft:gpt-4.1-nano"), "{}", used.stderr);
+    assert!(server.world().deleted.is_empty());
+    fake::edit(&workspace, "    seed 3\n", "    seed 4\n");
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(delete("ftjob-1").code, 0);
+    let deleted = server.world().deleted.len();
+    assert_eq!((deleted, server.world().files.len()), (1, 0));
+    assert_eq!(delete("ftjob-1").code, 0, "what is gone already need not be deleted");
+    let back = workspace.retune(&["rollback", "colours"]);
+    assert!(back.code == 2 && back.stderr.contains("no version before 2"), "a model that is gone is nothing to go back to: {}", back.stderr);
+    fake::edit(&workspace, "    seed 4\n", "    seed 3\n");
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert_eq!(server.billed(), 2, "a model that was deleted is no result any more, and is not followed");
+    assert_eq!(server.billed(), 3, "a model that was deleted is no result any more, and is not followed");
+}
+
+#[test]
+fn a_batch_that_is_let_go_is_said_to_go_on() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let (server, workspace) = (Server::start(), colours_workspace());
+    fake::edit(&workspace, "    grader", "    generate batch=#true\n    grader");
+    assert_eq!(server.command(&workspace, &["run", "model", "p.kdl", "--profile", "openai"]).output().expect("it starts").status.code(), Some(0));
+    // Nothing is heard of the batch for a while.
+    server.world().faults = vec![("GET /batches/id", fake::Fault::Stall)];
+    let child = server.command(&workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    while !server.world().log.iter().any(|what| what == "GET /batches/id") {
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_raw(child.id().cast_signed()).expect("a process"), Signal::INT).expect("it is ours");
+    let done = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.code() == Some(130) && said.contains("batch batch-1 goes on at the provider"), "{said}");
+    // One for the model, and one for what it is compared with.
+    assert_eq!((server.run(&workspace).code, server.world().batches.len()), (0, 2));
 }
 
 #[test]

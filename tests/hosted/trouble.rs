@@ -45,9 +45,9 @@ fn the_next_run_waits_for_a_job_that_may_have_been_made() {
     limited(&server, &workspace, "visible=\"500ms\"");
     // The reply is lost, and the list shows the job only in the next run, and not at once.
     server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
-    server.world().late = 6;
+    server.world().late = 20;
     assert_eq!(server.run(&workspace).code, 1);
-    server.world().late = 2;
+    server.world().late = 3;
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(server.billed(), 1);
@@ -58,7 +58,8 @@ fn the_id_of_a_job_is_on_disk_before_anything_else_is_asked() {
     let (server, workspace) = (Server::start(), colours_workspace());
     server.world().life = vec!["running"];
     // The look for jobs of others, right after it was made, takes for ever.
-    server.world().faults = vec![("GET /fine_tuning/jobs", Fault::Slow(Duration::ZERO)), ("GET /fine_tuning/jobs", Fault::Stall)];
+    let unharmed = ("GET /fine_tuning/jobs", Fault::Slow(Duration::ZERO));
+    server.world().faults = vec![unharmed, unharmed, ("GET /fine_tuning/jobs", Fault::Stall)];
     let mut child =
         server.command(&workspace, crate::fake::RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
     while !server.world().faults.is_empty() && child.try_wait().expect("it can be looked at").is_none() {
@@ -299,7 +300,7 @@ fn an_empty_account_is_not_asked_again() {
     let done = server.run(&workspace);
     assert_eq!(done.code, 1);
     assert_eq!(server.world().log.iter().filter(|what| *what == "GET /fine_tuning/jobs").count(), 1);
-    assert!(done.stderr.contains("credit"), "{}", done.stderr);
+    assert!(done.stderr.contains("to wait does not help"), "{}", done.stderr);
 }
 
 #[test]

@@ -212,6 +212,25 @@ impl Account {
         }
     }
 
+    /// Which operator took most of the rows, and what it said of the first.
+    #[must_use]
+    pub fn why_nothing_is_left(&self) -> String {
+        let most = self.steps.iter().max_by_key(|step| step.dropped + step.rejected).filter(|step| step.dropped + step.rejected > 0);
+        most.map_or_else(
+            || "there are no rows to begin with".to_owned(),
+            |step| {
+                let first =
+                    step.samples.first().map_or_else(String::new, |sample| format!(", the first ({}:{}) since {}", sample.source, sample.line, sample.reason));
+                format!("`{}` took {} of them{first}", step.operator, step.dropped + step.rejected)
+            },
+        )
+    }
+
+    /// What steps of an operator found and let pass.
+    pub fn noted_by(&self, operator: &str) -> impl Iterator<Item = &String> {
+        self.steps.iter().filter(move |step| step.operator == operator).flat_map(|step| &step.notes)
+    }
+
     /// Rows that steps of an operator let go as superfluous.
     #[must_use]
     pub fn dropped_by(&self, operator: &str) -> usize {

@@ -86,7 +86,7 @@ impl Deduplicate {
             Keep::First => 0.0,
             #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^52")]
             Keep::Longest => item.text(self.key.as_deref()).chars().count() as f64,
-            Keep::Best(by) => item.row.text(by).and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NEG_INFINITY),
+            Keep::Best(by) => item.row.text(by).and_then(|text| text.trim().parse().ok()).filter(|worth: &f64| !worth.is_nan()).unwrap_or(f64::NEG_INFINITY),
         }
     }
 
@@ -156,13 +156,15 @@ impl Deduplicate {
     /// After all have been seen, where the first, or the one that is worth most, stays of those that are nearly the same.
     fn near<'a>(&'a self, threshold: f64, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let (mut spool, mut groups) = (flow.spool(rows)?, flow.groups(threshold)?);
-        let (mut places, mut worth) = (PlacesByRow::of(flow), Vec::new());
+        let (mut places, mut worth, mut row) = (PlacesByRow::of(flow), Vec::new(), 0);
         spool.look(|items| {
             items.iter().try_for_each(|item| places.push(item))?;
             if !matches!(self.keep, Keep::First) {
                 worth.extend(items.iter().map(|item| self.worth(item)));
             }
-            groups.add(&items.par_iter().map(|item| item.text(self.key.as_deref())).collect::<Vec<_>>())
+            let texts: Vec<String> = items.par_iter().enumerate().map(|(at, item)| compared(item.text(self.key.as_deref()), row + at)).collect();
+            row += items.len();
+            groups.add(&texts)
         })?;
         let firsts = groups.firsts()?;
         let mut best: Vec<u32> = Vec::new();
@@ -191,6 +193,11 @@ impl Deduplicate {
         clusters.into_iter().for_each(|(first, place, rows)| flow.account().cluster(step, first.into(), place, rows));
         Ok(rows)
     }
+}
+
+/// What is compared of a row. One without a word is like no other.
+fn compared(text: String, row: usize) -> String {
+    if text.contains(char::is_alphanumeric) { text } else { format!("without a word in row {row}") }
 }
 
 /// Where rows were, in a number each: of the file and the line in it. It is for people, and does not tell rows apart: many may stand

@@ -4,6 +4,7 @@ use crate::config::{Block, ConfigError, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Stream, Verdict};
+use super::template::FUEL;
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("filter", "Keeps the rows for which an expression over their fields holds.").operator(1).arguments(&[Slot::new(
@@ -24,6 +25,7 @@ impl Filter {
     fn of(block: &Block) -> Result<Self, ConfigError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
         let expression = block.text("expression").to_owned();
         let bad = |error: minijinja::Error| ConfigError::BadTemplate { problem: error.to_string(), at: block.span_of("expression").into() };
         environment.compile_expression(&expression).map_err(bad)?;

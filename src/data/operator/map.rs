@@ -7,7 +7,7 @@ use super::super::flow::{Flow, Stream, Verdict};
 use super::template::Templates;
 use super::{Operator, OperatorKind};
 
-static SETTING: Setting = Setting::new("map", "Makes and removes fields.").operator(1).children(|| vec![&FIELD, &WITHOUT]);
+static SETTING: Setting = Setting::new("map", "Makes and removes fields.").operator(2).children(|| vec![&FIELD, &WITHOUT]);
 static FIELD: Setting = Setting::new("field", "A field that is made, or made anew.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "Its name."), Slot::new("template", Kind::Template, "Its value: text with `{{ field }}`.")]);

@@ -23,14 +23,14 @@ static FIELD: Setting = Setting::new("field", "A field that the grader sees as `
     .arguments(&[Slot::new("name", Kind::Text, "Its name."), Slot::new("template", Kind::Template, "Its value: text with `{{ field }}`.")]);
 
 static CHAT_SETTING: Setting =
-    Setting::new("chat", "Makes a conversation of each row by templates over its fields.").operator(1).children(|| vec![&SYSTEM, &USER, &ASSISTANT]);
+    Setting::new("chat", "Makes a conversation of each row by templates over its fields.").operator(2).children(|| vec![&SYSTEM, &USER, &ASSISTANT]);
 static PREFERENCE_SETTING: Setting = Setting::new("preference", "Makes of each row a question with a better and a worse answer, for `dpo`.")
-    .operator(1)
+    .operator(2)
     .children(|| vec![&SYSTEM, &USER, &PREFERRED, &OTHER]);
 static REINFORCEMENT_SETTING: Setting =
-    Setting::new("reinforcement", "Makes of each row a question whose answers a grader judges.").operator(1).children(|| vec![&SYSTEM, &USER, &FIELD]);
+    Setting::new("reinforcement", "Makes of each row a question whose answers a grader judges.").operator(2).children(|| vec![&SYSTEM, &USER, &FIELD]);
 static COMPLETION_SETTING: Setting =
-    Setting::new("completion", "Makes of each row a text and how it goes on.").operator(1).children(|| vec![&PROMPT, &GOES_ON]);
+    Setting::new("completion", "Makes of each row a text and how it goes on.").operator(2).children(|| vec![&PROMPT, &GOES_ON]);
 
 pub const CHAT: OperatorKind = maker(&CHAT_SETTING, |block| ready(block, Form::Chat), |_| Some(Form::Chat));
 pub const PREFERENCE: OperatorKind = maker(&PREFERENCE_SETTING, |block| ready(block, Form::Preference), |_| Some(Form::Preference));
@@ -50,6 +50,11 @@ fn ready(block: &Block, form: Form) -> Result<Box<dyn Operator>, ConfigError> {
     Ok(Box::new(Maker { form, templates, parts, fields }))
 }
 
+/// The steps that a template or an expression may take over one row: some loops over long lists, and an end to those without one.
+pub const FUEL: u64 = 1_000_000;
+
+const NULL: &str = "null";
+
 /// Templates by their numbers.
 #[derive(Debug)]
 pub struct Templates {
@@ -61,6 +66,11 @@ impl Default for Templates {
     fn default() -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        // What is not there must not come out as a word for it.
+        environment.set_formatter(|out, state, value| {
+            if value.is_none() { Err(minijinja::Error::new(ErrorKind::UndefinedError, NULL)) } else { minijinja::escape_formatter(out, state, value) }
+        });
         Self { environment, count: 0 }
     }
 }
@@ -85,6 +95,9 @@ impl Templates {
 
 /// What a template that cannot be rendered is said to be.
 fn complaint(error: &minijinja::Error, what: &str, item: &Item) -> String {
+    if error.detail() == Some(NULL) {
+        return format!("the {what} template uses a field that is null in this row: `{{{{ field or \"\" }}}}` says what stands for it");
+    }
     if error.kind() == ErrorKind::UndefinedError {
         let fields: Vec<&str> = item.row.fields.keys().map(String::as_str).collect();
         return format!("the {what} template uses a field that the row does not have (it has: {})", fields.join(", "));

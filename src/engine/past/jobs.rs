@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::fingerprint::ActionKey;
-use crate::ledger::{DELETED, FORGOTTEN, JobJournal, JobStep, journals};
+use crate::ledger::{Alias, DELETED, FORGOTTEN, JobJournal, JobStep, journals};
 use crate::provider::{Api, Declared, Job, JobState, Network, ProviderError, Remote, Silent, Wire, wire};
 use crate::stage::StageError;
 
@@ -129,16 +130,9 @@ pub async fn change(workspace: &Workspace, name: &str, change: JobChange) -> Res
         JobChange::Pause => wire.pause(id, true, &Silent).await,
         JobChange::Resume => wire.pause(id, false, &Silent).await,
         JobChange::Forget => Ok(()),
-        JobChange::Delete => delete(wire.as_ref(), id, &journal, &used_elsewhere(workspace, id)).await,
+        JobChange::Delete => return delete(workspace, wire.as_ref(), &known, id, &mut journal).await,
     };
     done.map_err(StageError::from)?;
-    if change == JobChange::Delete {
-        journal.note(JobStep::Ended { status: DELETED.into() })?;
-        // The result stands for a model that is no more.
-        if let Ok(key) = known.key.parse() {
-            workspace.store.forget(ActionKey(key))?;
-        }
-    }
     let job = wire.job(id, &Silent).await.map_err(StageError::from)?;
     if let (Some(error), JobState::Going | JobState::Paused) = (refused, job.state) {
         return Err(StageError::from(error).into());
@@ -150,23 +144,42 @@ pub async fn change(workspace: &Workspace, name: &str, change: JobChange) -> Res
     Ok(job)
 }
 
-/// Deletes all that a job left at its provider.
-async fn delete(wire: &dyn Wire, id: &str, journal: &JobJournal, elsewhere: &[String]) -> Result<(), ProviderError> {
-    let job = wire.job(id, &Silent).await?;
+/// Deletes all that a job left at its provider, unless an alias stands for its model now. Versions that stood for it are marked.
+async fn delete(workspace: &Workspace, wire: &dyn Wire, known: &KnownJob, id: &str, journal: &mut JobJournal) -> Result<Job, EngineError> {
+    let job = wire.job(id, &Silent).await.map_err(StageError::from)?;
     if matches!(job.state, JobState::Going | JobState::Paused) {
         let lack = format!("still works on {id}, which needs its files: `retune cancel {id}` first");
-        return Err(ProviderError::Cannot { provider: wire.client().provider().to_owned(), lack });
+        return Err(StageError::from(ProviderError::Cannot { provider: wire.client().provider().to_owned(), lack }).into());
     }
-    let kept = journal.kept().map(|kept| kept.model.clone());
-    for model in job.model.into_iter().chain(kept) {
-        wire.delete(Remote::Model(&model), &Silent).await?;
-    }
-    for role in ["train", "validation"] {
-        if let Some(file) = journal.file(role).filter(|file| !elsewhere.iter().any(|used| used == file)) {
-            wire.delete(Remote::File(file), &Silent).await?;
+    let models: Vec<String> = job.model.iter().cloned().chain(journal.kept().map(|kept| kept.model.clone())).collect();
+    let aliases = Alias::all(&workspace.root)?;
+    for (alias, model) in aliases.iter().flat_map(|alias| models.iter().map(move |model| (alias, model))) {
+        if alias.of_model(model).any(|number| number == alias.current) {
+            return Err(EngineError::ModelInUse { alias: alias.name.clone(), model: model.clone(), job: id.to_owned() });
         }
     }
-    Ok(())
+    for model in &models {
+        wire.delete(Remote::Model(model), &Silent).await.map_err(StageError::from)?;
+    }
+    let elsewhere = used_elsewhere(workspace, id);
+    for role in ["train", "validation"] {
+        if let Some(file) = journal.file(role).filter(|file| !elsewhere.iter().any(|used| used == file)) {
+            wire.delete(Remote::File(file), &Silent).await.map_err(StageError::from)?;
+        }
+    }
+    for alias in aliases.iter().filter(|alias| models.iter().any(|model| alias.of_model(model).next().is_some())) {
+        Alias::change(&workspace.store, &workspace.root, &alias.name, |alias| {
+            let gone: Vec<u32> = models.iter().flat_map(|model| alias.of_model(model)).collect();
+            gone.into_iter().for_each(|number| alias.versions[number as usize - 1].deleted = Some(Timestamp::now()));
+            Ok(())
+        })?;
+    }
+    journal.note(JobStep::Ended { status: DELETED.into() })?;
+    // The result stands for a model that is no more.
+    if let Ok(key) = known.key.parse() {
+        workspace.store.forget(ActionKey(key))?;
+    }
+    Ok(job)
 }
 
 /// The files that other jobs were given which may still go on.

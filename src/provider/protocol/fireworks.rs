@@ -15,6 +15,9 @@ use super::super::transport::{Client, FilePart, Repeat, Request};
 use super::super::tuning::{Happened, Job, JobState, Rules, TrainingFile, Wire};
 use super::super::{ProviderError, TuningRequest, Watch};
 
+/// The longest name that it shows, in characters.
+pub const SUFFIX: usize = 64;
+
 /// Tunes at Fireworks.
 #[derive(Debug)]
 pub struct Fireworks {

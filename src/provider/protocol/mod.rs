@@ -30,6 +30,16 @@ pub fn wire(declared: &Declared, endpoint: &Endpoint, network: &Arc<Network>) ->
     }
 }
 
+/// The longest suffix that comes there whole, in characters.
+#[must_use]
+pub fn longest_suffix(endpoint: &Endpoint) -> usize {
+    match endpoint.protocol() {
+        Protocol::OpenAi(dialect) => dialect.longest_suffix(&endpoint.base_url),
+        Protocol::Together => together::SUFFIX,
+        Protocol::Fireworks => fireworks::SUFFIX,
+    }
+}
+
 /// What a provider takes, without asking it.
 #[must_use]
 pub fn rules(declared: &Declared, endpoint: &Endpoint) -> Rules {

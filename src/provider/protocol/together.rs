@@ -15,6 +15,9 @@ use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Ru
 use super::super::{Method, ProviderError, TuningRequest, Watch, dollars};
 use super::openai::{Page, carries, mark};
 
+/// The longest suffix beside our key, in characters.
+pub const SUFFIX: usize = 23;
+
 /// Tunes at Together.
 #[derive(Debug)]
 pub struct Together {
@@ -230,7 +233,7 @@ impl Together {
 
     fn creation(&self, request: &TuningRequest, train: &str, validation: Option<&str>) -> Value {
         let sizes = &request.hyperparameters;
-        let name: String = request.suffix.chars().take(23).collect();
+        let name: String = request.suffix.chars().take(SUFFIX).collect();
         let mut body = json!({
             "model": request.base,
             "training_file": train,

@@ -53,6 +53,12 @@ impl Hosted {
             journal.note(JobStep::Exists { job: job.id.clone(), found: true })?;
             return Ok(job.id);
         }
+        if journal.is_unsure()
+            && let Some(job) = self.alike(request, journal, &gone, watch).await?
+        {
+            journal.note(JobStep::Exists { job: job.id.clone(), found: true })?;
+            return Ok(job.id);
+        }
         if let Some((id, kept)) = self.stopped_before(request, journal, watch).await? {
             watch.note(&format!("found job {id} under our key, stopped early at its best checkpoint of step {}", kept.step));
             journal.note(JobStep::Exists { job: id.clone(), found: true })?;
@@ -64,13 +70,13 @@ impl Hosted {
             // Nothing was begun, and nothing will be paid for.
             watch.unspent();
         }
-        let job = made?;
-        watch.note(&format!("job {job} begun"));
+        let (job, found) = made?;
+        watch.note(&if found { format!("following job {job}") } else { format!("job {job} begun") });
         Ok(job)
     }
 
-    /// The id of a job that is made, after all that may stand against it was looked at.
-    async fn made(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
+    /// The id of a job that is made, after all that may stand against it was looked at; or of one that was found then.
+    async fn made(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<(String, bool), ProviderError> {
         let (train, validation) = (TrainingFile::of(&request.train)?, request.validation.as_deref().map(TrainingFile::of).transpose()?);
         self.fit(request, &train, validation.as_ref(), watch).await?;
         let quotes = self.wire.client().endpoint().quotes();
@@ -107,7 +113,7 @@ impl Hosted {
                 *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 let only = self.only_one(request.key, job.clone(), &gone, watch).await?;
                 if only.id == job.id {
-                    return Ok(job.id);
+                    return Ok((job.id, false));
                 }
                 (only, true)
             }
@@ -118,12 +124,35 @@ impl Hosted {
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
             Err(error) => {
-                let found = self.look(request.key, self.visible(), &gone, watch).await.unwrap_or_default();
+                self.unknown.store(true, Ordering::Relaxed);
+                *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                let mut found = self.look(request.key, self.visible(), &gone, watch).await.unwrap_or_default();
+                if found.is_none() {
+                    found = self.alike(request, journal, &gone, watch).await.unwrap_or_default();
+                }
                 (found.ok_or_else(|| ProviderError::Lost { what: "job", problem: error.to_string() })?, true)
             }
         };
         journal.note(JobStep::Exists { job: job.id.clone(), found })?;
-        Ok(job.id)
+        Ok((job.id, found))
+    }
+
+    /// The last job that shows no key at all and learns from our files with our settings, where no other journal knows it: the one
+    /// whose reply was lost, at a server that keeps neither metadata nor suffix.
+    async fn alike(&self, request: &TuningRequest, journal: &JobJournal, gone: &[GivenUp], watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
+        let Some(train) = journal.file("train") else {
+            return Ok(None);
+        };
+        let elsewhere = journal.jobs_elsewhere();
+        let found = self.wire.alike(request, train, journal.file("validation"), watch).await?.into_iter();
+        let last = found.filter(|job| is_worth(job, gone) && !elsewhere.contains(&job.id)).max_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        if let Some(job) = &last {
+            watch.note(&format!(
+                "job {} shows no key, but learns from the same files with the same settings: it is taken for the one whose reply was lost",
+                job.id
+            ));
+        }
+        Ok(last)
     }
 
     /// A job that a workspace which lost its state had stopped early: cancelled, and its losses are such that we would do the same.
@@ -158,10 +187,8 @@ impl Hosted {
         match alive.min_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id))) {
             Some(first) if first.id != made.id => {
                 watch.note(&format!("job {} was made for the same at the same moment; {} is to be cancelled", first.id, made.id));
-                // The first is the one to follow, whatever becomes of the other: it is named, so that somebody can end it.
-                if let Err(error) = self.cancel(&made.id, watch).await {
-                    watch.note(&format!("warning: job {} runs on and costs, since it cannot be cancelled: {error}", made.id));
-                }
+                // The first is the one to follow, whatever becomes of the other.
+                self.end(&made.id, watch).await;
                 Ok(first)
             }
             _ => Ok(made),
@@ -274,13 +301,18 @@ impl Hosted {
     }
 
     /// The job under our key that is worth following: one that succeeded, else the first that may still. It is looked for until
-    /// it shows or the time is up.
-    async fn look(&self, key: ActionKey, patience: Duration, gone: &[GivenUp], watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
+    /// it shows or the time is up. Others that go on would be paid for and followed by nobody, and are ended.
+    pub(super) async fn look(&self, key: ActionKey, patience: Duration, gone: &[GivenUp], watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
         let (began, mut pause) = (Instant::now(), Duration::from_millis(200));
         loop {
-            let found = self.wire.find(key, watch).await?.into_iter();
-            let worth = found.filter(|job| is_worth(job, gone));
-            let best = worth.min_by(|a, b| (a.state != JobState::Succeeded, a.created, &a.id).cmp(&(b.state != JobState::Succeeded, b.created, &b.id)));
+            let mut worth: Vec<Job> = self.wire.find(key, watch).await?.into_iter().filter(|job| is_worth(job, gone)).collect();
+            worth.sort_by(|a, b| (a.state != JobState::Succeeded, a.created, &a.id).cmp(&(b.state != JobState::Succeeded, b.created, &b.id)));
+            let mut worth = worth.into_iter();
+            let best = worth.next();
+            for other in worth.filter(|job| matches!(job.state, JobState::Going | JobState::Paused)) {
+                watch.note(&format!("job {} was made for the same too, and is to be cancelled", other.id));
+                self.end(&other.id, watch).await;
+            }
             if best.is_some() || began.elapsed() >= patience || self.wire.client().network().replays() {
                 return Ok(best);
             }

@@ -24,6 +24,8 @@ pub struct Hosted {
     pub(super) creating: AtomicBool,
     /// When a job was made here, so that another one of the same may show in the list only now.
     pub(super) made: Mutex<Option<Instant>>,
+    /// Whether one was asked for of which the reply was lost: it may show beside one that was found.
+    pub(super) unknown: AtomicBool,
     /// Whether it was said that there is no checkpoint to keep.
     said: Mutex<bool>,
 }
@@ -32,7 +34,7 @@ impl Hosted {
     /// Tunes by this protocol.
     #[must_use]
     pub fn new(wire: Box<dyn Wire>) -> Self {
-        Self { wire, creating: AtomicBool::new(false), made: Mutex::default(), said: Mutex::default() }
+        Self { wire, creating: AtomicBool::new(false), made: Mutex::default(), unknown: AtomicBool::new(false), said: Mutex::default() }
     }
 }
 
@@ -179,7 +181,11 @@ impl Hosted {
             return Ok(None);
         }
         let gone: Vec<GivenUp> = journal.ended().collect();
-        let first = self.only_one(request.key, own.clone(), &gone, watch).await?.id;
+        let first = if self.unknown.load(Ordering::Relaxed) {
+            self.look(request.key, Duration::ZERO, &gone, watch).await.unwrap_or_default().map_or_else(|| own.id.clone(), |first| first.id)
+        } else {
+            self.only_one(request.key, own.clone(), &gone, watch).await?.id
+        };
         if first == own.id {
             return Ok(None);
         }
@@ -224,7 +230,7 @@ impl Hosted {
     }
 
     /// Cancels a job, or says that it goes on and costs. Tells which.
-    async fn end(&self, id: &str, watch: &dyn Watch) -> bool {
+    pub(super) async fn end(&self, id: &str, watch: &dyn Watch) -> bool {
         let cancelled = self.cancel(id, watch).await;
         if let Err(error) = &cancelled {
             watch.note(&format!("warning: job {id} runs on and costs, since it cannot be cancelled: {error}"));

@@ -181,6 +181,11 @@ pub trait Wire: Send + Sync {
     /// The jobs that carry our key.
     async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError>;
 
+    /// The jobs that carry no key of anybody, and learn from these files with these settings.
+    async fn alike(&self, _request: &TuningRequest, _train: &str, _validation: Option<&str>, _watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
+        Ok(Vec::new())
+    }
+
     /// Makes a job. Sent once: what came of a request that was lost is found by [`Wire::find`].
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError>;
 

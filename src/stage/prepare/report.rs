@@ -53,7 +53,7 @@ impl Whole<'_> {
         metrics
     }
 
-    /// What is worth a warning in the slices: thin ones, and those whose labels are not like those of all.
+    /// What is worth a warning: leaks that are let pass, and slices that are thin, and those whose labels are not like those of all.
     pub fn warnings(&self) -> Vec<String> {
         let labels = self.tally.labels();
         let share = |label: &str| {
@@ -61,6 +61,10 @@ impl Whole<'_> {
             Some(*counts.get(label)? as f64 / counts.values().sum::<usize>() as f64)
         };
         let mut warnings = Vec::new();
+        let mut leaked = self.account.noted_by("decontaminate");
+        if let Some(first) = leaked.next() {
+            warnings.push(format!("{} examples stand in the data that `decontaminate` compares with, the first: {first}", 1 + leaked.count()));
+        }
         for (field, values) in self.tally.slices() {
             for (value, answers) in values {
                 let rows: usize = answers.listed().map_or(usize::MAX, |counts| counts.values().sum());

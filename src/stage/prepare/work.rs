@@ -79,6 +79,9 @@ impl Prepare {
         }
         let rows_in = source.rows;
         let account = flow.into_account();
+        if tally.parts.iter().all(|part| part.rows == 0) {
+            return Err(DataError::NothingLeft { rows: rows_in, why: account.why_nothing_is_left() }.into());
+        }
         let whole = Whole { rows_in, rejected_before, account: &account, tally: &tally };
         let mut warnings = whole.warnings();
         for expectation in &self.expectations {

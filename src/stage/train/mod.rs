@@ -11,7 +11,7 @@ use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
 use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::model::builtin_digest;
-use crate::provider::{Api, Declared, Protocol, Sizes};
+use crate::provider::{Api, Declared, Protocol, Sizes, longest_suffix};
 use crate::store::Reading;
 
 use super::providers::Purpose;
@@ -64,7 +64,7 @@ static SEED: Setting =
     Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);
 static SUFFIX: Setting = Setting::new("suffix", "What is put into the name of a hosted model; the stage's name where it is not given.")
     .without_effect()
-    .arguments(&[Slot::new("text", Kind::Text, "Letters, digits and dashes, at most 64.")]);
+    .arguments(&[Slot::new("text", Kind::Text, "Letters, digits and dashes: as many as the provider takes, at most 64.")]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -100,6 +100,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     method::check(block)?;
     check_method(block, &declared)?;
     check_sizes(block, &declared)?;
+    check_suffix(block, &declared)?;
     let kept = block.child(checkpoints::EVERY.name).map(|kept| (kept.text("folder").to_owned(), kept.count("every")));
     let kept = kept.filter(|_| declared.api == Api::Local);
     let unsent = unsent(block, &declared, compiler);
@@ -214,23 +215,43 @@ fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
 /// Makes sure of what OpenAI's description bounds: whoever speaks as it does refuses more, after the uploads.
 fn check_sizes(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
     let bounded = matches!(&declared.api, Api::Hosted(endpoint) if matches!(endpoint.protocol(), Protocol::OpenAi(dialect) if dialect.sizes == Sizes::Method));
-    let over = [("epochs", 50), ("batch-size", 256)].into_iter().filter(|_| bounded).find_map(|(name, most)| {
-        let setting = block.child("method")?.child(name)?;
-        let given = setting.find_integer("count").filter(|given| *given > most)?;
-        Some((setting, name, most, given))
+    let of_method =
+        [("epochs", 50), ("batch-size", 256)].map(|(name, most)| (block.child("method").and_then(|method| method.child(name)), name, "count", most));
+    let all = of_method.into_iter().chain([(block.child("seed"), "seed", "seed", i64::from(i32::MAX))]).filter(|_| bounded);
+    let over = all.into_iter().find_map(|(setting, name, slot, most)| {
+        let given = setting?.find_integer(slot).filter(|given| *given > most)?;
+        Some((setting?, name, most, given))
     });
     over.map_or(Ok(()), |(setting, name, most, given)| {
         Err(ConfigError::Contradiction {
             problem: format!("`{}` takes at most {most} for `{name}`, and this is {given}", declared.name),
             label: "would be refused".into(),
             at: setting.name_span.into(),
-            help: "write less, or \"auto\"".into(),
+            help: "write less".into(),
         })
     })
 }
 
+/// Makes sure that a suffix that is written down comes to the provider as it is.
+fn check_suffix(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
+    let (Some(setting), Api::Hosted(endpoint)) = (block.child("suffix"), &declared.api) else {
+        return Ok(());
+    };
+    let (text, most) = (setting.text("text"), longest_suffix(endpoint));
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if is_plain && !text.is_empty() && text.len() <= most {
+        return Ok(());
+    }
+    Err(ConfigError::Contradiction {
+        problem: format!("`{}` takes a suffix of 1 to {most} letters, digits and dashes", declared.name),
+        label: "would not come there as it is".into(),
+        at: setting.span_of("text").into(),
+        help: "shorten it; beside it stands the key by which the job is found again, where it has to".into(),
+    })
+}
+
 /// Settings of the stage itself that not every provider can be told.
-const TOLD: &[&str] = &["early-stop", "alarm", "moderate", "report", "checkpoints", "seed"];
+const TOLD: &[&str] = &["early-stop", "alarm", "moderate", "report", "checkpoints", "seed", "suffix"];
 
 /// Settings that the provider cannot be told, so that they are no part of the result; each that is written gets a warning.
 fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Vec<&'static str> {

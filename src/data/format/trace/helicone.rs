@@ -26,5 +26,5 @@ pub fn rows(record: &Value) -> Rows {
     for properties in ["properties", "request_properties"] {
         example.add_all("properties", &opened(&record[properties]));
     }
-    Ok(vec![example.fields])
+    Ok(vec![Ok(example.fields)])
 }

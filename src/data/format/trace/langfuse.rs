@@ -22,5 +22,5 @@ pub fn rows(record: &Value) -> Rows {
         example.judged(score["name"].as_str().unwrap_or("score"), value, &score["comment"]);
     }
     example.add_all("metadata", &opened(&record["metadata"]));
-    Ok(vec![example.fields])
+    Ok(vec![Ok(example.fields)])
 }

@@ -24,5 +24,5 @@ pub fn rows(record: &Value) -> Rows {
     for metadata in [&record["extra"]["metadata"], &record["metadata"]] {
         example.add_all("metadata", metadata);
     }
-    Ok(vec![example.fields])
+    Ok(vec![Ok(example.fields)])
 }

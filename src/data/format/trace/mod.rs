@@ -22,18 +22,20 @@ pub const HELICONE: Format =
     Format { name: "helicone", endings: &[], read: How::InParts(|file, content, _, rows| read(file, content, rows, "helicone", helicone::rows)) };
 pub const OTEL: Format = Format { name: "otel", endings: &[], read: How::InParts(|file, content, _, rows| read(file, content, rows, "otel", otel::rows)) };
 
-/// The rows of one record, or why there are none. A record that is no conversation at all, such as a span of something else, is no row.
-type Rows = Result<Vec<Map<String, Value>>, String>;
+/// The rows of one record, or why there is none of a part of it, or of all. A record that is no conversation at all, such as a span of
+/// something else, is no row.
+type Rows = Result<Vec<Result<Map<String, Value>, String>>, String>;
 
 /// Reads a list of records, an object that holds one, or one record a line. Only an object that is the whole file is held in memory, and
 /// what may become one: a file that begins with two broken lines.
 fn read(file: &str, content: &mut dyn Read, rows: Sink<'_>, by: &str, convert: fn(&Value) -> Rows) -> Result<(), DataError> {
     let failed = |error| packed::failed(file, &error);
     let mut take = |line: u64, record: Result<&Value, String>, text: &str| -> Result<(), DataError> {
-        match record.and_then(convert) {
-            Ok(found) => found.into_iter().try_for_each(|fields| rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))),
-            Err(reason) => rows(Err(Rejected::new(file, line, by, reason, text))),
-        }
+        let found = record.and_then(convert).unwrap_or_else(|reason| vec![Err(reason)]);
+        found.into_iter().try_for_each(|found| {
+            let row = found.map(|fields| Row { source: file.to_owned(), line, fields: fields.into() });
+            rows(row.map_err(|reason| Rejected::new(file, line, by, reason, text)))
+        })
     };
     let parsed = |text: &[u8]| serde_json::from_slice::<Value>(text).map_err(|error| format!("no JSON: {error}"));
     let (mut first, mut skipped) = ([b' '], 0);
@@ -183,17 +185,28 @@ fn message(found: &Value, fallback: &str) -> Option<Value> {
         _ => fallback,
     };
     let inner = if found["kwargs"].is_object() { &found["kwargs"] } else { found };
-    let content = content(&inner["content"]).or_else(|| content(&inner["parts"]));
-    let calls =
-        [&inner["tool_calls"], &inner["additional_kwargs"]["tool_calls"]].into_iter().find_map(|calls| calls.as_array()).filter(|calls| !calls.is_empty());
-    if content.is_none() && calls.is_none() {
+    let responded = parts_of(inner, "tool_call_response").next();
+    let responded =
+        responded.map(|part| (&part["id"], text_of([&part["response"], &part["result"]].into_iter().find(|said| !said.is_null()).unwrap_or(&Value::Null))));
+    // Images and the like stay in their parts, as examples have them.
+    let whole = inner["content"].as_array().filter(|parts| parts.iter().any(|part| part["type"].as_str().is_some_and(|kind| ATTACHED.contains(&kind))));
+    let content = whole.map(|parts| json!(parts)).or_else(|| content(&inner["content"]).or_else(|| content(&inner["parts"])).map(Value::String));
+    let listed = [&inner["tool_calls"], &inner["additional_kwargs"]["tool_calls"]].into_iter().find_map(|calls| calls.as_array()).cloned();
+    let called = parts_of(inner, "tool_call")
+        .map(|part| json!({ "id": part["id"], "type": "function", "function": { "name": part["name"], "arguments": text_of(&part["arguments"]) } }));
+    let calls: Vec<Value> = listed.unwrap_or_default().into_iter().chain(called).collect();
+    if content.is_none() && calls.is_empty() && responded.is_none() {
         return None;
     }
     let mut message = Map::new();
-    message.insert("role".into(), json!(role));
-    message.insert("content".into(), content.map_or(Value::Null, Value::String));
-    if let Some(calls) = calls {
+    message.insert("role".into(), json!(if responded.is_some() { "tool" } else { role }));
+    let content = content.or_else(|| responded.as_ref().map(|(_, said)| json!(said)));
+    message.insert("content".into(), content.unwrap_or_default());
+    if !calls.is_empty() {
         message.insert("tool_calls".into(), json!(calls));
+    }
+    if let Some((id, _)) = responded.filter(|(id, _)| id.is_string()) {
+        message.insert("tool_call_id".into(), id.clone());
     }
     for name in ["name", "tool_call_id"] {
         if let Some(text) = inner[name].as_str() {
@@ -201,6 +214,19 @@ fn message(found: &Value, fallback: &str) -> Option<Value> {
         }
     }
     Some(Value::Object(message))
+}
+
+/// Parts of a message that are no text and stay as they are.
+const ATTACHED: &[&str] = &["image_url", "input_audio", "file"];
+
+/// The parts of a message of one type, as OpenTelemetry has them.
+fn parts_of<'a>(message: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    message["parts"].as_array().into_iter().flatten().filter(move |part| part["type"] == kind)
+}
+
+/// A value as text: a string as it is, anything else as JSON.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The text of a message, or of its parts that are text.

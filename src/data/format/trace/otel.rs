@@ -11,7 +11,7 @@ pub fn rows(record: &Value) -> Rows {
     for resource in record["resourceSpans"].as_array().into_iter().flatten() {
         for scope in resource["scopeSpans"].as_array().into_iter().flatten() {
             for span in scope["spans"].as_array().into_iter().flatten() {
-                found.extend(row(span)?);
+                found.extend(row(span).transpose());
             }
         }
     }
@@ -19,7 +19,7 @@ pub fn rows(record: &Value) -> Rows {
         if !record["attributes"].is_array() && !record["attributes"].is_object() {
             return Err("neither `resourceSpans` nor a span with `attributes`".into());
         }
-        found.extend(row(record)?);
+        found.extend(row(record).transpose());
     }
     Ok(found)
 }
@@ -27,7 +27,9 @@ pub fn rows(record: &Value) -> Rows {
 /// The row of a span; none where it is not of a model.
 fn row(span: &Value) -> Result<Option<Map<String, Value>>, String> {
     let attributes = attributes(&span["attributes"]);
-    if !attributes.keys().any(|name| name.starts_with("gen_ai.")) {
+    let operation = attributes.get("gen_ai.operation.name").and_then(Value::as_str);
+    let talks = operation.is_none_or(|operation| matches!(operation, "chat" | "generate_content" | "text_completion" | "invoke_agent"));
+    if !talks || !attributes.keys().any(|name| name.starts_with("gen_ai.")) {
         return Ok(None);
     }
     let mut messages = conversation(&attributes);
@@ -69,7 +71,7 @@ fn conversation(attributes: &BTreeMap<String, Value>) -> Vec<Value> {
     }
     for (name, role) in [("gen_ai.input.messages", "user"), ("gen_ai.output.messages", "assistant")] {
         let list = attributes.get(name).map(opened).unwrap_or_default();
-        messages.extend(list.as_array().into_iter().flatten().filter_map(|found| message(found, role)));
+        messages.extend(list.as_array().into_iter().flatten().flat_map(apart).filter_map(|found| message(&found, role)));
     }
     if messages.is_empty() {
         for (name, role) in [("gen_ai.prompt", "user"), ("gen_ai.completion", "assistant")] {
@@ -81,6 +83,15 @@ fn conversation(attributes: &BTreeMap<String, Value>) -> Vec<Value> {
         }
     }
     messages
+}
+
+/// A message for each answer of a tool in it, or the message as it is.
+fn apart(found: &Value) -> Vec<Value> {
+    let answers: Vec<&Value> = super::parts_of(found, "tool_call_response").collect();
+    if answers.len() < 2 {
+        return vec![found.clone()];
+    }
+    answers.into_iter().map(|part| json!({ "role": "tool", "parts": [part] })).collect()
 }
 
 /// A message as an event of its own, as earlier conventions had them.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -78,7 +79,7 @@ pub async fn answer(
     batch: &Batch,
     watch: &dyn Watch,
 ) -> Result<Answers, ProviderError> {
-    let sending = AtomicBool::new(false);
+    let (sending, going) = (AtomicBool::new(false), Mutex::new(None));
     let work = async {
         let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
         let mut why = None;
@@ -89,6 +90,7 @@ pub async fn answer(
             let state = State { place: batch.state.join(&key), key, visible: client.declared().limits.visible, replayed: client.network().replays() };
             let asked = Asked { client, limit, model, max_tokens, folder: &batch.folder, sending: &sending };
             let (begun, is_new) = asked.begun(&open, &state, watch).await?;
+            *going.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun.id.clone());
             let ended = follow(client, begun, &state, watch).await?;
             let places: BTreeSet<usize> = open.iter().map(|(place, _)| *place).collect();
             let Fetched { answers, failed } = fetch(client, &ended, &places, watch).await?;
@@ -108,8 +110,13 @@ pub async fn answer(
         let problem = format!("it answered {} of {} questions; {why}", found.len(), prompts.len());
         Err(ProviderError::Unexpected { url: client.url("/batches"), problem })
     };
-    // A batch goes on at the provider, and the next run finds it.
-    until_stopped(watch, || !sending.load(Ordering::Relaxed), work).await.unwrap_or(Err(ProviderError::Stopped))
+    let done = until_stopped(watch, || !sending.load(Ordering::Relaxed), work).await;
+    done.unwrap_or_else(|| {
+        if let Some(id) = going.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            watch.note(&format!("batch {id} goes on at the provider, where it is paid for; the next run takes its answers"));
+        }
+        Err(ProviderError::Stopped)
+    })
 }
 
 /// What is on disk of a batch: nothing, that it may have been made, or its id.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fingerprint::ActionKey;
 
-use super::super::super::dialect::{Dialect, Sizes};
+use super::super::super::dialect::{Dialect, MARK, Sizes};
 use super::super::super::{Method, Search, TuningRequest};
 
 /// The settings of a method that a dialect has a field for.
@@ -23,7 +23,7 @@ pub fn expresses(dialect: &Dialect, method: &str, setting: &str) -> bool {
 
 /// The mark of a key that fits into a suffix, for those who have no metadata.
 pub fn mark(key: ActionKey) -> String {
-    key.to_string()[..16].to_owned()
+    key.to_string()[..MARK].to_owned()
 }
 
 /// The body that makes a job. Where it is `marked`, our key stands in the suffix.
@@ -32,7 +32,7 @@ pub fn creation(dialect: &Dialect, marked: bool, request: &TuningRequest, train:
         "model": request.base,
         "training_file": train,
         "suffix": suffix(dialect, marked, request),
-        "seed": request.hyperparameters.seed % 2_147_483_648,
+        "seed": request.hyperparameters.seed,
         "metadata": { "retune_key": request.key.to_string(), "retune_stage": request.stage.chars().take(64).collect::<String>() },
     });
     if let Some(validation) = validation {

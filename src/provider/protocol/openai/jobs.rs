@@ -46,28 +46,23 @@ impl Wire for OpenAi {
 
     async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
         let (key, mark) = (key.to_string(), mark(key));
-        let (mut found, mut pages) = (Vec::new(), Pages::of("/fine_tuning/jobs", 100));
+        let all = || Pages::of("/fine_tuning/jobs", 100);
+        let mut found = Vec::new();
         if self.dialect.metadata {
-            pages = pages.filtered("metadata[retune_key]", &key);
+            found = self.marked(all().filtered("metadata[retune_key]", &key), &key, &mark, watch).await?;
         }
-        let id = |job: &Value| job["id"].as_str().unwrap_or_default().to_owned();
-        while let Some(page) = pages.further(&self.client, id, watch).await? {
-            // Some servers that speak the protocol ignore the filter, so every job is looked at.
-            for job in &page {
-                match JobObject::read(job) {
-                    Some(job) if job.is_ours(&key, &mark) => found.push(job.into()),
-                    Some(_) => {}
-                    // It may be ours, and cannot be followed: to make another one would be to pay twice.
-                    None if job.to_string().contains(&key) || job.to_string().contains(&mark) => return Err(self.unreadable(job)),
-                    None => {}
-                }
-            }
-        }
-        if found.is_empty() {
-            // What was found is worth following, whatever is not read; that there is none could not be said.
-            pages.ended(&self.client)?;
+        // One that filters by metadata and does not keep it may keep the suffix.
+        if found.is_empty() && (!self.dialect.metadata || self.is_marked()) {
+            found = self.marked(all(), &key, &mark, watch).await?;
         }
         Ok(found)
+    }
+
+    async fn alike(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
+        let body = creation(self.dialect, self.is_marked(), request, train, validation, &self.client.endpoint().fields);
+        let all = Pages::of("/fine_tuning/jobs", 100).all(&self.client, id_of, watch).await?;
+        let alike = all.iter().filter(|job| is_like(job, &body)).filter_map(JobObject::read);
+        Ok(alike.filter(|job| !job.shows_key()).map(Job::from).collect())
     }
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
@@ -177,9 +172,31 @@ impl EventObject {
 }
 
 impl OpenAi {
-    /// Whether our key stands in the suffix too: also at an address that speaks as OpenAI does and is not its own.
+    /// Whether our key stands in the suffix too.
     fn is_marked(&self) -> bool {
-        self.dialect.marked || Some(self.client.endpoint().base_url.as_str()) != self.dialect.base_url
+        self.dialect.marks(&self.client.endpoint().base_url)
+    }
+
+    /// The jobs of a list that carry our key.
+    async fn marked(&self, mut pages: Pages, key: &str, mark: &str, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
+        let mut found = Vec::new();
+        while let Some(page) = pages.further(&self.client, id_of, watch).await? {
+            // Some servers that speak the protocol ignore the filter, so every job is looked at.
+            for job in &page {
+                match JobObject::read(job) {
+                    Some(job) if job.is_ours(key, mark) => found.push(job.into()),
+                    Some(_) => {}
+                    // It may be ours, and cannot be followed: to make another one would be to pay twice.
+                    None if job.to_string().contains(key) || job.to_string().contains(mark) => return Err(self.unreadable(job)),
+                    None => {}
+                }
+            }
+        }
+        if found.is_empty() {
+            // What was found is worth following, whatever is not read; that there is none could not be said.
+            pages.ended(&self.client)?;
+        }
+        Ok(found)
     }
 
     fn unreadable(&self, job: &Value) -> ProviderError {
@@ -190,6 +207,24 @@ impl OpenAi {
     async fn change(&self, id: &str, how: &str, watch: &dyn Watch) -> Result<(), ProviderError> {
         self.client.send(&Request::post(format!("/fine_tuning/jobs/{id}/{how}"), json!({}), Repeat::Freely), watch).await.map(drop)
     }
+}
+
+fn id_of(job: &Value) -> String {
+    job["id"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether a job learns from the files of a request, and says nothing else of its settings than the request does.
+fn is_like(job: &Value, request: &Value) -> bool {
+    let told = |job: &Value, name: &str| job.get(name).filter(|value| !value.is_null()).cloned();
+    let same_files = ["training_file", "validation_file"].into_iter().all(|file| told(job, file) == told(request, file));
+    let sizes = |of: &Value| {
+        let method = of.get("method").and_then(|method| method.get(method.get("type")?.as_str()?)).and_then(|method| method.get("hyperparameters"));
+        method.or_else(|| of.get("hyperparameters")).and_then(Value::as_object).cloned().unwrap_or_default()
+    };
+    let (there, ours) = (sizes(job), sizes(request));
+    let differ = |name: &str, there: &Value| ours.get(name).is_some_and(|ours| there.is_number() && there.as_f64() != ours.as_f64());
+    let same_seed = told(job, "seed").is_none_or(|seed| Some(&seed) == request.get("seed"));
+    same_files && same_seed && !there.iter().any(|(name, value)| differ(name, value))
 }
 
 /// The day on which a model is shut down: as OpenAI says it, or in seconds as Azure does.
@@ -233,6 +268,22 @@ mod tests {
     fn result_files_are_read_plain_and_as_base64() {
         assert_eq!(plain(b"step,train_loss\n1,2.5\n".to_vec()), b"step,train_loss\n1,2.5\n");
         assert_eq!(plain(b"c3RlcCx0cmFpbl9sb3NzCjEsMi41Cg==\n".to_vec()), b"step,train_loss\n1,2.5\n");
+    }
+
+    #[test]
+    fn a_job_is_like_a_request_by_its_files_and_settings() {
+        let request = json!({ "training_file": "a", "seed": 7, "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 3 } } } });
+        for (job, is) in [
+            (json!({ "training_file": "a" }), true),
+            (json!({ "training_file": "a", "validation_file": null, "seed": 7, "hyperparameters": { "n_epochs": 3, "batch_size": 4 } }), true),
+            (json!({ "training_file": "a", "hyperparameters": { "n_epochs": "auto" } }), true),
+            (json!({ "training_file": "a", "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 4 } } } }), false),
+            (json!({ "training_file": "a", "seed": 8 }), false),
+            (json!({ "training_file": "a", "validation_file": "b" }), false),
+            (json!({ "training_file": "b" }), false),
+        ] {
+            assert_eq!(is_like(&job, &request), is, "{job}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::super::tuning::{Job, JobState};
 
 #[derive(Debug, Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
+#[serde(bound = "T: Deserialize<'de>", expecting = "an object with a list in `data`")]
 pub struct Page<T> {
     /// It must be there: whatever has none is no list, and must not be taken for an empty one.
     #[serde(deserialize_with = "or_nothing")]
@@ -115,6 +115,11 @@ impl JobObject {
             suffix: word(job.get("suffix")),
             key: word(job.get("metadata").and_then(|metadata| metadata.get("retune_key"))),
         })
+    }
+
+    /// Whether it shows a key of somebody, or a suffix in which one could stand.
+    pub const fn shows_key(&self) -> bool {
+        self.key.is_some() || self.suffix.is_some()
     }
 
     /// Whether it carries our key, in its metadata or, shortened, in a name.
