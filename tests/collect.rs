@@ -179,3 +179,13 @@ fn tools_and_images_of_what_was_logged_are_kept_and_other_spans_cost_none_of_the
     helicone.write("export.json", serde_json::json!({ "request_id": "h", "request_body": request, "response_body": response }).to_string());
     assert_eq!(rows(&helicone)[0]["messages"][0]["content"], image);
 }
+
+#[test]
+fn lines_of_a_table_are_those_of_the_file_and_quotes_must_close_where_they_end() {
+    let workspace = workspace("\"t.csv\"", "");
+    workspace.write("t.csv", "a,b\n1,2\n\n\n3\n4,5\n\n6,\"x\"y\"\n7,8\n");
+    assert_eq!(rows(&workspace).len(), 3);
+    let rejected: Vec<Value> = workspace.read("out/rejected").lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let told: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64(), row["text"].as_str())).collect();
+    assert_eq!(told, [(Some(5), Some("3")), (Some(8), Some("6,\"x\"y\""))]);
+}

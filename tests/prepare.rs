@@ -326,7 +326,7 @@ fn a_row_is_followed_from_where_it_was_found_to_its_tokens() {
     let done = workspace.retune(&["inspect", "chat", "p.kdl"]);
     assert!(done.code == 1 && done.stderr.contains("`rows` is not up to date"), "{}", done.stderr);
     workspace.run(&[], 0);
-    let done = workspace.retune(&["inspect", "out", "p.kdl", "--row", "1"]);
+    let done = workspace.retune(&["inspect", "chat", "p.kdl", "--row", "1"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     for wanted in [
         "as collected from t.csv:2",
@@ -453,4 +453,13 @@ fn texts_without_a_word_are_no_duplicates() {
         &format!("    deduplicate \"near\" key=\"text\"\n    map {{\n        field \"text\" \"x{{{{ text }}}}\"\n    }}\n{CHAT}"),
     );
     assert_eq!(lines(&workspace, "train").len(), 4);
+}
+
+#[test]
+fn a_slice_that_no_row_has_is_said_and_a_row_without_a_class_is_rejected() {
+    let text = "{\"text\":\"q\",\"answer\":\"a\"}\n{\"text\":\"r\",\"answer\":\"b\"}\n{\"text\":\"s\",\"answer\":\"b\"}\n{\"text\":\"t\"}\n";
+    let workspace = workspace(text, &format!("    balance by=\"answer\" ratio=2\n{CHAT}    slice by=\"chanel\"\n"));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 0 && done.stderr.contains("the field `chanel`, and no row has it"), "{}", done.stderr);
+    assert_eq!(lines(&workspace, "train").len(), 3, "{}", done.stderr);
 }

@@ -19,7 +19,12 @@ use speak::say;
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
 #[derive(Debug, Parser)]
-#[command(name = "retune", version, max_term_width = 100, after_help = "Without PIPELINE, retune.kdl is taken, else the only file in pipelines/.")]
+#[command(
+    name = "retune",
+    version,
+    max_term_width = 100,
+    after_help = "Without PIPELINE, retune.kdl is taken, else the only file in pipelines/, else the only one here."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -17,12 +17,15 @@ pub enum DataError {
 
     /// The name of a file does not say its format.
     #[error("cannot tell the format of {file} by its name")]
-    #[diagnostic(code(data::unknown_format), help("formats go by ending: {known}"))]
+    #[diagnostic(code(data::unknown_format), help("formats go by ending: {known}; write `format=\"csv\"` beside the source where a name has another"))]
     UnknownFormat { file: String, known: String },
 
     /// A file that is not text.
     #[error("{file} is not text: there is a NUL byte at offset {offset}")]
-    #[diagnostic(code(data::binary), help("export the data as CSV, JSON or JSON Lines in UTF-8"))]
+    #[diagnostic(
+        code(data::binary),
+        help("export the data as CSV, JSON or JSON Lines in UTF-8, or write `encoding=\"utf-16le\"` beside the source where it is a text in another encoding")
+    )]
     Binary { file: String, offset: usize },
 
     /// A file of which nothing can be read.

@@ -28,6 +28,9 @@ fn read(file: &str, content: &mut dyn Read, shape: &Shape, usual: u8, rows: Sink
     }
 }
 
+/// What is wrong with quotes in a record.
+const UNSOUND: &str = "a quote is left open, or text follows where it closes";
+
 /// A table as far as it was read.
 struct Table<'a> {
     file: &'a str,
@@ -53,21 +56,24 @@ impl Table<'_> {
             };
             let (line, at) = record.position().map_or((0, 0), |position| (self.before + position.line(), position.byte()));
             let raw = slice(bytes, at, reader.position().byte());
-            if record.iter().flatten().any(|&byte| byte == b'\n') && !well_quoted(raw, delimiter) {
+            // Empty lines before a record are none of its own.
+            let blank = raw.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let (line, at, raw) = (line + newlines(&raw[..blank]), at + blank as u64, &raw[blank..]);
+            let is_sound = !raw.contains(&b'"') || well_quoted(raw, delimiter);
+            if !is_sound && record.iter().flatten().any(|&byte| byte == b'\n') {
                 self.restarts += 1;
                 if self.restarts > RESTARTS {
                     return Err(malformed(format!("more than {RESTARTS} quotes are left open, the last in line {line}")));
                 }
                 let first = raw.iter().position(|&byte| byte == b'\n').map_or(raw.len(), |end| end + 1);
-                let reason = "a quote is left open, or text follows where it closes";
-                rows(Err(Rejected::new(file, line, "csv", reason, &String::from_utf8_lossy(&raw[..first]))))?;
+                rows(Err(Rejected::new(file, line, "csv", UNSOUND.to_owned(), &String::from_utf8_lossy(&raw[..first]))))?;
                 return Ok(usize::try_from(at).unwrap_or(bytes.len()) + first);
             }
-            match row(&record, names) {
+            let fields = if is_sound { row(&record, names) } else { Err(UNSOUND.to_owned()) };
+            match fields {
                 Ok(fields) => rows(Ok(Row { source: file.to_owned(), line, fields: fields.into() }))?,
                 Err(reason) => {
-                    let text = record.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(",");
-                    rows(Err(Rejected::new(file, line, "csv", reason, &text)))?;
+                    rows(Err(Rejected::new(file, line, "csv", reason, &String::from_utf8_lossy(raw.trim_ascii_end()))))?;
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::super::flow::{Flow, Item, Stream, Verdict};
 use super::sample::Lowest;
 use super::{Operator, OperatorKind, chance};
 
-static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(1).properties(&[
+static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(2).properties(&[
     Slot::new("by", Kind::Text, "The field that says the class."),
     Slot::new("ratio", Kind::Number(1.0, 1e9), "How many times the smallest class the largest may be.").or(Fallback::Number(1.0)),
     Slot::new("most", Kind::Integer(1, i64::MAX), "How many rows a class may have in any case.").or(Fallback::Absent),
@@ -35,10 +35,10 @@ impl From<&Block> for Balance {
 
 impl Operator for Balance {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        let class = |item: &Item| item.row.text(&self.by).unwrap_or_default();
+        let class = |item: &Item| item.row.text(&self.by);
         let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
         let mut spool = flow.spool_seen(flow.needs_field("balance", &self.by, rows), |items| {
-            items.iter().for_each(|item| *sizes.entry(class(item)).or_default() += 1);
+            items.iter().filter_map(class).for_each(|class| *sizes.entry(class).or_default() += 1);
         })?;
         let smallest = sizes.values().min().copied().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]
@@ -49,7 +49,7 @@ impl Operator for Balance {
         spool.look(|items| {
             let chances: Vec<f64> = items.par_iter().map(chance).collect();
             for (item, chance) in items.iter().zip(chances) {
-                if let Some(lowest) = lowest.get_mut(&class(item)) {
+                if let Some(lowest) = class(item).and_then(|class| lowest.get_mut(&class)) {
                     lowest.see(chance, row);
                 }
                 row += 1;
@@ -57,7 +57,9 @@ impl Operator for Balance {
             Ok(())
         })?;
         Ok(flow.decide("balance", spool, move |row, item| {
-            let class = class(item);
+            let Some(class) = class(item) else {
+                return Ok(Verdict::Reject(format!("it has no `{}`, by which classes are told apart", self.by)));
+            };
             let stays = lowest.get(&class).is_some_and(|lowest| lowest.has(chance(item), row));
             Ok(if stays { Verdict::Keep } else { Verdict::Drop(format!("`{class}` has more than {limit} rows")) })
         }))

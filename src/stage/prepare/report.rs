@@ -66,6 +66,10 @@ impl Whole<'_> {
             warnings.push(format!("{} examples stand in the data that `decontaminate` compares with, the first: {first}", 1 + leaked.count()));
         }
         for (field, values) in self.tally.slices() {
+            if values.keys().all(String::is_empty) {
+                warnings.push(format!("`slice` goes by the field `{field}`, and no row has it"));
+                continue;
+            }
             for (value, answers) in values {
                 let rows: usize = answers.listed().map_or(usize::MAX, |counts| counts.values().sum());
                 if rows < THIN {

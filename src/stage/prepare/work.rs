@@ -79,15 +79,15 @@ impl Prepare {
         }
         let rows_in = source.rows;
         let account = flow.into_account();
-        if tally.parts.iter().all(|part| part.rows == 0) {
-            return Err(DataError::NothingLeft { rows: rows_in, why: account.why_nothing_is_left() }.into());
-        }
         let whole = Whole { rows_in, rejected_before, account: &account, tally: &tally };
         let mut warnings = whole.warnings();
         for expectation in &self.expectations {
             warnings.extend(expectation.check(&whole)?);
         }
         warnings.iter().for_each(|warning| context.watch.note(&format!("warning: {warning}")));
+        if tally.rows() == 0 {
+            return Err(DataError::NothingLeft { rows: rows_in, why: account.why_nothing_is_left() }.into());
+        }
         let (metrics, report) = (whole.metrics(), whole.report(&warnings));
         let mut outputs = BTreeMap::new();
         for (split, part) in Split::ALL.into_iter().zip(parts) {
