@@ -69,27 +69,16 @@ fn a_server_that_keeps_no_mark_is_said_to() {
 
 #[test]
 fn a_list_that_lags_does_not_make_two_workspaces_pay_twice() {
-    let server = Server::start();
-    server.world().life = vec!["running"];
-    let (one, two) = (colours_workspace(), colours_workspace());
-    let start = |workspace: &Workspace| {
-        server.command(workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts")
-    };
-    let mut first = start(&one);
-    wait_for(|| server.billed() == 1);
-    // The second sees no job of the first's before it makes its own, nor right after that.
-    server.world().hidden = true;
-    let mut second = start(&two);
-    wait_for(|| server.billed() == 2);
-    server.world().hidden = false;
-    wait_for(|| server.world().jobs[1].cancelled);
-    server.world().life = vec!["succeeded"];
-    assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
-    assert_eq!(one.read("p.openai.lock.kdl"), two.read("p.openai.lock.kdl"));
+    two_workspaces_end_with_one_job(Vec::new());
 }
 
 #[test]
 fn a_second_job_of_which_the_reply_was_lost_is_ended() {
+    two_workspaces_end_with_one_job(vec![("POST /fine_tuning/jobs", Fault::LoseReply)]);
+}
+
+/// The second sees no job of the first's before it makes its own, where something may go wrong, nor right after that.
+fn two_workspaces_end_with_one_job(faults: Vec<(&'static str, Fault)>) {
     let server = Server::start();
     server.world().life = vec!["running"];
     let (one, two) = (colours_workspace(), colours_workspace());
@@ -99,7 +88,7 @@ fn a_second_job_of_which_the_reply_was_lost_is_ended() {
     let mut first = start(&one);
     wait_for(|| server.billed() == 1);
     server.world().hidden = true;
-    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+    server.world().faults = faults;
     let mut second = start(&two);
     wait_for(|| server.billed() == 2);
     server.world().hidden = false;

@@ -15,7 +15,7 @@ use super::super::transport::{Client, FilePart, Repeat, Request};
 use super::super::tuning::{Happened, Job, JobState, Rules, TrainingFile, Wire};
 use super::super::{ProviderError, TuningRequest, Watch};
 
-/// The longest name that it shows, in characters.
+/// What is sent of a suffix at most, in characters.
 pub const SUFFIX: usize = 64;
 
 /// Tunes at Fireworks.

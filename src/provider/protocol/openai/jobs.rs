@@ -221,10 +221,15 @@ fn is_like(job: &Value, request: &Value) -> bool {
         let method = of.get("method").and_then(|method| method.get(method.get("type")?.as_str()?)).and_then(|method| method.get("hyperparameters"));
         method.or_else(|| of.get("hyperparameters")).and_then(Value::as_object).cloned().unwrap_or_default()
     };
+    // A model is often told with the day of its version.
+    let text = |of: &Value, name: &str| told(of, name).and_then(|text| text.as_str().map(str::to_owned));
+    let same_model = text(job, "model").is_none_or(|there| text(request, "model").is_some_and(|ours| there.starts_with(&ours)));
+    let kind = |of: &Value| text(of.get("method")?, "type");
+    let same_method = kind(job).is_none_or(|there| kind(request).is_none_or(|ours| there == ours));
     let (there, ours) = (sizes(job), sizes(request));
     let differ = |name: &str, there: &Value| ours.get(name).is_some_and(|ours| there.is_number() && there.as_f64() != ours.as_f64());
     let same_seed = told(job, "seed").is_none_or(|seed| Some(&seed) == request.get("seed"));
-    same_files && same_seed && !there.iter().any(|(name, value)| differ(name, value))
+    same_files && same_model && same_method && same_seed && !there.iter().any(|(name, value)| differ(name, value))
 }
 
 /// The day on which a model is shut down: as OpenAI says it, or in seconds as Azure does.
@@ -272,12 +277,15 @@ mod tests {
 
     #[test]
     fn a_job_is_like_a_request_by_its_files_and_settings() {
-        let request = json!({ "training_file": "a", "seed": 7, "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 3 } } } });
+        let request = json!({ "model": "gpt-4.1", "training_file": "a", "seed": 7, "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 3 } } } });
         for (job, is) in [
             (json!({ "training_file": "a" }), true),
             (json!({ "training_file": "a", "validation_file": null, "seed": 7, "hyperparameters": { "n_epochs": 3, "batch_size": 4 } }), true),
             (json!({ "training_file": "a", "hyperparameters": { "n_epochs": "auto" } }), true),
             (json!({ "training_file": "a", "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 4 } } } }), false),
+            (json!({ "training_file": "a", "model": "gpt-4.1-2025-04-14" }), true),
+            (json!({ "training_file": "a", "model": "gpt-4o" }), false),
+            (json!({ "training_file": "a", "method": { "type": "dpo", "dpo": {} } }), false),
             (json!({ "training_file": "a", "seed": 8 }), false),
             (json!({ "training_file": "a", "validation_file": "b" }), false),
             (json!({ "training_file": "b" }), false),
