@@ -138,9 +138,9 @@ impl Alias {
         self.versions.get((self.current as usize).checked_sub(1)?)
     }
 
-    /// The numbers of the versions that stand for a model, by its name at the provider.
+    /// The numbers of the versions that stand for a model, in words.
     pub fn of_model<'a>(&'a self, model: &'a str) -> impl Iterator<Item = u32> + 'a {
-        (1..).zip(&self.versions).filter(move |(_, version)| version.model.split(' ').any(|word| word == model)).map(|(number, _)| number)
+        (1..).zip(&self.versions).filter(move |(_, version)| version.model == model).map(|(number, _)| number)
     }
 
     /// Adds a version and makes it the current one.

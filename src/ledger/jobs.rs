@@ -34,6 +34,11 @@ pub enum JobStep {
         /// The provider's id of it.
         file: String,
     },
+    /// The jobs that learn from the same file, before ours is asked for, where ours may not show our key.
+    Learners {
+        /// The provider's ids of them.
+        jobs: BTreeSet<String>,
+    },
     /// The request that makes the job is about to be sent; from here on it may exist.
     Creating,
     /// The job exists.
@@ -197,6 +202,25 @@ impl JobJournal {
         self.steps.iter().rev().find(told) == Some(&JobStep::Creating)
     }
 
+    /// Whether a job was found where the reply to our own request was lost: ours may be another one, that shows later.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        let told = |step: &&JobStep| matches!(step, JobStep::Creating | JobStep::Exists { .. } | JobStep::Ended { .. });
+        let mut told = self.steps.iter().rev().filter(told);
+        matches!((told.next(), told.next()), (Some(JobStep::Exists { found: true, .. }), Some(JobStep::Creating)))
+    }
+
+    /// The jobs that learnt from our file before the first request of which nothing is known.
+    #[must_use]
+    pub fn learners(&self) -> BTreeSet<&str> {
+        let since = self.steps.iter().rposition(|step| matches!(step, JobStep::Exists { .. } | JobStep::Ended { .. }));
+        let first = self.steps[since.unwrap_or_default()..].iter().find_map(|step| match step {
+            JobStep::Learners { jobs } => Some(jobs),
+            _ => None,
+        });
+        first.into_iter().flatten().map(String::as_str).collect()
+    }
+
     /// What is kept of the job, where it was stopped early.
     #[must_use]
     pub fn kept(&self) -> Option<&Stopping> {
@@ -209,10 +233,19 @@ impl JobJournal {
         })
     }
 
-    /// The jobs that the other journals beside this one know of.
+    /// The server that is asked, as it was declared.
+    fn server(&self) -> Option<&serde_json::Value> {
+        self.steps.iter().find_map(|step| match step {
+            JobStep::Intent { declared: Some(declared), .. } => declared.pointer("/api/hosted/base_url"),
+            _ => None,
+        })
+    }
+
+    /// The jobs that the other journals beside this one know of, at the same server.
     #[must_use]
     pub fn jobs_elsewhere(&self) -> BTreeSet<String> {
-        let others = self.path.parent().map(journals).unwrap_or_default().into_iter().map(|(_, other)| other).filter(|other| other.path != self.path);
+        let others = self.path.parent().map(journals).unwrap_or_default().into_iter().map(|(_, other)| other);
+        let others = others.filter(|other| other.path != self.path && other.server() == self.server());
         let jobs = others.flat_map(|other| other.steps).filter_map(|step| match step {
             JobStep::Exists { job, .. } => Some(job),
             _ => None,

@@ -112,6 +112,17 @@ pub enum ProviderError {
     )]
     Lost { what: &'static str, problem: String },
 
+    /// A request was lost, and several jobs may have come of it.
+    #[error("the reply that a job was made was lost, and it may be any of `{jobs}`: this server keeps no mark of ours")]
+    #[diagnostic(
+        code(provider::indistinct),
+        help(
+            "none is made anew, which could be paid for twice. Cancel at the provider what nobody needs: once one is left, the next run takes it. \
+             Where all are somebody else's, `retune jobs --forget FINGERPRINT` (see `retune jobs`) has a new one made"
+        )
+    )]
+    Indistinct { jobs: String },
+
     /// The provider said no.
     #[error("{method} {url} was refused with {status}: {message}")]
     #[diagnostic(code(provider::refused), help("{}", refusal_help(*status, message)))]

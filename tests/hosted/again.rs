@@ -118,6 +118,67 @@ fn a_lost_job_is_known_by_its_files_where_a_server_keeps_no_mark() {
     }
 }
 
+#[test]
+fn a_job_that_was_there_before_is_not_taken_for_one_that_was_lost() {
+    let server = Server::start();
+    server.world().dress = Some(|job, made| {
+        job["metadata"] = Value::Null;
+        job["suffix"] = json!(made["suffix"].as_str().expect("a suffix")[..8]);
+    });
+    let (one, two) = (colours_workspace(), colours_workspace());
+    limited(&server, &one, "visible=\"200ms\"");
+    limited(&server, &two, "visible=\"200ms\"");
+    assert_eq!(server.run(&one).code, 0);
+    // Of the first request nothing comes; the reply to the second is lost.
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::Status(500))];
+    let done = server.run(&two);
+    assert!(done.code == 1 && done.stderr.contains("whether the job was made is not known"), "{}", done.stderr);
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+    let done = server.run(&two);
+    assert!(done.code == 0 && done.stderr.contains("ftjob-2 shows no key"), "{}", done.stderr);
+    assert_eq!(server.billed(), 2);
+}
+
+#[test]
+fn jobs_that_nothing_tells_apart_are_left_to_the_user() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    limited(&server, &workspace, "visible=\"200ms\"");
+    server.world().dress = Some(|job, _| job["metadata"] = Value::Null);
+    server.world().hidden = true;
+    for _ in 0..2 {
+        server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+        assert_eq!(server.run(&workspace).code, 1);
+    }
+    server.world().hidden = false;
+    let done = server.run(&workspace);
+    assert!(done.code == 1 && done.stderr.contains("indistinct") && done.stderr.contains("`ftjob-2`"), "{}", done.stderr);
+    let listed: Value = serde_json::from_str(&server.retune(&workspace, &["jobs", "--json"]).stdout).expect("JSON");
+    let fingerprint = &listed[0]["key"].as_str().expect("a text")[..12];
+    assert_eq!(server.retune(&workspace, &["jobs", "--forget", fingerprint]).code, 0);
+    let done = server.run(&workspace);
+    assert_eq!((done.code, server.billed()), (0, 3), "{}", done.stderr);
+}
+
+#[test]
+fn a_job_that_was_cancelled_elsewhere_is_followed_by_the_one_that_was_kept() {
+    let server = Server::start();
+    server.world().life = vec!["running"];
+    let (one, two) = (colours_workspace(), colours_workspace());
+    let mut first = server.command(&one, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    wait_for(|| server.billed() == 1 && server.world().log.iter().any(|what| what == "GET /fine_tuning/jobs/id"));
+    // The second follows the first's, cancels it, and makes one of its own.
+    let mut second = server.command(&two, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    wait_for(|| server.retune(&two, &["jobs"]).stdout.contains("ftjob-1"));
+    second.kill().and_then(|()| second.wait()).expect("it was ours");
+    first.kill().and_then(|()| first.wait()).expect("it was ours");
+    assert_eq!(server.retune(&two, &["cancel", "ftjob-1"]).code, 0);
+    server.world().life = vec!["succeeded"];
+    assert_eq!((server.run(&two).code, server.billed()), (0, 2));
+    let done = server.run(&one);
+    assert!(done.code == 0 && done.stderr.contains("job ftjob-2 under our key is followed instead"), "{}", done.stderr);
+    assert_eq!(server.billed(), 2);
+}
+
 /// Waits until something holds.
 fn wait_for(holds: impl Fn() -> bool) {
     let began = std::time::Instant::now();

@@ -9,6 +9,7 @@ use crate::fake::{Fault, KEY, Server, limited};
 fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
     for fault in [Fault::LoseReply, Fault::Reset, Fault::Truncate, Fault::TooMany(20), Fault::Slow(Duration::from_millis(200))] {
         let (server, workspace) = (Server::start(), colours_workspace());
+        limited(&server, &workspace, "visible=\"2s\"");
         server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
         let done = server.run(&workspace);
         assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
@@ -17,6 +18,7 @@ fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
     // Whatever begins with a 5 may come after it was done, or instead of it.
     for fault in [Fault::DoneAnd(500), Fault::DoneAnd(501), Fault::DoneAnd(503)] {
         let (server, workspace) = (Server::start(), colours_workspace());
+        limited(&server, &workspace, "visible=\"3s\"");
         workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    retry 3 delay=\"1ms\"\n"));
         server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
         // It shows only after a while.
@@ -59,7 +61,7 @@ fn the_id_of_a_job_is_on_disk_before_anything_else_is_asked() {
     server.world().life = vec!["running"];
     // The look for jobs of others, right after it was made, takes for ever.
     let unharmed = ("GET /fine_tuning/jobs", Fault::Slow(Duration::ZERO));
-    server.world().faults = vec![unharmed, unharmed, ("GET /fine_tuning/jobs", Fault::Stall)];
+    server.world().faults = vec![unharmed, unharmed, unharmed, ("GET /fine_tuning/jobs", Fault::Stall)];
     let mut child =
         server.command(&workspace, crate::fake::RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
     while !server.world().faults.is_empty() && child.try_wait().expect("it can be looked at").is_none() {

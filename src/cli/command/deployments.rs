@@ -25,6 +25,7 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
         for (number, version) in (1_u32..).zip(&alias.versions) {
             let state = match version.rolled_back {
                 _ if number == alias.current => "current",
+                _ if version.deleted.is_some() => "deleted",
                 Some(_) => "rolled back",
                 None => "",
             };

@@ -75,12 +75,12 @@ pub async fn jobs(workspace: &Workspace, ask: bool) -> Result<Vec<KnownJob>, Eng
 /// As much of a fingerprint as a list of jobs shows.
 pub const SHOWN: usize = 12;
 
-/// The job of an id, or of the fingerprint that stands beside it in the list.
-fn named(workspace: &Workspace, name: &str) -> Result<(KnownJob, String, JobJournal), EngineError> {
+/// The job of an id, or of the fingerprint that stands beside it in the list. One that is only meant to be made has no id yet.
+fn named(workspace: &Workspace, name: &str) -> Result<(KnownJob, Option<String>, JobJournal), EngineError> {
     let of_name = |(key, journal): (ActionKey, JobJournal)| {
         let job = of(key, &journal)?;
-        let id = job.job.clone()?;
-        (id == name || (name.len() >= SHOWN && job.key.starts_with(name))).then_some((job, id, journal))
+        let id = job.job.clone();
+        (id.as_deref() == Some(name) || (name.len() >= SHOWN && job.key.starts_with(name))).then_some((job, id, journal))
     };
     let mut found: Vec<_> = journals(&folder(workspace)).into_iter().filter_map(of_name).collect();
     match found.len() {
@@ -100,12 +100,11 @@ fn named(workspace: &Workspace, name: &str) -> Result<(KnownJob, String, JobJour
 /// When the ledger does not know it, several go by that name, or the provider refuses.
 pub async fn change(workspace: &Workspace, name: &str, change: JobChange) -> Result<Job, EngineError> {
     let (known, id, mut journal) = named(workspace, name)?;
-    let id = id.as_str();
     if change == JobChange::Forget {
         journal.note(JobStep::Ended { status: FORGOTTEN.into() })?;
         let word = FORGOTTEN.to_owned();
         return Ok(Job {
-            id: id.to_owned(),
+            id: id.unwrap_or_else(|| name.to_owned()),
             state: JobState::Cancelled,
             word,
             created: 0,
@@ -116,6 +115,7 @@ pub async fn change(workspace: &Workspace, name: &str, change: JobChange) -> Res
             problem: None,
         });
     }
+    let id = id.as_deref().ok_or_else(|| EngineError::UnknownJob { job: name.to_owned() })?;
     let wire = wire_of(&known, &network(workspace)).ok_or_else(|| EngineError::UnknownJob { job: id.to_owned() })?;
     let mut refused = None;
     let done = match change {
@@ -151,21 +151,16 @@ async fn delete(workspace: &Workspace, wire: &dyn Wire, known: &KnownJob, id: &s
         let lack = format!("still works on {id}, which needs its files: `retune cancel {id}` first");
         return Err(StageError::from(ProviderError::Cannot { provider: wire.client().provider().to_owned(), lack }).into());
     }
-    let models: Vec<String> = job.model.iter().cloned().chain(journal.kept().map(|kept| kept.model.clone())).collect();
+    let names: Vec<String> = job.model.iter().cloned().chain(journal.kept().map(|kept| kept.model.clone())).collect();
+    let models: Vec<String> = names.iter().map(|name| format!("{} {name}", known.provider)).collect();
     let aliases = Alias::all(&workspace.root)?;
-    for (alias, model) in aliases.iter().flat_map(|alias| models.iter().map(move |model| (alias, model))) {
+    for (alias, (model, name)) in aliases.iter().flat_map(|alias| models.iter().zip(&names).map(move |model| (alias, model))) {
         if alias.of_model(model).any(|number| number == alias.current) {
-            return Err(EngineError::ModelInUse { alias: alias.name.clone(), model: model.clone(), job: id.to_owned() });
+            return Err(EngineError::ModelInUse { alias: alias.name.clone(), model: name.clone(), job: id.to_owned() });
         }
     }
-    for model in &models {
-        wire.delete(Remote::Model(model), &Silent).await.map_err(StageError::from)?;
-    }
-    let elsewhere = used_elsewhere(workspace, id);
-    for role in ["train", "validation"] {
-        if let Some(file) = journal.file(role).filter(|file| !elsewhere.iter().any(|used| used == file)) {
-            wire.delete(Remote::File(file), &Silent).await.map_err(StageError::from)?;
-        }
+    for name in &names {
+        wire.delete(Remote::Model(name), &Silent).await.map_err(StageError::from)?;
     }
     for alias in aliases.iter().filter(|alias| models.iter().any(|model| alias.of_model(model).next().is_some())) {
         Alias::change(&workspace.store, &workspace.root, &alias.name, |alias| {
@@ -173,6 +168,12 @@ async fn delete(workspace: &Workspace, wire: &dyn Wire, known: &KnownJob, id: &s
             gone.into_iter().for_each(|number| alias.versions[number as usize - 1].deleted = Some(Timestamp::now()));
             Ok(())
         })?;
+    }
+    let elsewhere = used_elsewhere(workspace, id);
+    for role in ["train", "validation"] {
+        if let Some(file) = journal.file(role).filter(|file| !elsewhere.iter().any(|used| used == file)) {
+            wire.delete(Remote::File(file), &Silent).await.map_err(StageError::from)?;
+        }
     }
     journal.note(JobStep::Ended { status: DELETED.into() })?;
     // The result stands for a model that is no more.
@@ -237,7 +238,7 @@ fn of(key: ActionKey, journal: &JobJournal) -> Option<KnownJob> {
                     declared,
                 });
             }
-            (_, None) => {}
+            (_, None) | (JobStep::Learners { .. }, _) => {}
             (JobStep::Uploaded { role, .. }, Some(known)) => known.status = format!("{role} uploaded"),
             (JobStep::Creating, Some(known)) => known.status = "being made".into(),
             (JobStep::Exists { job, .. }, Some(known)) => (known.job, known.status) = (Some(job.clone()), "begun".into()),

@@ -21,7 +21,7 @@ use super::wire::{Job, JobState, TrainingFile};
 /// Whether a job is worth following. `gone` are those that were given up: of them only one that came to its end all the same is.
 fn is_worth(job: &Job, gone: &[GivenUp]) -> bool {
     let given_up = gone.iter().any(|gone| gone.job == job.id && (gone.for_good || job.state != JobState::Succeeded));
-    !matches!(job.state, JobState::Failed | JobState::Cancelled) && !given_up
+    !matches!(job.state, JobState::Failed | JobState::Cancelled) && !job.is_ending() && !given_up
 }
 
 /// Whether a reply says for certain that no job was made.
@@ -34,6 +34,9 @@ impl Hosted {
     /// The id of the job: from the journal, else from the provider's list by our key, else of a new one.
     pub(super) async fn begun(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<String, ProviderError> {
         if let Some(job) = journal.job() {
+            if journal.is_doubtful() {
+                self.doubt();
+            }
             watch.note(&format!("following job {job}"));
             if self.wire.client().network().tape().is_some_and(|tape| !tape.replays()) {
                 watch.note("warning: the recording begins in the middle of this job, and can only be replayed where the job is known");
@@ -48,6 +51,9 @@ impl Hosted {
         // One that was asked for, and of which nothing is known, may show in the list only after a while.
         let patience = if journal.is_unsure() { self.visible() } else { Duration::ZERO };
         let gone: Vec<GivenUp> = journal.ended().collect();
+        if journal.is_unsure() {
+            self.doubt();
+        }
         if let Some(job) = self.look(request.key, patience, &gone, watch).await? {
             watch.note(&format!("found job {} under our key", job.id));
             journal.note(JobStep::Exists { job: job.id.clone(), found: true })?;
@@ -99,6 +105,11 @@ impl Hosted {
         if watch.let_go() {
             return Err(ProviderError::Stopped);
         }
+        // What is there already is not ours, should the reply be lost and ours not show our key.
+        let learners = self.wire.learners(&train, watch).await?;
+        if !learners.is_empty() {
+            journal.note(JobStep::Learners { jobs: learners })?;
+        }
         journal.note(JobStep::Creating)?;
         let gone: Vec<GivenUp> = journal.ended().collect();
         self.creating.store(true, Ordering::Relaxed);
@@ -124,11 +135,13 @@ impl Hosted {
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
             Err(error) => {
-                self.unknown.store(true, Ordering::Relaxed);
-                *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                self.doubt();
                 let mut found = self.look(request.key, self.visible(), &gone, watch).await.unwrap_or_default();
                 if found.is_none() {
-                    found = self.alike(request, journal, &gone, watch).await.unwrap_or_default();
+                    found = match self.alike(request, journal, &gone, watch).await {
+                        Err(error @ ProviderError::Indistinct { .. }) => return Err(error),
+                        found => found.unwrap_or_default(),
+                    };
                 }
                 (found.ok_or_else(|| ProviderError::Lost { what: "job", problem: error.to_string() })?, true)
             }
@@ -137,22 +150,33 @@ impl Hosted {
         Ok((job.id, found))
     }
 
-    /// The last job that shows no key at all and learns from our files with our settings, where no other journal knows it: the one
-    /// whose reply was lost, at a server that keeps neither metadata nor suffix.
+    /// From now on a job of ours may show that nobody follows.
+    fn doubt(&self) {
+        self.unknown.store(true, Ordering::Relaxed);
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// The job that shows no key at all and learns from our files with our settings, where it was not there before ours was asked
+    /// for and no other journal knows it: the one whose reply was lost, at a server that keeps neither metadata nor suffix.
     async fn alike(&self, request: &TuningRequest, journal: &JobJournal, gone: &[GivenUp], watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
         let Some(train) = journal.file("train") else {
             return Ok(None);
         };
-        let elsewhere = journal.jobs_elsewhere();
+        let (elsewhere, before) = (journal.jobs_elsewhere(), journal.learners());
         let found = self.wire.alike(request, train, journal.file("validation"), watch).await?.into_iter();
-        let last = found.filter(|job| is_worth(job, gone) && !elsewhere.contains(&job.id)).max_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        if let Some(job) = &last {
+        let mut found: Vec<Job> = found.filter(|job| is_worth(job, gone) && !elsewhere.contains(&job.id) && !before.contains(job.id.as_str())).collect();
+        if found.len() > 1 {
+            let ids: Vec<String> = found.into_iter().map(|job| job.id).collect();
+            return Err(ProviderError::Indistinct { jobs: ids.join("`, `") });
+        }
+        let job = found.pop();
+        if let Some(job) = &job {
             watch.note(&format!(
                 "job {} shows no key, but learns from the same files with the same settings: it is taken for the one whose reply was lost",
                 job.id
             ));
         }
-        Ok(last)
+        Ok(job)
     }
 
     /// A job that a workspace which lost its state had stopped early: cancelled, and its losses are such that we would do the same.
@@ -301,7 +325,8 @@ impl Hosted {
     }
 
     /// The job under our key that is worth following: one that succeeded, else the first that may still. It is looked for until
-    /// it shows or the time is up. Others that go on would be paid for and followed by nobody, and are ended.
+    /// it shows or the time is up. Where one that was asked for here is not accounted for, others that go on are it, paid for and
+    /// followed by nobody: they are ended.
     pub(super) async fn look(&self, key: ActionKey, patience: Duration, gone: &[GivenUp], watch: &dyn Watch) -> Result<Option<Job>, ProviderError> {
         let (began, mut pause) = (Instant::now(), Duration::from_millis(200));
         loop {
@@ -309,7 +334,8 @@ impl Hosted {
             worth.sort_by(|a, b| (a.state != JobState::Succeeded, a.created, &a.id).cmp(&(b.state != JobState::Succeeded, b.created, &b.id)));
             let mut worth = worth.into_iter();
             let best = worth.next();
-            for other in worth.filter(|job| matches!(job.state, JobState::Going | JobState::Paused)) {
+            let in_doubt = self.unknown.load(Ordering::Relaxed);
+            for other in worth.filter(|job| in_doubt && matches!(job.state, JobState::Going | JobState::Paused)) {
                 watch.note(&format!("job {} was made for the same too, and is to be cancelled", other.id));
                 self.end(&other.id, watch).await;
             }

@@ -73,7 +73,10 @@ impl Hosted {
 
     async fn tune_through(&self, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
         let id = self.begun(request, journal, watch).await?;
-        let followed = self.follow(&id, request, journal, watch).await?;
+        let mut followed = self.follow(&id, request, journal, watch).await?;
+        if let Some(other) = self.instead(&followed, request, journal, watch).await? {
+            followed = self.follow(&other, request, journal, watch).await?;
+        }
         let job = &followed.job;
         let status = if followed.kept.is_some() { STOPPED_EARLY.to_owned() } else { job.word.clone() };
         journal.note(JobStep::Ended { status })?;
@@ -82,6 +85,27 @@ impl Hosted {
             return Err(ProviderError::JobFailed { job: job.id.clone(), status: printable(&job.word), message });
         }
         self.fetch(request, followed, watch).await
+    }
+
+    /// Another job under our key, where the one that was followed was cancelled, and not here: somebody may have kept that one.
+    async fn instead(
+        &self,
+        followed: &Followed,
+        request: &TuningRequest,
+        journal: &mut JobJournal,
+        watch: &dyn Watch,
+    ) -> Result<Option<String>, ProviderError> {
+        let Followed { job, kept, .. } = followed;
+        if kept.is_some() || job.state != JobState::Cancelled || self.wire.client().network().replays() {
+            return Ok(None);
+        }
+        let gone: Vec<GivenUp> = journal.ended().collect();
+        let other = self.look(request.key, Duration::ZERO, &gone, watch).await?.filter(|other| other.id != job.id);
+        if let Some(other) = &other {
+            watch.note(&format!("job {} was cancelled elsewhere; job {} under our key is followed instead", job.id, other.id));
+            journal.note(JobStep::Exists { job: other.id.clone(), found: true })?;
+        }
+        Ok(other.map(|other| other.id))
     }
 
     /// The checkpoint of a job with the lowest validation loss, up to a step.
@@ -158,6 +182,11 @@ impl Hosted {
                 self.wait(pause, id, watch).await?;
                 continue;
             }
+            if matches!(job.state, JobState::Succeeded) && self.in_doubt() {
+                // Another one of ours may go on, and shows only now.
+                self.wait(pause, id, watch).await?;
+                continue;
+            }
             match job.state {
                 JobState::Succeeded if request.care != Care::default() => {
                     return self.judged(job, &heard, journal, watch).await;
@@ -174,10 +203,20 @@ impl Hosted {
         }
     }
 
+    /// Whether a job was asked for here so lately that others of the same may show only now.
+    fn is_fresh(&self) -> bool {
+        let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.is_some_and(|made| made.elapsed() <= self.visible()) && !self.wire.client().network().replays()
+    }
+
+    /// Whether one that was asked for may still show beside the one that is followed.
+    fn in_doubt(&self) -> bool {
+        self.unknown.load(Ordering::Relaxed) && self.is_fresh()
+    }
+
     /// The job that was first, where somebody else made one for the same at the same moment and it shows in the list only now.
     async fn overtaken(&self, own: &Job, request: &TuningRequest, journal: &mut JobJournal, watch: &dyn Watch) -> Result<Option<String>, ProviderError> {
-        let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.is_none_or(|made| made.elapsed() > self.visible()) || self.wire.client().network().replays() {
+        if !self.is_fresh() {
             return Ok(None);
         }
         let gone: Vec<GivenUp> = journal.ended().collect();

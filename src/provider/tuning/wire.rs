@@ -74,6 +74,12 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether somebody has asked that it be stopped.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.word.to_lowercase().as_str(), "cancelling" | "canceling" | "cancel_requested")
+    }
+
     /// Whether the provider's word for how it stands is one of those that say that it goes on.
     #[must_use]
     pub fn is_usual(&self) -> bool {
@@ -180,6 +186,11 @@ pub trait Wire: Send + Sync {
 
     /// The jobs that carry our key.
     async fn find(&self, key: ActionKey, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError>;
+
+    /// The ids of the jobs that learn from a file, where the server may not keep our key.
+    async fn learners(&self, _train: &str, _watch: &dyn Watch) -> Result<BTreeSet<String>, ProviderError> {
+        Ok(BTreeSet::new())
+    }
 
     /// The jobs that carry no key of anybody, and learn from these files with these settings.
     async fn alike(&self, _request: &TuningRequest, _train: &str, _validation: Option<&str>, _watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {

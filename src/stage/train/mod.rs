@@ -83,8 +83,8 @@ pub fn provider_name(block: &Block) -> &str {
 pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
     let method = method::name(&stage.block);
     let of_method = stage.block.child("method").into_iter().flat_map(|method| &method.children);
-    // Where losses are reported to, and what is kept on the way, is no part of the recipe.
-    let beside = |name: &str| matches!(name, "report" | "checkpoints");
+    // Where losses are reported to, what is kept on the way, and what it is called are no part of the recipe.
+    let beside = |name: &str| matches!(name, "report" | "checkpoints" | "suffix");
     let of_stage = stage.block.children.iter().filter(|child| TOLD.contains(&child.setting.name) && !beside(child.setting.name));
     let settings = of_method.chain(of_stage);
     providers::methods(declared).contains(&method)

@@ -92,6 +92,7 @@ pub async fn answer(
             let (begun, is_new) = asked.begun(&open, &state, watch).await?;
             *going.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun.id.clone());
             let ended = follow(client, begun, &state, watch).await?;
+            *going.lock().unwrap_or_else(PoisonError::into_inner) = None;
             let places: BTreeSet<usize> = open.iter().map(|(place, _)| *place).collect();
             let Fetched { answers, failed } = fetch(client, &ended, &places, watch).await?;
             let got = answers.len();

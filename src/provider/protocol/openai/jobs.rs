@@ -15,6 +15,7 @@ use super::super::super::tuning::{Happened, Job, Losses, Remote, RemoteCheckpoin
 use super::super::super::{ProviderError, TuningRequest, Watch};
 use super::OpenAi;
 use super::body::{creation, mark};
+use super::likeness::{is_like, learns_from};
 use super::pages::Pages;
 use super::shapes::{CheckpointObject, EventObject, JobObject, Moderated, Page};
 
@@ -60,9 +61,13 @@ impl Wire for OpenAi {
 
     async fn alike(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
         let body = creation(self.dialect, self.is_marked(), request, train, validation, &self.client.endpoint().fields);
-        let all = Pages::of("/fine_tuning/jobs", 100).all(&self.client, id_of, watch).await?;
-        let alike = all.iter().filter(|job| is_like(job, &body)).filter_map(JobObject::read);
-        Ok(alike.filter(|job| !job.shows_key()).map(Job::from).collect())
+        let suffix = body["suffix"].as_str().unwrap_or_default();
+        let alike = self.learning_from(train, watch).await?.into_iter().filter(|job| is_like(job, &body));
+        Ok(alike.filter_map(|job| JobObject::read(&job)).filter(|job| !job.shows_key(suffix)).map(Job::from).collect())
+    }
+
+    async fn learners(&self, train: &str, watch: &dyn Watch) -> Result<BTreeSet<String>, ProviderError> {
+        Ok(self.learning_from(train, watch).await?.iter().map(id_of).collect())
     }
 
     async fn create(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Job, ProviderError> {
@@ -177,6 +182,16 @@ impl OpenAi {
         self.dialect.marks(&self.client.endpoint().base_url)
     }
 
+    /// The jobs that learn from a file, at a server that may not keep our key: OpenAI's own does.
+    async fn learning_from(&self, file: &str, watch: &dyn Watch) -> Result<Vec<Value>, ProviderError> {
+        if !self.is_marked() {
+            return Ok(Vec::new());
+        }
+        let mut all = Pages::of("/fine_tuning/jobs", 100).all(&self.client, id_of, watch).await?;
+        all.retain(|job| learns_from(job, file));
+        Ok(all)
+    }
+
     /// The jobs of a list that carry our key.
     async fn marked(&self, mut pages: Pages, key: &str, mark: &str, watch: &dyn Watch) -> Result<Vec<Job>, ProviderError> {
         let mut found = Vec::new();
@@ -211,25 +226,6 @@ impl OpenAi {
 
 fn id_of(job: &Value) -> String {
     job["id"].as_str().unwrap_or_default().to_owned()
-}
-
-/// Whether a job learns from the files of a request, and says nothing else of its settings than the request does.
-fn is_like(job: &Value, request: &Value) -> bool {
-    let told = |job: &Value, name: &str| job.get(name).filter(|value| !value.is_null()).cloned();
-    let same_files = ["training_file", "validation_file"].into_iter().all(|file| told(job, file) == told(request, file));
-    let sizes = |of: &Value| {
-        let method = of.get("method").and_then(|method| method.get(method.get("type")?.as_str()?)).and_then(|method| method.get("hyperparameters"));
-        method.or_else(|| of.get("hyperparameters")).and_then(Value::as_object).cloned().unwrap_or_default()
-    };
-    // A model is often told with the day of its version.
-    let text = |of: &Value, name: &str| told(of, name).and_then(|text| text.as_str().map(str::to_owned));
-    let same_model = text(job, "model").is_none_or(|there| text(request, "model").is_some_and(|ours| there.starts_with(&ours)));
-    let kind = |of: &Value| text(of.get("method")?, "type");
-    let same_method = kind(job).is_none_or(|there| kind(request).is_none_or(|ours| there == ours));
-    let (there, ours) = (sizes(job), sizes(request));
-    let differ = |name: &str, there: &Value| ours.get(name).is_some_and(|ours| there.is_number() && there.as_f64() != ours.as_f64());
-    let same_seed = told(job, "seed").is_none_or(|seed| Some(&seed) == request.get("seed"));
-    same_files && same_model && same_method && same_seed && !there.iter().any(|(name, value)| differ(name, value))
 }
 
 /// The day on which a model is shut down: as OpenAI says it, or in seconds as Azure does.
@@ -273,25 +269,6 @@ mod tests {
     fn result_files_are_read_plain_and_as_base64() {
         assert_eq!(plain(b"step,train_loss\n1,2.5\n".to_vec()), b"step,train_loss\n1,2.5\n");
         assert_eq!(plain(b"c3RlcCx0cmFpbl9sb3NzCjEsMi41Cg==\n".to_vec()), b"step,train_loss\n1,2.5\n");
-    }
-
-    #[test]
-    fn a_job_is_like_a_request_by_its_files_and_settings() {
-        let request = json!({ "model": "gpt-4.1", "training_file": "a", "seed": 7, "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 3 } } } });
-        for (job, is) in [
-            (json!({ "training_file": "a" }), true),
-            (json!({ "training_file": "a", "validation_file": null, "seed": 7, "hyperparameters": { "n_epochs": 3, "batch_size": 4 } }), true),
-            (json!({ "training_file": "a", "hyperparameters": { "n_epochs": "auto" } }), true),
-            (json!({ "training_file": "a", "method": { "type": "supervised", "supervised": { "hyperparameters": { "n_epochs": 4 } } } }), false),
-            (json!({ "training_file": "a", "model": "gpt-4.1-2025-04-14" }), true),
-            (json!({ "training_file": "a", "model": "gpt-4o" }), false),
-            (json!({ "training_file": "a", "method": { "type": "dpo", "dpo": {} } }), false),
-            (json!({ "training_file": "a", "seed": 8 }), false),
-            (json!({ "training_file": "a", "validation_file": "b" }), false),
-            (json!({ "training_file": "b" }), false),
-        ] {
-            assert_eq!(is_like(&job, &request), is, "{job}");
-        }
     }
 
     #[test]

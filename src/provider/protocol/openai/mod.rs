@@ -6,6 +6,7 @@ mod chat;
 mod files;
 mod jobs;
 mod kept;
+mod likeness;
 mod pages;
 mod question;
 mod shapes;

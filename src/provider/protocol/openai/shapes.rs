@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::super::dialect::MARK;
 use super::super::super::tuning::{Job, JobState};
 
 #[derive(Debug, Deserialize)]
@@ -117,9 +118,10 @@ impl JobObject {
         })
     }
 
-    /// Whether it shows a key of somebody, or a suffix in which one could stand.
-    pub const fn shows_key(&self) -> bool {
-        self.key.is_some() || self.suffix.is_some()
+    /// Whether it shows a key of somebody, or another suffix than ours, which may have been cut.
+    pub fn shows_key(&self, ours: &str) -> bool {
+        let other = self.suffix.as_ref().is_some_and(|suffix| suffix.len() >= ours.len() || !ours.starts_with(suffix.as_str()));
+        self.key.is_some() || other || self.model.as_deref().is_some_and(|name| marks(name).next().is_some())
     }
 
     /// Whether it carries our key, in its metadata or, shortened, in a name.
@@ -131,8 +133,13 @@ impl JobObject {
 
 /// Whether a name carries our mark. One made of a model of ours carries that one's too, before its own.
 pub fn carries(name: &str, mark: &str) -> bool {
-    let is_mark = |part: &&str| part.len() == mark.len() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name.split(|c: char| !c.is_ascii_alphanumeric()).rfind(is_mark) == Some(mark)
+    marks(name).next_back() == Some(mark)
+}
+
+/// What may be a mark in a name.
+fn marks(name: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let is_mark = |part: &&str| part.len() == MARK && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_mark)
 }
 
 impl From<JobObject> for Job {
