@@ -156,13 +156,14 @@ fn tools_and_images_of_what_was_logged_are_kept_and_other_spans_cost_none_of_the
     let input = serde_json::json!([
         parts("user", serde_json::json!([{ "type": "text", "content": "weather?" }])),
         parts("assistant", serde_json::json!([{ "type": "tool_call", "id": "c1", "name": "look", "arguments": { "at": "home" } }])),
-        parts("tool", serde_json::json!([{ "type": "tool_call_response", "id": "c1", "response": "rain" }])),
+        parts("user", serde_json::json!([{ "type": "tool_call_response", "id": "c1", "response": "rain" }, { "type": "text", "content": "and there?" }])),
     ]);
     let output = serde_json::json!([parts("assistant", serde_json::json!([{ "type": "text", "content": "It rains" }]))]);
     let spans = serde_json::json!([
         { "spanId": "s1", "attributes": { "gen_ai.input.messages": input, "gen_ai.output.messages": output } },
         { "spanId": "s2", "attributes": { "gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e" } },
         { "spanId": "s3", "attributes": { "gen_ai.operation.name": "chat", "gen_ai.request.model": "m" } },
+        { "spanId": "s4", "attributes": { "gen_ai.operation.name": "retrieval", "gen_ai.request.model": "m" } },
     ]);
     let otel = workspace("\"export.json\" format=\"otel\"", "");
     otel.write("export.json", serde_json::json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] }).to_string());
@@ -171,6 +172,7 @@ fn tools_and_images_of_what_was_logged_are_kept_and_other_spans_cost_none_of_the
     let messages = &found[0]["messages"];
     assert_eq!(messages[1]["tool_calls"][0]["function"], serde_json::json!({ "name": "look", "arguments": "{\"at\":\"home\"}" }), "{messages}");
     assert_eq!((&messages[2]["role"], &messages[2]["tool_call_id"], &messages[2]["content"]), (&"tool".into(), &"c1".into(), &"rain".into()), "{messages}");
+    assert_eq!((&messages[3]["role"], &messages[3]["content"]), (&"user".into(), &"and there?".into()), "what is said beside it is the user's: {messages}");
     assert_eq!(otel.read("out/rejected").lines().count(), 1, "the span without content");
     let helicone = workspace("\"export.json\" format=\"helicone\"", "");
     let image = serde_json::json!([{ "type": "text", "text": "what?" }, { "type": "image_url", "image_url": { "url": "https://x/y.png" } }]);

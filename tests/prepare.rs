@@ -179,6 +179,12 @@ fn what_stands_in_a_benchmark_is_found() {
     pipeline(&workspace, &operators("fail"));
     let done = workspace.retune(&["run", "p.kdl"]);
     assert!(done.code == 1 && done.stderr.contains("2 examples stand in the data that they must not stand in"), "{}", done.stderr);
+    // All that are found count, also those that there is no room for in the report.
+    pipeline(&workspace, &operators("warn"));
+    workspace.write("rows.jsonl", rows(&vec![question; 60]));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("leaked") && done.stderr.contains("60"), "{}", done.stderr);
+    workspace.write("rows.jsonl", rows(&texts));
     // Another benchmark is another result.
     pipeline(&workspace, &operators("drop"));
     workspace.write("bench/a.jsonl", "{\"question\":\"something new\"}\n");
@@ -428,6 +434,16 @@ fn what_is_null_is_no_word() {
     assert_eq!(made.len(), 1, "{made:?}");
     let rejected = workspace.retune(&["inspect", "out", "p.kdl", "--row", "1"]);
     assert!((rejected.stdout + &rejected.stderr).contains("a field that is null"));
+    let rendered = |template: &str| {
+        let chat = CHAT.replace("{{ text }}", template);
+        let workspace = self::workspace("{\"text\":null,\"answer\":\"a\"}\n{\"text\":\"none of them\",\"answer\":\"b\"}\n", &chat);
+        lines(&workspace, "train").len()
+    };
+    for (template, rows) in
+        [("{{ text|trim }}", 1), ("{{ 'a: ' ~ text }}", 1), ("{{ text|upper }}", 1), ("{{ text or 'none' }}", 2), ("{{ 'x' if text is none else text }}", 2)]
+    {
+        assert_eq!(rendered(template), rows, "{template}");
+    }
 }
 
 #[test]
@@ -447,9 +463,9 @@ fn an_empty_preparation_is_an_error_that_says_who_took_the_rows() {
 }
 
 #[test]
-fn texts_without_a_word_are_no_duplicates() {
+fn texts_without_a_word_are_duplicates_of_their_equals_only() {
     let workspace = workspace(
-        &rows(&["?", "!", "", "one two three four five six", "one two three four five six"]),
+        &rows(&["?", "!", "?", "", "one two three four five six", "one two three four five six"]),
         &format!("    deduplicate \"near\" key=\"text\"\n    map {{\n        field \"text\" \"x{{{{ text }}}}\"\n    }}\n{CHAT}"),
     );
     assert_eq!(lines(&workspace, "train").len(), 4);
@@ -457,7 +473,8 @@ fn texts_without_a_word_are_no_duplicates() {
 
 #[test]
 fn a_slice_that_no_row_has_is_said_and_a_row_without_a_class_is_rejected() {
-    let text = "{\"text\":\"q\",\"answer\":\"a\"}\n{\"text\":\"r\",\"answer\":\"b\"}\n{\"text\":\"s\",\"answer\":\"b\"}\n{\"text\":\"t\"}\n";
+    let text = "{\"text\":\"q\",\"answer\":\"a\"}\n{\"text\":\"r\",\"answer\":\"b\"}\n{\"text\":\"s\",\"answer\":\"b\"}\n{\"text\":\"t\"}\n{\"text\":\"u\",\"answer\":\" \"}\n\
+                {\"text\":\"v\",\"answer\":null}\n";
     let workspace = workspace(text, &format!("    balance by=\"answer\" ratio=2\n{CHAT}    slice by=\"chanel\"\n"));
     let done = workspace.retune(&["run", "p.kdl"]);
     assert!(done.code == 0 && done.stderr.contains("the field `chanel`, and no row has it"), "{}", done.stderr);

@@ -35,8 +35,11 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// The largest groups of rows that are the same.
     pub clusters: Vec<Cluster>,
-    /// What else it found.
+    /// The first few things that it found and let pass.
     pub notes: Vec<String>,
+    /// How many it found and let pass.
+    #[serde(default)]
+    pub noted: usize,
 }
 
 /// Rows that are the same.
@@ -86,6 +89,7 @@ impl Step {
         }
         if !self.notes.is_empty() {
             told["notes"] = json!(self.notes);
+            told["noted"] = json!(self.noted);
         }
         told
     }
@@ -183,8 +187,12 @@ impl Account {
     pub fn note(&mut self, step: usize, found: impl Iterator<Item = String>) {
         const MOST: usize = 50;
         if let Some(step) = self.steps.get_mut(step) {
-            let room = MOST.saturating_sub(step.notes.len());
-            step.notes.extend(found.take(room));
+            for found in found {
+                step.noted += 1;
+                if step.notes.len() < MOST {
+                    step.notes.push(found);
+                }
+            }
         }
     }
 
@@ -226,9 +234,11 @@ impl Account {
         )
     }
 
-    /// What steps of an operator found and let pass.
-    pub fn noted_by(&self, operator: &str) -> impl Iterator<Item = &String> {
-        self.steps.iter().filter(move |step| step.operator == operator).flat_map(|step| &step.notes)
+    /// How much steps of an operator found and let pass, and the first of it.
+    #[must_use]
+    pub fn noted_by(&self, operator: &str) -> (usize, Option<&String>) {
+        let steps = || self.steps.iter().filter(|step| step.operator == operator);
+        (steps().map(|step| step.noted).sum(), steps().find_map(|step| step.notes.first()))
     }
 
     /// Rows that steps of an operator let go as superfluous.

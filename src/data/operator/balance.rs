@@ -9,7 +9,7 @@ use super::super::flow::{Flow, Item, Stream, Verdict};
 use super::sample::Lowest;
 use super::{Operator, OperatorKind, chance};
 
-static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(2).properties(&[
+static SETTING: Setting = Setting::new("balance", "Takes away from classes that have more rows than others.").operator(3).properties(&[
     Slot::new("by", Kind::Text, "The field that says the class."),
     Slot::new("ratio", Kind::Number(1.0, 1e9), "How many times the smallest class the largest may be.").or(Fallback::Number(1.0)),
     Slot::new("most", Kind::Integer(1, i64::MAX), "How many rows a class may have in any case.").or(Fallback::Absent),
@@ -35,7 +35,10 @@ impl From<&Block> for Balance {
 
 impl Operator for Balance {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
-        let class = |item: &Item| item.row.text(&self.by);
+        let class = |item: &Item| {
+            let is_null = item.row.fields.get(&self.by).is_some_and(serde_json::Value::is_null);
+            item.row.text(&self.by).filter(|class| !is_null && !class.trim().is_empty())
+        };
         let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
         let mut spool = flow.spool_seen(flow.needs_field("balance", &self.by, rows), |items| {
             items.iter().filter_map(class).for_each(|class| *sizes.entry(class).or_default() += 1);
@@ -58,7 +61,7 @@ impl Operator for Balance {
         })?;
         Ok(flow.decide("balance", spool, move |row, item| {
             let Some(class) = class(item) else {
-                return Ok(Verdict::Reject(format!("it has no `{}`, by which classes are told apart", self.by)));
+                return Ok(Verdict::Reject(format!("there is nothing in its `{}`, by which classes are told apart", self.by)));
             };
             let stays = lowest.get(&class).is_some_and(|lowest| lowest.has(chance(item), row));
             Ok(if stays { Verdict::Keep } else { Verdict::Drop(format!("`{class}` has more than {limit} rows")) })

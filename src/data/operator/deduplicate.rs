@@ -8,7 +8,7 @@ use super::super::{DataError, Identifying, Identity};
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("deduplicate", "Keeps one of rows that are the same, or nearly.")
-    .operator(4)
+    .operator(5)
     .arguments(&[Slot::new(
         "how",
         Kind::Choice(&["exact", "near"]),
@@ -156,14 +156,13 @@ impl Deduplicate {
     /// After all have been seen, where the first, or the one that is worth most, stays of those that are nearly the same.
     fn near<'a>(&'a self, threshold: f64, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let (mut spool, mut groups) = (flow.spool(rows)?, flow.groups(threshold)?);
-        let (mut places, mut worth, mut row) = (PlacesByRow::of(flow), Vec::new(), 0);
+        let (mut places, mut worth) = (PlacesByRow::of(flow), Vec::new());
         spool.look(|items| {
             items.iter().try_for_each(|item| places.push(item))?;
             if !matches!(self.keep, Keep::First) {
                 worth.extend(items.iter().map(|item| self.worth(item)));
             }
-            let texts: Vec<String> = items.par_iter().enumerate().map(|(at, item)| compared(item.text(self.key.as_deref()), row + at)).collect();
-            row += items.len();
+            let texts: Vec<String> = items.par_iter().map(|item| compared(item.text(self.key.as_deref()))).collect();
             groups.add(&texts)
         })?;
         let firsts = groups.firsts()?;
@@ -195,9 +194,9 @@ impl Deduplicate {
     }
 }
 
-/// What is compared of a row. One without a word is like no other.
-fn compared(text: String, row: usize) -> String {
-    if text.contains(char::is_alphanumeric) { text } else { format!("without a word in row {row}") }
+/// What is compared of a row. One without a word is one word of its own, so that it is like none but its equals.
+fn compared(text: String) -> String {
+    if text.contains(char::is_alphanumeric) { text } else { blake3::hash(text.as_bytes()).to_hex().to_string() }
 }
 
 /// Where rows were, in a number each: of the file and the line in it. It is for people, and does not tell rows apart: many may stand

@@ -8,7 +8,7 @@ use super::super::personal::Personal;
 use super::{Operator, OperatorKind};
 
 static SETTING: Setting = Setting::new("redact", "Takes personal data out of all text.")
-    .operator(2)
+    .operator(3)
     .arguments(&[Slot::new("what", Kind::Choice(Personal::NAMES), "What is looked for.")])
     .rest(&Slot::new("more", Kind::Choice(Personal::NAMES), "What else."))
     .properties(&[

@@ -23,14 +23,14 @@ static FIELD: Setting = Setting::new("field", "A field that the grader sees as `
     .arguments(&[Slot::new("name", Kind::Text, "Its name."), Slot::new("template", Kind::Template, "Its value: text with `{{ field }}`.")]);
 
 static CHAT_SETTING: Setting =
-    Setting::new("chat", "Makes a conversation of each row by templates over its fields.").operator(2).children(|| vec![&SYSTEM, &USER, &ASSISTANT]);
+    Setting::new("chat", "Makes a conversation of each row by templates over its fields.").operator(3).children(|| vec![&SYSTEM, &USER, &ASSISTANT]);
 static PREFERENCE_SETTING: Setting = Setting::new("preference", "Makes of each row a question with a better and a worse answer, for `dpo`.")
-    .operator(2)
+    .operator(3)
     .children(|| vec![&SYSTEM, &USER, &PREFERRED, &OTHER]);
 static REINFORCEMENT_SETTING: Setting =
-    Setting::new("reinforcement", "Makes of each row a question whose answers a grader judges.").operator(2).children(|| vec![&SYSTEM, &USER, &FIELD]);
+    Setting::new("reinforcement", "Makes of each row a question whose answers a grader judges.").operator(3).children(|| vec![&SYSTEM, &USER, &FIELD]);
 static COMPLETION_SETTING: Setting =
-    Setting::new("completion", "Makes of each row a text and how it goes on.").operator(2).children(|| vec![&PROMPT, &GOES_ON]);
+    Setting::new("completion", "Makes of each row a text and how it goes on.").operator(3).children(|| vec![&PROMPT, &GOES_ON]);
 
 pub const CHAT: OperatorKind = maker(&CHAT_SETTING, |block| ready(block, Form::Chat), |_| Some(Form::Chat));
 pub const PREFERENCE: OperatorKind = maker(&PREFERENCE_SETTING, |block| ready(block, Form::Preference), |_| Some(Form::Preference));
@@ -87,16 +87,56 @@ impl Templates {
 
     /// The text of a template over the fields of a row.
     pub fn render(&self, number: usize, what: &str, item: &Item) -> Result<String, String> {
-        let fields = minijinja::Value::from(minijinja::value::Serde(&*item.row.fields));
         let template = self.environment.get_template(&number.to_string()).map_err(|error| error.to_string())?;
-        template.render(&fields).map_err(|error| complaint(&error, what, item))
+        let over = |fields: &Map<String, Json>| {
+            let fields = minijinja::Value::from(minijinja::value::Serde(fields));
+            template.render(&fields).map_err(|error| complaint(&error, what, item))
+        };
+        let text = over(&item.row.fields)?;
+        if item.row.fields.values().any(has_null) {
+            // A filter or `~` makes a word of what is null before it can be seen. It is seen by what comes without it.
+            let mut bare = Map::clone(&item.row.fields);
+            bare.values_mut().for_each(blank);
+            if nones(&text) > nones(&over(&bare)?) {
+                return Err(null(what));
+            }
+        }
+        Ok(text)
     }
+}
+
+fn has_null(value: &Json) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Array(values) => values.iter().any(has_null),
+        Json::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
+}
+
+/// Puts an empty text in the place of whatever is null.
+fn blank(value: &mut Json) {
+    match value {
+        Json::Null => *value = Json::String(String::new()),
+        Json::Array(values) => values.iter_mut().for_each(blank),
+        Json::Object(fields) => fields.values_mut().for_each(blank),
+        _ => {}
+    }
+}
+
+/// How often the word that null becomes stands in a text, however it is written.
+fn nones(text: &str) -> usize {
+    text.to_lowercase().matches("none").count()
+}
+
+fn null(what: &str) -> String {
+    format!("the {what} template uses a field that is null in this row: `{{{{ field or \"\" }}}}` says what stands for it")
 }
 
 /// What a template that cannot be rendered is said to be.
 fn complaint(error: &minijinja::Error, what: &str, item: &Item) -> String {
     if error.detail() == Some(NULL) {
-        return format!("the {what} template uses a field that is null in this row: `{{{{ field or \"\" }}}}` says what stands for it");
+        return null(what);
     }
     if error.kind() == ErrorKind::UndefinedError {
         let fields: Vec<&str> = item.row.fields.keys().map(String::as_str).collect();

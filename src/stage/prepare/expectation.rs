@@ -76,7 +76,7 @@ impl Expectation {
             "rows" => whole.tally.rows() as f64,
             "rejected-share" => whole.rejected_share(),
             "duplicate-share" => whole.duplicate_share(),
-            "leaked" => (whole.account.dropped_by("decontaminate") + whole.account.noted_by("decontaminate").count()) as f64,
+            "leaked" => (whole.account.dropped_by("decontaminate") + whole.account.noted_by("decontaminate").0) as f64,
             "classes" => whole.tally.labels().listed()?.len() as f64,
             "largest-class-share" => whole.tally.labels().largest()?.1,
             "smallest-class" => whole.tally.labels().smallest()?.1 as f64,

@@ -45,7 +45,7 @@ static SLICE: Setting = Setting::new("slice", "A field by which the report looks
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let block = &stage.block;

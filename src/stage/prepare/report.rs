@@ -61,9 +61,8 @@ impl Whole<'_> {
             Some(*counts.get(label)? as f64 / counts.values().sum::<usize>() as f64)
         };
         let mut warnings = Vec::new();
-        let mut leaked = self.account.noted_by("decontaminate");
-        if let Some(first) = leaked.next() {
-            warnings.push(format!("{} examples stand in the data that `decontaminate` compares with, the first: {first}", 1 + leaked.count()));
+        if let (leaked, Some(first)) = self.account.noted_by("decontaminate") {
+            warnings.push(format!("{leaked} examples stand in the data that `decontaminate` compares with, the first: {first}"));
         }
         for (field, values) in self.tally.slices() {
             if values.keys().all(String::is_empty) {

@@ -142,8 +142,9 @@ fn asked(input: &Value) -> Option<Vec<Value>> {
         Value::Array(messages) => {
             // Some keep a list for each prompt of a batch.
             let messages = if let [Value::Array(only)] = messages.as_slice() { only.clone() } else { messages };
-            let all: Option<Vec<Value>> = messages.iter().map(|found| message(found, "user")).collect();
-            all.filter(|all| !all.is_empty())
+            let all: Vec<Vec<Value>> = messages.iter().map(|found| self::messages(found, "user")).collect();
+            let is_whole = !all.is_empty() && all.iter().all(|found| !found.is_empty());
+            is_whole.then(|| all.concat())
         }
         Value::Object(fields) => {
             let inside = ["messages", "input", "prompt", "question", "query", "text"].iter().find_map(|name| fields.get(*name));
@@ -173,6 +174,35 @@ fn answered(output: &Value) -> Option<Value> {
     }
 }
 
+/// The messages of one that may hold answers of tools besides: each of them is one by itself.
+fn messages(found: &Value, fallback: &str) -> Vec<Value> {
+    let inner = if found["kwargs"].is_object() { &found["kwargs"] } else { found };
+    let answer = |part: &Value| {
+        let said = [&part["response"], &part["result"]].into_iter().find(|said| !said.is_null());
+        let mut answer = json!({ "role": "tool", "content": said.map(text_of).unwrap_or_default() });
+        if part["id"].is_string() {
+            answer["tool_call_id"] = part["id"].clone();
+        }
+        answer
+    };
+    let mut all: Vec<Value> = parts_of(inner, RESPONSE).map(answer).collect();
+    if all.is_empty() {
+        return message(found, fallback).into_iter().collect();
+    }
+    let mut rest = inner.clone();
+    if let Some(parts) = rest["parts"].as_array_mut() {
+        parts.retain(|part| part["type"] != RESPONSE);
+    }
+    // What is left without them is somebody else's.
+    let role = if found["role"] == "tool" { json!(fallback) } else { found["role"].clone() };
+    rest["role"] = role;
+    all.extend(message(&rest, fallback));
+    all
+}
+
+/// The type of a part that is the answer of a tool.
+const RESPONSE: &str = "tool_call_response";
+
 /// A message in any of the shapes that they are kept in. A role that is not said is `fallback`.
 fn message(found: &Value, fallback: &str) -> Option<Value> {
     // LangChain writes a constructor and its arguments.
@@ -185,28 +215,21 @@ fn message(found: &Value, fallback: &str) -> Option<Value> {
         _ => fallback,
     };
     let inner = if found["kwargs"].is_object() { &found["kwargs"] } else { found };
-    let responded = parts_of(inner, "tool_call_response").next();
-    let responded =
-        responded.map(|part| (&part["id"], text_of([&part["response"], &part["result"]].into_iter().find(|said| !said.is_null()).unwrap_or(&Value::Null))));
     // Images and the like stay in their parts, as examples have them.
     let whole = inner["content"].as_array().filter(|parts| parts.iter().any(|part| part["type"].as_str().is_some_and(|kind| ATTACHED.contains(&kind))));
     let content = whole.map(|parts| json!(parts)).or_else(|| content(&inner["content"]).or_else(|| content(&inner["parts"])).map(Value::String));
     let listed = [&inner["tool_calls"], &inner["additional_kwargs"]["tool_calls"]].into_iter().find_map(|calls| calls.as_array()).cloned();
     let called = parts_of(inner, "tool_call")
-        .map(|part| json!({ "id": part["id"], "type": "function", "function": { "name": part["name"], "arguments": text_of(&part["arguments"]) } }));
+        .map(|part| json!({ "id": part["id"], "type": "function", "function": { "name": part["name"], "arguments": arguments(&part["arguments"]) } }));
     let calls: Vec<Value> = listed.unwrap_or_default().into_iter().chain(called).collect();
-    if content.is_none() && calls.is_empty() && responded.is_none() {
+    if content.is_none() && calls.is_empty() {
         return None;
     }
     let mut message = Map::new();
-    message.insert("role".into(), json!(if responded.is_some() { "tool" } else { role }));
-    let content = content.or_else(|| responded.as_ref().map(|(_, said)| json!(said)));
+    message.insert("role".into(), json!(role));
     message.insert("content".into(), content.unwrap_or_default());
     if !calls.is_empty() {
         message.insert("tool_calls".into(), json!(calls));
-    }
-    if let Some((id, _)) = responded.filter(|(id, _)| id.is_string()) {
-        message.insert("tool_call_id".into(), id.clone());
     }
     for name in ["name", "tool_call_id"] {
         if let Some(text) = inner[name].as_str() {
@@ -222,6 +245,11 @@ const ATTACHED: &[&str] = &["image_url", "input_audio", "file"];
 /// The parts of a message of one type, as OpenTelemetry has them.
 fn parts_of<'a>(message: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     message["parts"].as_array().into_iter().flatten().filter(move |part| part["type"] == kind)
+}
+
+/// What a tool is called with, as JSON: one that takes nothing is called with nothing.
+fn arguments(value: &Value) -> String {
+    if value.is_null() { "{}".into() } else { text_of(value) }
 }
 
 /// A value as text: a string as it is, anything else as JSON.

@@ -28,8 +28,10 @@ pub fn rows(record: &Value) -> Rows {
 fn row(span: &Value) -> Result<Option<Map<String, Value>>, String> {
     let attributes = attributes(&span["attributes"]);
     let operation = attributes.get("gen_ai.operation.name").and_then(Value::as_str);
+    let is_silent = operation.is_some_and(|operation| matches!(operation, "embeddings" | "execute_tool" | "create_agent"));
+    // One with a name of its own may talk, or not.
     let talks = operation.is_none_or(|operation| matches!(operation, "chat" | "generate_content" | "text_completion" | "invoke_agent"));
-    if !talks || !attributes.keys().any(|name| name.starts_with("gen_ai.")) {
+    if is_silent || !attributes.keys().any(|name| name.starts_with("gen_ai.")) {
         return Ok(None);
     }
     let mut messages = conversation(&attributes);
@@ -43,6 +45,9 @@ fn row(span: &Value) -> Result<Option<Map<String, Value>>, String> {
         }
     }
     if !messages.iter().any(|message| message["role"] == "assistant") {
+        if !talks {
+            return Ok(None);
+        }
         return Err("the span holds no messages: its instrumentation must be told to keep content".into());
     }
     let mut example = Example::new(messages);
@@ -71,7 +76,7 @@ fn conversation(attributes: &BTreeMap<String, Value>) -> Vec<Value> {
     }
     for (name, role) in [("gen_ai.input.messages", "user"), ("gen_ai.output.messages", "assistant")] {
         let list = attributes.get(name).map(opened).unwrap_or_default();
-        messages.extend(list.as_array().into_iter().flatten().flat_map(apart).filter_map(|found| message(&found, role)));
+        messages.extend(list.as_array().into_iter().flatten().flat_map(|found| super::messages(found, role)));
     }
     if messages.is_empty() {
         for (name, role) in [("gen_ai.prompt", "user"), ("gen_ai.completion", "assistant")] {
@@ -83,15 +88,6 @@ fn conversation(attributes: &BTreeMap<String, Value>) -> Vec<Value> {
         }
     }
     messages
-}
-
-/// A message for each answer of a tool in it, or the message as it is.
-fn apart(found: &Value) -> Vec<Value> {
-    let answers: Vec<&Value> = super::parts_of(found, "tool_call_response").collect();
-    if answers.len() < 2 {
-        return vec![found.clone()];
-    }
-    answers.into_iter().map(|part| json!({ "role": "tool", "parts": [part] })).collect()
 }
 
 /// A message as an event of its own, as earlier conventions had them.
