@@ -191,3 +191,25 @@ fn lines_of_a_table_are_those_of_the_file_and_quotes_must_close_where_they_end()
     let told: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64(), row["text"].as_str())).collect();
     assert_eq!(told, [(Some(5), Some("3")), (Some(8), Some("6,\"x\"y\""))]);
 }
+
+#[test]
+fn a_setting_that_nothing_reads_and_a_field_that_would_be_lost_are_said() {
+    for (source, rest, wanted) in [
+        ("\"rows.jsonl\" delimiter=\";\"", "", "a delimiter is for tables"),
+        ("\"rows.csv\" largest=\"1MiB\"", "", "`largest` bounds what is fetched"),
+        ("\"rows.csv\"", "    refresh \"always\"\n", "are looked at in every run"),
+        ("\"rows.csv\"", "    fields {\n        field \"a\" from=\"b\"\n        field \"a\" from=\"c\"\n    }\n", "stands twice in `fields`"),
+    ] {
+        let workspace = workspace(source, rest);
+        workspace.write("rows.csv", "a,b\n1,2\n");
+        workspace.write("rows.jsonl", "{}\n");
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains(wanted), "{wanted}: {}", done.stderr);
+    }
+    let workspace = workspace("\"rows.csv\"", "    fields others=\"keep\" {\n        field \"x\" from=\"a\"\n        field \"y\" from=\"a\"\n    }\n");
+    workspace.write("rows.csv", "a,b\n1,2\n");
+    assert_eq!(rows(&workspace), [serde_json::json!({ "x": "1", "y": "1", "b": "2" })]);
+    workspace.write("rows.csv", "a,x\n1,2\n");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("a field `x` of its own, which would be lost"), "{}", done.stderr);
+}

@@ -480,3 +480,53 @@ fn a_slice_that_no_row_has_is_said_and_a_row_without_a_class_is_rejected() {
     assert!(done.code == 0 && done.stderr.contains("the field `chanel`, and no row has it"), "{}", done.stderr);
     assert_eq!(lines(&workspace, "train").len(), 3, "{}", done.stderr);
 }
+
+#[test]
+fn a_row_is_judged_among_all_others_and_shown_as_any_model_has_it() {
+    let operators = format!("    deduplicate \"exact\" key=\"text\"\n{CHAT}");
+    let text = "{\"text\":\"same\",\"answer\":\"much longer\"}\n{\"text\":\"other\",\"answer\":\"b\"}\n{\"text\":\"same\",\"answer\":\"a\"}\n";
+    let workspace = workspace(text, &operators);
+    workspace.run(&[], 0);
+    let looked = |row: &str, more: &[&str]| workspace.retune(&[&["inspect", "out", "p.kdl", "--row", row], more].concat());
+    let third = looked("3", &[]);
+    assert!(third.stdout.contains("`deduplicate` takes it out") && third.stdout.contains("rows.jsonl:1"), "{}", third.stdout);
+    let first = looked("1", &["--model", "gpt-4.1"]);
+    assert!(first.stdout.contains("`deduplicate` leaves it as it is") && first.stdout.contains("from rows.jsonl:1\n"), "{}", first.stdout);
+    assert!(first.stdout.contains("as tokens of `gpt-4.1`") && first.stdout.contains("<assistant>|[much]|[ longer]|[<end>]"), "{}", first.stdout);
+    let unknown = looked("3", &["--model", "gqt"]);
+    assert!(unknown.code == 2 && unknown.stderr.contains("tokens are known for"), "{}", unknown.stderr);
+}
+
+#[test]
+fn what_is_not_learnt_and_the_worse_answer_are_shown() {
+    let turns = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"no","weight":0},{"role":"user","content":"r"},{"role":"assistant","content":"yes","weight":1}]}"#;
+    let workspace = workspace(&format!("{turns}\n"), "    passthrough\n");
+    workspace.run(&[], 0);
+    let looked = workspace.retune(&["inspect", "out", "p.kdl", "--model", "gpt-4.1"]);
+    assert!(looked.stdout.contains("<assistant>|no|<end>|") && looked.stdout.contains("<assistant>|[yes]|[<end>]"), "{}", looked.stdout);
+    pipeline(&workspace, "    preference {\n        user \"{{ text }}\"\n        preferred \"{{ answer }}\"\n        other \"no\"\n    }\n");
+    workspace.write("rows.jsonl", rows(&["q"]));
+    workspace.run(&[], 0);
+    let looked = workspace.retune(&["inspect", "out", "p.kdl"]);
+    assert!(looked.stdout.contains("assistant: yes") && looked.stdout.contains("assistant, worse: no"), "{}", looked.stdout);
+}
+
+#[test]
+fn operators_that_do_nothing_are_errors() {
+    for (operators, wanted) in [
+        (format!("    map\n{CHAT}"), "`map` needs a `field` inside"),
+        (format!("    quality field=\"text\"\n{CHAT}"), "`quality` needs a rule"),
+        (format!("    from \"rows\"\n{CHAT}"), "stands twice in `prepare`"),
+    ] {
+        let workspace = workspace(&rows(&["q"]), &operators);
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains(wanted), "{wanted}: {}", done.stderr);
+    }
+    let workspace = workspace(&rows(&["q"]), &format!("{CHAT}    decontaminate against=\"bench.jsonl\"\n"));
+    workspace.write("bench.jsonl", "\n");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.stderr.contains("there is no row in `bench.jsonl`"), "{}", done.stderr);
+    let misspelt = self::workspace(&rows(&["q"]), &CHAT.replace("{{ answer }}", "{{ anwser }}"));
+    let done = misspelt.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("`anwser`"), "{}", done.stderr);
+}

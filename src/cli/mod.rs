@@ -1,6 +1,7 @@
 //! The command line: the only place that prints. A command is one file in `command/` and one line here.
 
 mod command;
+mod counted;
 mod exit;
 mod format;
 mod problem;

@@ -82,6 +82,11 @@ pub enum DataError {
     #[diagnostic(code(data::contaminated), help("take them out of the sources, or let them go with `how=\"drop\"`"))]
     Contaminated { count: usize, first: String },
 
+    /// What examples are compared with is empty.
+    #[error("there is no row in `{against}`, which examples are compared with")]
+    #[diagnostic(code(data::nothing_to_compare), help("name the files by which the model will be judged, or take `decontaminate` out"))]
+    NothingToCompare { against: String },
+
     /// Hashes are wanted, and there is no key for them.
     #[error("there is no key in the environment variable `{variable}`")]
     #[diagnostic(code(data::no_key), help("set it: without a key, whoever has a list of addresses can find out whose hash it is"))]

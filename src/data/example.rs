@@ -43,6 +43,25 @@ pub struct Message {
     /// What is said. Of a content in parts, the text.
     #[serde(default, deserialize_with = "text")]
     pub content: String,
+    /// Whether it is learnt where the model says it: OpenAI's `weight` of 0 says that it is not.
+    #[serde(default = "learned", rename = "weight", deserialize_with = "weighs", skip_serializing)]
+    pub learned: bool,
+}
+
+impl Message {
+    /// A message that is learnt where the model says it.
+    #[must_use]
+    pub const fn new(role: Role, content: String) -> Self {
+        Self { role, content, learned: true }
+    }
+}
+
+const fn learned() -> bool {
+    true
+}
+
+fn weighs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_f64() != Some(0.0))
 }
 
 /// A content as text: of parts, those that are text; nothing where a message only calls tools.
@@ -205,7 +224,7 @@ mod tests {
         #[test]
         fn a_conversation_is_written_as_serde_writes_it(texts in prop::collection::vec((0..4_usize, any::<String>()), 0..4)) {
             let role = |number: usize| [Role::System, Role::User, Role::Assistant, Role::Tool][number];
-            let messages: Vec<Message> = texts.into_iter().map(|(number, content)| Message { role: role(number), content }).collect();
+            let messages: Vec<Message> = texts.into_iter().map(|(number, content)| Message::new(role(number), content)).collect();
             let wanted = serde_json::to_string(&Chat { messages: &messages }).expect("texts are JSON");
             prop_assert_eq!(Example::chat(messages).line(), wanted);
         }

@@ -96,8 +96,10 @@ impl Fields {
     pub fn take(&self, row: &mut Row) -> Result<(), String> {
         let mut rest = std::mem::take(&mut *row.fields);
         let mut taken = Map::with_capacity(self.named.len());
-        for Field { name, from, kind, optional } in &self.named {
-            let value = match rest.shift_remove(from) {
+        for (number, Field { name, from, kind, optional }) in self.named.iter().enumerate() {
+            // Another one may be made of the same.
+            let is_last = !self.named[number + 1..].iter().any(|other| other.from == *from);
+            let value = match if is_last { rest.shift_remove(from) } else { rest.get(from).cloned() } {
                 Some(Value::Null) | None if *optional => continue,
                 Some(value) => kind.of(value).map_err(|value| {
                     let shown: String = value.to_string().chars().take(40).collect();
@@ -112,7 +114,10 @@ impl Fields {
         }
         if self.others {
             for (name, value) in rest {
-                taken.entry(name).or_insert(value);
+                if taken.contains_key(&name) {
+                    return Err(format!("the row has a field `{name}` of its own, which would be lost: give it another name in `fields`, or drop the others"));
+                }
+                taken.insert(name, value);
             }
         }
         row.fields = taken.into();

@@ -33,7 +33,7 @@ pub fn samples(tokenizer: &Tokenizer, examples: &[Example], context: usize) -> R
             }
             let sample = Sample { tokens, learned };
             if sample.targets() == 0 {
-                return Err(ModelError::NothingToLearn { problem: format!("example {} has no assistant message", index + 1) });
+                return Err(ModelError::NothingToLearn { problem: format!("example {} has nothing that the model is to say", index + 1) });
             }
             Ok(sample)
         })

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Pipeline, StageName};
+use crate::data::Counter;
 use crate::data::rules::Checked;
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::graph::{Outputs, plain};
@@ -263,11 +264,11 @@ pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
 
-    /// What becomes of one of the rows that go in (from 1), step by step; none where it works on no rows.
+    /// What becomes of one of the rows that go in, step by step; none where it works on no rows.
     ///
     /// # Errors
     /// When there is no such row, or it cannot be read.
-    fn inspect(&self, _workspace: &Path, _store: &Store, _inputs: &BTreeMap<String, Given>, _row: usize) -> Result<Option<Vec<Look>>, StageError> {
+    fn inspect(&self, _asked: &RowAsked<'_>, _inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<Look>>, StageError> {
         Ok(None)
     }
 
@@ -329,6 +330,19 @@ pub struct DataCheck {
     pub provider: &'static str,
     /// What was found.
     pub checked: Checked,
+}
+
+/// Which row is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct RowAsked<'a> {
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// Its store.
+    pub store: &'a Store,
+    /// The row, from 1.
+    pub row: usize,
+    /// The model whose tokens are shown.
+    pub model: (&'a str, &'a Counter),
 }
 
 /// A row at one step of its way.

@@ -16,7 +16,7 @@ mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
-pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, Source, Work};
+pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, RowAsked, Source, Work};
 pub use copied::LARGE;
 pub use error::StageError;
 pub use exec::{Guard, guard};

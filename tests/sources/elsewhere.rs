@@ -25,15 +25,25 @@ fn rows_of_a_database_by_a_query() {
 
 #[test]
 fn a_query_that_is_wrong_is_told_so() {
-    for (query, said) in
-        [("SELECT nope FROM tickets", "no such column: nope"), ("SELECT x'00ff' AS b", "`b` of row 1 is no text"), ("DELETE FROM tickets", "readonly")]
-    {
+    for (query, said) in [("SELECT nope FROM tickets", "no such column: nope"), ("DELETE FROM tickets", "readonly")] {
         let workspace = collecting(&format!("\"sqlite:app.db\" {{\n        query \"{query}\"\n    }}"));
         let database = rusqlite::Connection::open(workspace.path().join("app.db")).expect("it opens");
         database.execute_batch("CREATE TABLE tickets (text TEXT); INSERT INTO tickets VALUES ('a')").expect("it is filled");
         let done = workspace.retune(&["run", "p.kdl"]);
         assert!(done.code == 1 && done.stderr.contains(said), "{}", done.stderr);
     }
+}
+
+#[test]
+fn a_cell_that_is_no_text_costs_its_row() {
+    let workspace = collecting("\"sqlite:app.db\" {\n        query \"SELECT text, 'x' AS team FROM tickets ORDER BY id\"\n    }");
+    let database = rusqlite::Connection::open(workspace.path().join("app.db")).expect("it opens");
+    database.execute_batch("CREATE TABLE tickets (id INTEGER, text); INSERT INTO tickets VALUES (1, 'a'), (2, x'00ff'), (3, 'b')").expect("it is filled");
+    workspace.run(&[], 0);
+    assert_eq!(rows(&workspace).len(), 2);
+    assert_eq!(workspace.retune(&["get", "rows", "p.kdl", "--to", "made"]).code, 0);
+    let rejected = workspace.read("made/rejected");
+    assert!(rejected.contains("`text` is no text: cast or encode it in the query") && rejected.contains("\"line\":2"), "{rejected}");
 }
 
 #[test]
@@ -151,7 +161,7 @@ fn completions_that_a_provider_keeps() {
                 "choices": [{ "index": 0, "message": { "role": "assistant", "content": format!("answer of {id}"), "refusal": null }, "finish_reason": "stop" }] })
         };
         if let Some(id) = asked.path.strip_prefix("/v1/chat/completions/").and_then(|path| path.split_once("/messages")).map(|(id, _)| id.to_owned()) {
-            let messages = json!([{ "id": format!("{id}-0"), "role": "system", "content": "be kind" }, { "id": format!("{id}-1"), "role": "user", "content": format!("question of {id}") }]);
+            let messages = json!([{ "id": format!("{id}-0"), "role": "system", "content": "be kind" }, { "id": format!("{id}-1"), "role": "user", "content": null, "content_parts": [{ "type": "text", "text": format!("question of {id}") }] }]);
             return reply(json!({ "object": "list", "data": messages, "has_more": false }).to_string());
         }
         let page = if asked.path.contains("after=c1") {
@@ -170,6 +180,7 @@ fn completions_that_a_provider_keeps() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let rows = rows(&workspace);
     assert_eq!(rows.len(), 2, "the filter holds although the server does not heed it");
+    assert_eq!(rows[0]["messages"][1]["content"][0]["text"], "question of c1", "{}", rows[0]);
     assert_eq!(rows[0]["messages"][2], json!({ "role": "assistant", "content": "answer of c1" }));
     assert_eq!((&rows[1]["team"], &rows[1]["rating"]), (&json!("cards"), &json!("up")));
     let first = server.asked()[0].path.clone();

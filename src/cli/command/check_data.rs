@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::data::{Counter, Form, rules};
+use crate::data::{Form, format, rules};
 use crate::engine::{self, Recipe, Workspace};
 use crate::stage::{DataCheck, StageError};
 
+use super::super::counted::CountedBy;
 use super::super::exit::Exit;
 use super::super::print_json;
 use super::super::problem::Problem;
@@ -29,9 +30,9 @@ pub struct DataArguments {
     /// What the rows of the file are
     #[arg(long, value_enum, default_value_t, requires = "file")]
     form: RowForm,
-    /// Count the tokens of the file's rows as this model does
+    /// Count the tokens of the file's rows as this model does: `builtin:tiny`, one of OpenAI, or the path of a `tokenizer.json`
     #[arg(long, value_name = "NAME", requires = "file")]
-    model: Option<String>,
+    model: Option<CountedBy>,
     /// How many findings are shown
     #[arg(long, value_name = "N", default_value_t = 20, requires = "data")]
     show: usize,
@@ -63,10 +64,11 @@ impl From<RowForm> for Form {
 /// Checks a file.
 pub fn file(path: &Path, arguments: &DataArguments) -> Result<Exit, Problem> {
     let rules = rules::of(arguments.provider.as_deref().unwrap_or("openai"));
-    let counter = arguments.model.as_deref().map(|model| (Counter::exact(model).unwrap_or(Counter::Letters), model));
     let failed = |error: std::io::Error| Problem::from(StageError::Io { doing: "read", path: path.to_owned(), source: error });
-    let content = File::open(path).map_err(failed)?;
-    let counter = counter.as_ref().map(|(counter, model)| (counter, *model));
+    let mut content = File::open(path).map_err(failed)?;
+    let size = content.metadata().map_or(0, |file| file.len());
+    let content = format::unpacked(&path.to_string_lossy(), &mut content, size).map_err(StageError::from)?;
+    let counter = arguments.model.as_ref().map(|by| (&by.counter, by.name.as_str()));
     let checked = rules.check(arguments.form.into(), content, counter, arguments.show).map_err(failed)?;
     tell(&[(String::new(), vec![DataCheck { file: path.display().to_string(), provider: rules.name, checked }])], arguments)
 }

@@ -2,6 +2,7 @@ use clap::Args;
 
 use crate::engine::{self, Workspace};
 
+use super::super::counted::CountedBy;
 use super::super::exit::Exit;
 use super::super::print_json;
 use super::super::problem::Problem;
@@ -16,6 +17,9 @@ pub struct Arguments {
     /// The row, counted from 1 in the order in which rows were collected
     #[arg(long, default_value_t = 1, value_name = "N")]
     row: usize,
+    /// Whose tokens are shown: `builtin:tiny`, a model of OpenAI such as `gpt-4.1`, or the path of a `tokenizer.json`
+    #[arg(long, value_name = "NAME", default_value = "builtin:tiny")]
+    model: CountedBy,
     #[command(flatten)]
     changes: Changes,
     /// Print JSON
@@ -28,7 +32,8 @@ pub fn inspect(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(target.pipeline.as_ref())?;
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::look(&recipe.file.path);
-    let Some(looks) = engine::inspect(&recipe, &workspace, stage, arguments.row)? else {
+    let model = (arguments.model.name.as_str(), &arguments.model.counter);
+    let Some(looks) = engine::inspect(&recipe, &workspace, stage, arguments.row, model)? else {
         complain!("`{}` works on no rows: name a prepare stage", recipe.stages[stage].name);
         return Ok(Exit::Wrong);
     };

@@ -115,7 +115,7 @@ pub fn batches<'a>(
 
 fn unpacked(packed: Packed, line: &impl Fn(u64) -> u64) -> Item {
     let Packed { from, source, number, fields, example } = packed;
-    let messages = |said: Vec<(Role, String)>| said.into_iter().map(|(role, content)| Message { role, content }).collect();
+    let messages = |said: Vec<(Role, String)>| said.into_iter().map(|(role, content)| Message::new(role, content)).collect();
     let example = example.map(|PackedExample { said, written }| Example { messages: messages(said), written: written.map(String::into_boxed_str) });
     Item { example, ..Item::new(from, Row { source, line: line(number), fields: Cells::sound(&fields) }) }
 }

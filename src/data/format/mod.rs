@@ -14,6 +14,8 @@ use std::path::Path;
 
 use super::{DataError, Rejected, Row};
 
+pub use packed::unpacked;
+
 /// A format of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
@@ -68,6 +70,13 @@ pub type Sink<'a> = &'a mut dyn FnMut(Result<Row, Rejected>) -> Result<(), DataE
 pub static FORMATS: &[Format] =
     &[csv::COMMA, csv::TAB, json::FORMAT, jsonl::FORMAT, parquet::FORMAT, text::FORMAT, trace::LANGFUSE, trace::LANGSMITH, trace::HELICONE, trace::OTEL];
 
+/// The format that the ending of a file says, under that of how it is packed.
+#[must_use]
+pub fn by_ending(file: &str) -> Option<&'static Format> {
+    let ending = packed::inner(file).rsplit_once('.')?.1.to_ascii_lowercase();
+    FORMATS.iter().find(|format| format.endings.contains(&ending.as_str()))
+}
+
 /// A file as it is read.
 pub struct Content<'a> {
     /// What it holds.
@@ -85,12 +94,10 @@ pub struct Content<'a> {
 pub fn read(file: &str, content: Content<'_>, shape: &Shape, rows: Sink<'_>) -> Result<(), DataError> {
     let (inner, size) = (packed::inner(file), content.size);
     let place = content.place.filter(|_| inner == file && shape.encoding.is_none());
-    let ending = inner.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    let by_ending = || FORMATS.iter().find(|format| format.endings.contains(&ending.as_str()));
-    let format = shape.format.as_ref().map_or_else(by_ending, |name| FORMATS.iter().find(|format| format.name == name));
+    let format = shape.format.as_ref().map_or_else(|| by_ending(file), |name| FORMATS.iter().find(|format| format.name == name));
     let known = || FORMATS.iter().flat_map(|format| format.endings).map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ");
     let format = format.ok_or_else(|| DataError::UnknownFormat { file: file.to_owned(), known: known() })?;
-    let mut content = packed::unpacked(file, content.reader, size)?;
+    let mut content = unpacked(file, content.reader, size)?;
     if let Some(encoding) = &shape.encoding {
         content = Box::new(packed::Decoded::of(content, encoding));
     }

@@ -147,6 +147,9 @@ impl Operator for Decontaminate {
     fn attach<'a>(&'a self, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         use rayon::prelude::*;
         let held = Held::read(flow.beside(&self.against), self.words)?;
+        if held.places.is_empty() {
+            return Err(DataError::NothingToCompare { against: self.against.clone() });
+        }
         let step = flow.account().steps.len();
         Ok(flow.chunks("decontaminate", rows, move |items| {
             let found: Vec<Option<String>> = items.par_iter().map(|item| self.found(&held, item)).collect();

@@ -57,7 +57,7 @@ impl Passthrough {
             }
             Form::Completion => {
                 let text = |name: &str| field(name).and_then(|value| value.as_str().map(str::to_owned).ok_or_else(|| format!("`{name}` is no text")));
-                vec![Message { role: Role::User, content: text("prompt")? }, Message { role: Role::Assistant, content: text("completion")? }]
+                vec![Message::new(Role::User, text("prompt")?), Message::new(Role::Assistant, text("completion")?)]
             }
         };
         let parts = PARTS.iter().find(|(form, _)| *form == self.form).map(|(_, parts)| *parts);
@@ -103,7 +103,7 @@ impl From<PlainMessage> for Message {
             PlainRole::User => Role::User,
             PlainRole::Assistant => Role::Assistant,
         };
-        Self { role, content }
+        Self::new(role, content)
     }
 }
 

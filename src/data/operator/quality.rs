@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::config::{Block, Fallback, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
@@ -19,7 +19,7 @@ static SETTING: Setting = Setting::new("quality", "Lets rows go whose text is no
     Slot::new("repeated-words", Kind::Number(0.0, 1.0), "The greatest share of the text that its most frequent pair of words makes up.").or(Fallback::Absent),
 ]);
 
-pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Quality::from(block))));
+pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Quality::of(block)?)));
 
 /// A rule: the setting, what it measures, whether that may be no higher (or no lower), and its value in Gopher.
 type Rule = (&'static str, fn(&Text<'_>) -> f64, bool, f64);
@@ -42,11 +42,20 @@ struct Quality {
     rules: Vec<(Rule, f64)>,
 }
 
-impl From<&Block> for Quality {
-    fn from(block: &Block) -> Self {
+impl Quality {
+    fn of(block: &Block) -> Result<Self, ConfigError> {
         let gopher = block.flag("gopher");
         let bound = |rule: &Rule| block.find_number(rule.0).or(gopher.then_some(rule.3));
-        Self { field: block.find_text("field").map(str::to_owned), rules: RULES.iter().filter_map(|rule| Some((*rule, bound(rule)?))).collect() }
+        let rules: Vec<(Rule, f64)> = RULES.iter().filter_map(|rule| Some((*rule, bound(rule)?))).collect();
+        if rules.is_empty() {
+            return Err(ConfigError::MissingValue {
+                node: "quality".into(),
+                what: "a rule".into(),
+                at: block.name_span.into(),
+                help: "name a rule with its bound: `min-words=3`, `symbols=0.1`, or all of one paper: `gopher=#true`".into(),
+            });
+        }
+        Ok(Self { field: block.find_text("field").map(str::to_owned), rules })
     }
 }
 

@@ -90,7 +90,7 @@ impl Templates {
         let template = self.environment.get_template(&number.to_string()).map_err(|error| error.to_string())?;
         let over = |fields: &Map<String, Json>| {
             let fields = minijinja::Value::from(minijinja::value::Serde(fields));
-            template.render(&fields).map_err(|error| complaint(&error, what, item))
+            template.render(&fields).map_err(|error| complaint(&error, &template, what, item))
         };
         let text = over(&item.row.fields)?;
         if item.row.fields.values().any(has_null) {
@@ -134,13 +134,16 @@ fn null(what: &str) -> String {
 }
 
 /// What a template that cannot be rendered is said to be.
-fn complaint(error: &minijinja::Error, what: &str, item: &Item) -> String {
+fn complaint(error: &minijinja::Error, template: &minijinja::Template<'_, '_>, what: &str, item: &Item) -> String {
     if error.detail() == Some(NULL) {
         return null(what);
     }
     if error.kind() == ErrorKind::UndefinedError {
+        let mut lacking: Vec<String> = template.undeclared_variables(false).into_iter().filter(|name| !item.row.fields.contains_key(name)).collect();
+        lacking.sort();
+        let lacks = if lacking.is_empty() { "a field".to_owned() } else { format!("`{}`", lacking.join("`, `")) };
         let fields: Vec<&str> = item.row.fields.keys().map(String::as_str).collect();
-        return format!("the {what} template uses a field that the row does not have (it has: {})", fields.join(", "));
+        return format!("the {what} template uses {lacks}, which the row does not have (it has: {})", fields.join(", "));
     }
     format!("the {what} template fails: {error}")
 }
@@ -184,7 +187,7 @@ impl Maker {
     }
 
     fn make(&self, item: &Item) -> Result<Example, String> {
-        let said = |name: &str, role: Role| Ok::<_, String>(self.text(name, item)?.map(|content| Message { role, content }));
+        let said = |name: &str, role: Role| Ok::<_, String>(self.text(name, item)?.map(|content| Message::new(role, content)));
         let asked: Vec<Message> = [said("system", Role::System)?, said("user", Role::User)?, said("prompt", Role::User)?].into_iter().flatten().collect();
         let with = |answer: Option<Message>| asked.iter().cloned().chain(answer).collect::<Vec<_>>();
         Ok(match self.form {

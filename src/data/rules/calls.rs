@@ -64,6 +64,10 @@ pub fn look(messages: &[Value], place: &str, tools: Option<&BTreeSet<&str>>, fou
         }
         let calls = match message.get("tool_calls") {
             None | Some(Value::Null) => continue,
+            Some(Value::Array(calls)) if calls.is_empty() => {
+                found.push(Finding::new(format!("{place}.tool_calls"), "it is empty: leave it out where nothing is called"));
+                continue;
+            }
             Some(Value::Array(calls)) if message["role"] == "assistant" => calls,
             Some(_) => {
                 found.push(Finding::new(format!("{place}.tool_calls"), "only the assistant calls tools, in a list"));

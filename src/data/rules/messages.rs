@@ -134,7 +134,9 @@ pub fn known_as(name: &str) -> Option<&'static str> {
 
 fn content(message: &Map<String, Value>, role: &str, place: &str, images: &mut usize, found: &mut Vec<Finding>) {
     let field = format!("{place}.content");
-    let calls = ["tool_calls", "function_call", "refusal", "audio"].iter().any(|part| message.get(*part).is_some_and(|part| !part.is_null()));
+    let calls = ["tool_calls", "function_call", "refusal", "audio"]
+        .iter()
+        .any(|part| message.get(*part).is_some_and(|part| !part.is_null() && part.as_array().is_none_or(|calls| !calls.is_empty())));
     match message.get("content") {
         Some(Value::String(text)) if role == "assistant" && text.trim().is_empty() && !calls => {
             found.push(Finding::new(field, "there is nothing in the answer to learn"));

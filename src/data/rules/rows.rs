@@ -93,7 +93,7 @@ impl Rules {
 fn tokens(counter: &Counter, row: &[u8]) -> usize {
     match serde_json::from_slice::<Example>(row) {
         Ok(example) => counter.count(&example.messages),
-        Err(_) => counter.count(&[Message { role: Role::User, content: String::from_utf8_lossy(row).into_owned() }]),
+        Err(_) => counter.count(&[Message::new(Role::User, String::from_utf8_lossy(row).into_owned())]),
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::Message;
+use super::super::{Message, Role};
 use super::Tokenizer;
 
 /// How the tokens of a conversation are counted for a model.
@@ -61,6 +61,41 @@ impl Counter {
     }
 }
 
+impl Counter {
+    /// The tokens of a conversation as texts, and which are learnt. What frames a message stands in pointed brackets: only its own model
+    /// knows how. None where tokens are not known.
+    #[must_use]
+    pub fn pieces(&self, messages: &[Message]) -> Option<Vec<(String, bool)>> {
+        if matches!(self, Self::Tiny) {
+            let tokenizer = Tokenizer::tiny();
+            let (tokens, learned) = tokenizer.conversation(messages);
+            let piece = |token: u32| Some(tokenizer.decode(&[token])).filter(|text| !text.is_empty());
+            return Some(tokens.iter().zip(learned).map(|(&token, learned)| (piece(token).unwrap_or_else(|| format!("<{token}>")), learned)).collect());
+        }
+        let mut pieces = Vec::new();
+        for message in messages {
+            let learned = message.role == Role::Assistant && message.learned;
+            pieces.push((format!("<{}>", message.role.name()), false));
+            let texts: Vec<String> = match self {
+                Self::O200k => said(bpe_openai::o200k_base(), &message.content),
+                Self::Cl100k => said(bpe_openai::cl100k_base(), &message.content),
+                Self::File(tokenizer) => {
+                    let found = tokenizer.encode_fast(message.content.as_str(), false).ok()?;
+                    found.get_ids().iter().map(|&token| tokenizer.decode(&[token], false).unwrap_or_else(|_| format!("<{token}>"))).collect()
+                }
+                Self::Tiny | Self::Letters => return None,
+            };
+            pieces.extend(texts.into_iter().map(|text| (text, learned)));
+            pieces.push(("<end>".into(), learned));
+        }
+        Some(pieces)
+    }
+}
+
+fn said(encoding: &bpe_openai::Tokenizer, text: &str) -> Vec<String> {
+    encoding.encode(text).into_iter().map(|token| encoding.decode(&[token]).unwrap_or_else(|| format!("<{token}>"))).collect()
+}
+
 fn openai(encoding: &bpe_openai::Tokenizer, messages: &[Message]) -> usize {
     // The name of each role is one token.
     messages.iter().map(|message| 4 + encoding.count(message.content.as_str())).sum::<usize>() + 3
@@ -73,7 +108,7 @@ mod tests {
 
     #[test]
     fn openai_models_are_counted_by_their_own_encoding() {
-        let message = |role, content: &str| Message { role, content: content.to_owned() };
+        let message = |role, content: &str| Message::new(role, content.to_owned());
         let messages = [message(Role::System, "You are a helpful assistant."), message(Role::User, "hello world"), message(Role::Assistant, "hi")];
         let count = |model: &str| Counter::exact(model).map(|counter| counter.count(&messages));
         assert_eq!(count("gpt-4.1-nano"), Some(3 * 4 + 6 + 2 + 1 + 3));

@@ -137,7 +137,7 @@ impl Tokenizer {
             learned.push(false);
             self.encode(&message.content, &mut tokens);
             tokens.push(self.special(Special::End));
-            learned.resize(tokens.len(), message.role == Role::Assistant);
+            learned.resize(tokens.len(), message.role == Role::Assistant && message.learned);
         }
         (tokens, learned)
     }

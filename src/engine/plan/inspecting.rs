@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::data::Counter;
 use crate::graph::NodeId;
-use crate::stage::{DataAsked, DataCheck, Given, Look, StageError, Work};
+use crate::stage::{DataAsked, DataCheck, Given, Look, RowAsked, StageError, Work};
 
 use super::super::EngineError;
 use super::super::recipe::Recipe;
@@ -11,12 +12,14 @@ use super::super::workspace::Workspace;
 use super::resolve::{Seen, ready};
 use super::settle::{History, Stand, made, settle};
 
-/// Follows a row (from 1) of what goes into a stage through all that the stage does with it. None where the stage works on no rows.
+/// Follows a row (from 1) of what goes into a stage through all that the stage does with it, to its tokens as a model has them. None
+/// where the stage works on no rows.
 ///
 /// # Errors
 /// When there is no such row, or what goes in is not made yet.
-pub fn inspect(recipe: &Recipe, workspace: &Workspace, stage: usize, row: usize) -> Result<Option<Vec<Look>>, EngineError> {
-    look(recipe, workspace, stage, |work, given| work.inspect(&workspace.root, &workspace.store, given, row))
+pub fn inspect(recipe: &Recipe, workspace: &Workspace, stage: usize, row: usize, model: (&str, &Counter)) -> Result<Option<Vec<Look>>, EngineError> {
+    let asked = RowAsked { workspace: &workspace.root, store: &workspace.store, row, model };
+    look(recipe, workspace, stage, |work, given| work.inspect(&asked, given))
 }
 
 /// What a provider would say to the examples of a stage: its own provider, or the one that is named. None where it trains on none,

@@ -7,7 +7,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl, nearest, scheme};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Span, StageDecl, nearest, scheme};
 use crate::data::fields::{Field, FieldType, Fields};
 use crate::data::format::{self, Shape};
 use crate::fingerprint::{Digest, Tree, settings, settings_of};
@@ -99,9 +99,23 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             continue;
         }
         reads_only(source, &[], "a file of the workspace")?;
+        if source.find_integer("largest").is_some() {
+            return Err(unread("`largest` bounds what is fetched, and a file of the workspace is not", source.span_of("largest")));
+        }
         let files = compiler.files(source.text("path"), Reading::Text, pinned(source)?);
         sources.push((files.iter().map(|input| input.name.clone()).collect(), shape(source)?));
         inputs.extend(files);
+    }
+    if let Some(refresh) = stage.block.child(REFRESH.name).filter(|_| actions.is_empty() && !inputs.is_empty()) {
+        return Err(unread("files of the workspace are looked at in every run", refresh.name_span));
+    }
+    if let Some(named) = stage.block.child(FIELDS.name) {
+        for (number, field) in named.all("field").enumerate() {
+            if let Some(first) = named.all("field").take(number).find(|first| first.text("name") == field.text("name")) {
+                let name = format!("field {:?}", field.text("name"));
+                return Err(ConfigError::Repeated { name, place: "`fields`".into(), first: first.name_span.into(), at: field.name_span.into() });
+            }
+        }
     }
     if inputs.is_empty() {
         return Err(ConfigError::MissingNode {
@@ -169,6 +183,11 @@ fn largest(source: &Block) -> u64 {
     source.find_integer("largest").map_or(LARGEST, i64::unsigned_abs)
 }
 
+/// A setting that says nothing where it stands.
+fn unread(problem: &str, at: Span) -> ConfigError {
+    ConfigError::Contradiction { problem: problem.into(), label: "would not be read".into(), at: at.into(), help: "take it out".into() }
+}
+
 /// Makes sure that a source has no settings that are for others.
 fn reads_only(source: &Block, reads: &[&str], what: &str) -> Result<(), ConfigError> {
     let all = |name: &str| name == REFRESH.name && what != "a file of the workspace";
@@ -234,6 +253,10 @@ fn shape(source: &Block) -> Result<Shape, ConfigError> {
         Some([one]) if one.is_ascii() && !matches!(one, b'"' | b'\r' | b'\n') => Some(*one),
         Some(_) => return Err(wrong("delimiter", "one ASCII character", "for example `delimiter=\";\"`")),
     };
+    let format = source.find_text("format").or_else(|| Some(format::by_ending(source.text("path"))?.name));
+    if let (Some(_), Some(other)) = (delimiter, format.filter(|format| !matches!(*format, "csv" | "tsv"))) {
+        return Err(unread(&format!("a delimiter is for tables, and the rows are {other}"), source.span_of("delimiter")));
+    }
     let encoding = source.find_text("encoding").map(str::to_owned);
     if encoding.as_ref().is_some_and(|encoding| !Shape::is_encoding(encoding)) {
         return Err(wrong("encoding", "the name of an encoding", "as in HTML: `latin1`, `windows-1252`, `utf-16le`, `shift_jis`, `gb18030`, ..."));

@@ -52,6 +52,10 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let mut inputs = Vec::new();
     let mut sources = 0;
     for from in block.all("from") {
+        if let Some(first) = block.all("from").take(sources).find(|first| first.text("stage") == from.text("stage")) {
+            let name = format!("from {:?}", from.text("stage"));
+            return Err(ConfigError::Repeated { name, place: "`prepare`".into(), first: first.name_span.into(), at: from.name_span.into() });
+        }
         sources += 1;
         let stage = compiler.pipeline.stage(from.text("stage"));
         for output in [collect::ROWS, collect::REJECTED] {

@@ -12,7 +12,7 @@ use crate::data::tally::{Count, Tally};
 use crate::data::{Blocks, Counter, DataError, Lines, Row, Split, Splitter};
 use crate::store::{RecordOutcome, Store};
 
-use super::super::{Context, Given, Look, StageError, Work, collect};
+use super::super::{Context, Given, Look, RowAsked, StageError, Work, collect};
 use super::expectation::Expectation;
 use super::kept::{KEPT, Kept, WORTHWHILE};
 use super::page::{PAGE, page};
@@ -39,8 +39,8 @@ impl Work for Prepare {
         tokio::task::block_in_place(|| self.prepare(context))
     }
 
-    fn inspect(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>, row: usize) -> Result<Option<Vec<Look>>, StageError> {
-        super::inspect::inspect(self, workspace, store, inputs, row).map(Some)
+    fn inspect(&self, asked: &RowAsked<'_>, inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<Look>>, StageError> {
+        super::inspect::inspect(self, asked, inputs).map(Some)
     }
 }
 

@@ -106,9 +106,13 @@ fn id(object: &Value) -> String {
 
 /// A message as it is trained on, without what the list adds.
 fn plain(message: Value) -> Value {
-    let Value::Object(fields) = message else {
+    let Value::Object(mut fields) = message else {
         return message;
     };
+    // What is no plain text stands beside it.
+    if let Some(parts) = fields.get("content_parts").filter(|parts| parts.is_array()).cloned() {
+        fields.insert("content".into(), parts);
+    }
     const KNOWN: &[&str] = &["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
     let kept = fields.into_iter().filter(|(name, value)| KNOWN.contains(&name.as_str()) && (!value.is_null() || name == "content"));
     let mut kept: Map<String, Value> = kept.collect();

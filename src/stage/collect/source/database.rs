@@ -61,12 +61,16 @@ impl Database {
         let mut count = 0;
         while let Some(row) = rows.next().map_err(refused)? {
             let mut fields = Map::with_capacity(names.len());
+            let mut wrong = None;
             for (column, name) in names.iter().enumerate() {
-                let value = value(row.get_ref(column).map_err(refused)?)
-                    .ok_or_else(|| SourceError::refused(&self.address, &format!("`{name}` of row {} is no text: cast or encode it in the query", count + 1)))?;
-                fields.insert(name.clone(), value);
+                match value(row.get_ref(column).map_err(refused)?) {
+                    Some(value) => drop(fields.insert(name.clone(), value)),
+                    None => wrong = wrong.or(Some(name)),
+                }
             }
-            serde_json::to_writer(&mut file, &fields).map_err(|error| io(error.into()))?;
+            // A row that cannot be written is a line that cannot be read, and says why: it is rejected with its number.
+            let row = wrong.map_or(Value::Object(fields), |name| json!(format!("`{name}` is no text: cast or encode it in the query")));
+            serde_json::to_writer(&mut file, &row).map_err(|error| io(error.into()))?;
             file.write_all(b"\n").map_err(io)?;
             count += 1;
             if count % 4096 == 0 {
