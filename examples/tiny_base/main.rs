@@ -138,7 +138,7 @@ fn conversation(random: &mut Random, topics: &[Topic]) -> Vec<Message> {
             (system.to_owned(), topic.label.clone())
         }
     };
-    let message = |role, content: String| Message { role, content };
+    let message = |role, content: String| Message::new(role, content);
     vec![message(Role::System, system), message(Role::User, text), message(Role::Assistant, answer)]
 }
 
