@@ -64,6 +64,8 @@ prepare "chat" {
     decontaminate against="bench.jsonl" how="drop" words=13 share=0.5
     split train=0.5 validation=0.25 test=0.25 key="text" seed=1 stratify="team" near=0.75
     slice by="channel"
+    slice by="team"
+    slice by="area"
     expect "rows" min=1 max=900 then="fail"
 }
 prepare "paired" {
@@ -104,6 +106,8 @@ prepare "spare" {
         assistant "{{ team }}"
     }
     split
+    slice by="team"
+    slice by="area"
 }
 train "model" {
     data "chat"
@@ -163,8 +167,20 @@ evaluate "quality" {
     data "chat" split="test"
     generate max-tokens=8 batch=#false
     grader "exact-match" ignore-case=#false
+    grader "contains" value="x" name="has"
+    grader "json" schema="{}" compare="whole"
+    grader "number" tolerance=0.1
+    grader "similarity" by="bleu"
+    grader "length" of="words" min=1 max=9
+    grader "refusal" expected=#false
+    grader "weighted" {
+        grader "label" weight=2
+        grader "exact-match"
+    }
+    slice by="team"
+    cluster by="team"
     gate "accuracy" min=0.1 max=0.9
-    gate "accuracy" over="baseline" confidence=0.9
+    gate "accuracy" over="baseline" confidence=0.9 margin=0.01 inconclusive="ask"
 }
 evaluate "another" {
     model "model"
@@ -359,10 +375,26 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     // By which way the same question comes to the same model changes nothing.
     ("evaluate.generate.batch", "batch=#false", "batch=#true", Stay),
     ("evaluate.grader.ignore-case", "ignore-case=#false", "ignore-case=#true", Differ),
+    ("evaluate.grader.kind", "grader \"contains\"", "grader \"starts-with\"", Differ),
+    ("evaluate.grader.name", "name=\"has\"", "name=\"holds\"", Differ),
+    ("evaluate.grader.value", "value=\"x\"", "value=\"y\"", Differ),
+    ("evaluate.grader.schema", "schema=\"{}\"", "schema=\"true\"", Differ),
+    ("evaluate.grader.compare", "compare=\"whole\"", "compare=\"fields\"", Differ),
+    ("evaluate.grader.tolerance", "tolerance=0.1", "tolerance=0.2", Differ),
+    ("evaluate.grader.by", "by=\"bleu\"", "by=\"chrf\"", Differ),
+    ("evaluate.grader.of", "of=\"words\"", "of=\"lines\"", Differ),
+    ("evaluate.grader.min", "of=\"words\" min=1", "of=\"words\" min=2", Differ),
+    ("evaluate.grader.max", "min=1 max=9", "min=1 max=8", Differ),
+    ("evaluate.grader.expected", "expected=#false", "expected=#true", Differ),
+    ("evaluate.grader.weight", "weight=2", "weight=3", Differ),
+    ("evaluate.slice.by", "slice by=\"team\"\n    cluster", "slice by=\"area\"\n    cluster", Differ),
+    ("evaluate.cluster.by", "cluster by=\"team\"", "cluster by=\"area\"", Differ),
+    ("evaluate.gate.margin", "margin=0.01", "margin=0.02", Differ),
+    ("evaluate.gate.inconclusive", "inconclusive=\"ask\"", "inconclusive=\"fail\"", Differ),
     ("evaluate.gate.metric", "gate \"accuracy\" min", "gate \"accuracy.gain\" min", Differ),
     ("evaluate.gate.min", "min=0.1", "min=0.2", Differ),
     ("evaluate.gate.max", "max=0.9", "max=0.8", Differ),
-    ("evaluate.gate.over", " over=\"baseline\" confidence=0.9", " min=0.0", Differ),
+    ("evaluate.gate.over", " over=\"baseline\" confidence=0.9 margin=0.01", " min=0.0", Differ),
     ("evaluate.gate.confidence", "confidence=0.9", "confidence=0.8", Differ),
     ("deploy.name", "deploy \"production\"", "deploy \"live\"", Stay),
     ("deploy.model.stage", "model \"model\"\n    requires \"quality\"", "model \"second\"", Differ),
@@ -397,7 +429,8 @@ fn fields(setting: &'static Setting, path: &str, out: &mut BTreeSet<String>) {
             out.insert(format!("{path}.{}", slot.name));
         }
     }
-    for child in (setting.children)() {
+    // A grader may hold graders.
+    for child in (setting.children)().into_iter().filter(|child| !std::ptr::eq(*child, setting)) {
         fields(child, &format!("{path}.{}", child.name), out);
     }
 }

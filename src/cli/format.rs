@@ -85,8 +85,21 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
             if known.is_empty() { all() } else { known }
         }
         "evaluate" => {
-            let shares = [("accuracy", "accuracy"), ("baseline.accuracy", "baseline"), ("accuracy.gain", "gain")];
-            shares.into_iter().filter_map(|(name, label)| figure(name).map(|_| format!("{label} {}", with_interval(metrics, name)))).collect()
+            let graded: Vec<&String> = metrics.keys().filter(|name| !name.contains('.') && metrics.contains_key(&format!("{name}.low"))).collect();
+            let of = |name: &str| if graded.len() > 1 { format!(" of {name}") } else { String::new() };
+            let told = |name: &String| {
+                let figures = [
+                    (name.clone(), name.clone()),
+                    (format!("baseline.{name}"), format!("baseline{}", of(name))),
+                    (format!("{name}.gain"), format!("gain{}", of(name))),
+                ];
+                figures
+                    .into_iter()
+                    .filter(|(name, _)| metrics.contains_key(name))
+                    .map(|(name, label)| format!("{label} {}", with_interval(metrics, &name)))
+                    .collect::<Vec<_>>()
+            };
+            graded.iter().flat_map(|name| told(name)).collect()
         }
         "exec" => all(),
         _ => Vec::new(),

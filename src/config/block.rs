@@ -62,6 +62,15 @@ impl Block {
         }
     }
 
+    /// A flag, if it has a value.
+    #[must_use]
+    pub fn find_flag(&self, name: &str) -> Option<bool> {
+        match self.slots.get(name).map(|slot| &slot.value) {
+            Some(Value::Flag(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
     /// A string slot that the table requires or gives a default.
     ///
     /// # Panics
@@ -113,10 +122,7 @@ impl Block {
     /// When the table does neither, which is a mistake in the table.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
-        match self.slots.get(name).map(|slot| &slot.value) {
-            Some(Value::Flag(flag)) => *flag,
-            _ => self.mistaken(name),
-        }
+        self.find_flag(name).unwrap_or_else(|| self.mistaken(name))
     }
 
     /// The only node of this name inside, if it stands there.

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::statistics::{count, mcnemar_exact, paired_bootstrap, wilson};
+use super::grader::{Graded, Named};
+use super::statistics::{Rows, count, holm, mcnemar_exact, mean_interval, most_failures, sign_flips, smallest_difference, wilson};
 
 /// Figures by name. `NAME.low` and `NAME.high` bound the 95 % interval of `NAME`.
 pub type Metrics = BTreeMap<String, f64>;
 
 /// The scores of one row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// What was asked: the last message of the prompt.
     pub asked: String,
@@ -16,40 +17,144 @@ pub struct Scores {
     pub wanted: String,
     /// What the model said.
     pub answer: String,
-    /// How good that is.
+    /// How good that is, by the first grader.
     pub score: f64,
+    /// How good it is by the others, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, f64>,
     /// What the baseline said.
     pub baseline_answer: Option<String>,
     /// How good that is.
     pub baseline_score: Option<f64>,
+    /// How good it is by the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub baseline_others: BTreeMap<String, f64>,
+    /// The fields by which classes of rows are looked at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slices: BTreeMap<String, String>,
+    /// What it belongs together with, where that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
-/// The metrics of scored rows: accuracy is the share of rows with a full score.
-#[must_use]
-pub fn measure(scores: &[Scores]) -> Metrics {
-    let right = |score: f64| score >= 1.0;
-    let mut metrics = Metrics::from([("rows".to_owned(), count(scores.len()))]);
-    let mut share = |name: &str, hits: usize| {
-        let (low, high) = wilson(hits, scores.len());
-        metrics.insert(name.to_owned(), count(hits) / count(scores.len().max(1)));
-        metrics.insert(format!("{name}.low"), low);
-        metrics.insert(format!("{name}.high"), high);
-    };
-    share("accuracy", scores.iter().filter(|row| right(row.score)).count());
-    let paired: Vec<(bool, bool)> = scores.iter().filter_map(|row| Some((right(row.score), right(row.baseline_score?)))).collect();
-    if paired.is_empty() {
-        return metrics;
+impl Scores {
+    /// Grades a row by all graders of a stage.
+    #[must_use]
+    pub fn of(graders: &[Named], asked: &str, wanted: &str, answer: String, baseline_answer: Option<String>) -> Self {
+        let graded = |answer: &str| {
+            let mut scores = graders.iter().map(|named| (named.name.clone(), named.grader.score(Graded { wanted, answer })));
+            let first = scores.next().map_or(0.0, |(_, score)| score);
+            (first, scores.collect::<BTreeMap<_, _>>())
+        };
+        let (score, others) = graded(&answer);
+        let baseline = baseline_answer.as_deref().map(graded);
+        let (baseline_score, baseline_others) = baseline.map_or((None, BTreeMap::new()), |(score, others)| (Some(score), others));
+        Self { asked: asked.to_owned(), wanted: wanted.to_owned(), answer, score, others, baseline_answer, baseline_score, baseline_others, ..Self::default() }
     }
-    share("baseline.accuracy", paired.iter().filter(|(_, baseline)| *baseline).count());
-    let differences: Vec<f64> = paired.iter().map(|(ours, theirs)| f64::from(u8::from(*ours)) - f64::from(u8::from(*theirs))).collect();
-    let (low, high) = paired_bootstrap(&differences);
+
+    /// The answer beside what was wanted.
+    #[must_use]
+    pub fn graded(&self) -> Graded<'_> {
+        Graded { wanted: &self.wanted, answer: &self.answer }
+    }
+
+    /// The score by a metric, and the baseline's.
+    #[must_use]
+    pub fn by(&self, metric: &str) -> (f64, Option<f64>) {
+        match self.others.get(metric) {
+            Some(score) => (*score, self.baseline_others.get(metric).copied()),
+            None => (self.score, self.baseline_score),
+        }
+    }
+}
+
+/// By how much each row is better than the baseline's, by a metric.
+#[must_use]
+pub fn differences(rows: &[Scores], metric: &str) -> Vec<f64> {
+    rows.iter().map(|row| row.by(metric)).filter_map(|(ours, theirs)| Some(ours - theirs?)).collect()
+}
+
+/// Values of rows, in the groups that the rows belong to.
+#[must_use]
+pub fn together(rows: &[Scores], values: &[f64]) -> Rows {
+    let is_grouped = rows.len() == values.len() && rows.iter().any(|row| row.group.is_some());
+    if !is_grouped {
+        return Rows::alone(values.iter().copied());
+    }
+    // A row of no group stands alone.
+    Rows::grouped(rows.iter().zip(values).enumerate().map(|(at, (row, value))| (row.group.clone().unwrap_or_else(|| format!("\u{0}{at}")), *value)))
+}
+
+/// The metrics of scored rows, by the graders of the stage.
+#[must_use]
+pub fn measure(graders: &[Named], rows: &[Scores]) -> Metrics {
+    let mut metrics = Metrics::from([("rows".to_owned(), count(rows.len()))]);
+    let mut chances: Vec<(String, f64)> = Vec::new();
+    for Named { name, grader } in graders {
+        let binary = grader.is_yes_or_no();
+        let scores: Vec<f64> = rows.iter().map(|row| row.by(name).0).collect();
+        mean(&mut metrics, name, rows, &scores, binary);
+        let graded: Vec<Graded<'_>> = rows.iter().map(Scores::graded).collect();
+        metrics.extend(grader.figures(&graded).into_iter().map(|(figure, value)| (format!("{name}.{figure}"), value)));
+        let baseline: Vec<f64> = rows.iter().filter_map(|row| row.by(name).1).collect();
+        if !baseline.is_empty() {
+            mean(&mut metrics, &format!("baseline.{name}"), rows, &baseline, binary);
+            let p = gain(&mut metrics, name, rows, binary);
+            chances.push((format!("{name}.gain.p-holm"), p));
+        }
+    }
+    // One among several that looks sure may be an accident.
+    if chances.len() > 1 {
+        let adjusted = holm(&chances.iter().map(|(_, p)| *p).collect::<Vec<_>>());
+        metrics.extend(chances.into_iter().map(|(name, _)| name).zip(adjusted));
+    }
+    metrics
+}
+
+fn mean(metrics: &mut Metrics, name: &str, rows: &[Scores], scores: &[f64], binary: bool) {
+    let hits = scores.iter().filter(|&&score| score >= 1.0).count();
+    // Wilson's method takes rows to have nothing to do with each other.
+    let alone = binary && rows.iter().all(|row| row.group.is_none());
+    let (low, high) = if alone { wilson(hits, scores.len()) } else { mean_interval(&together(rows, scores)) };
+    let mean = if binary { count(hits) } else { scores.iter().sum() } / count(scores.len().max(1));
+    metrics.extend([(name.to_owned(), mean), (format!("{name}.low"), low), (format!("{name}.high"), high)]);
+    if binary && !name.starts_with("baseline.") {
+        metrics.insert(format!("{name}.failures.high"), most_failures(scores.len() - hits, scores.len()));
+    }
+}
+
+/// What is known of the difference to the baseline; tells how likely it is an accident.
+fn gain(metrics: &mut Metrics, name: &str, rows: &[Scores], binary: bool) -> f64 {
+    let differences = &differences(rows, name);
+    let (low, high) = mean_interval(&together(rows, differences));
     let wins = differences.iter().filter(|&&difference| difference > 0.0).count();
     let losses = differences.iter().filter(|&&difference| difference < 0.0).count();
-    metrics.insert("accuracy.gain".into(), differences.iter().sum::<f64>() / count(differences.len()));
-    metrics.insert("accuracy.gain.low".into(), low);
-    metrics.insert("accuracy.gain.high".into(), high);
-    metrics.insert("accuracy.gain.wins".into(), count(wins));
-    metrics.insert("accuracy.gain.losses".into(), count(losses));
-    metrics.insert("accuracy.gain.p".into(), mcnemar_exact(wins, losses));
-    metrics
+    let p = if binary { mcnemar_exact(wins, losses) } else { sign_flips(differences) };
+    let mut set = |figure: &str, value: f64| metrics.insert(format!("{name}.gain{figure}"), value);
+    set("", differences.iter().sum::<f64>() / count(differences.len()));
+    set(".low", low);
+    set(".high", high);
+    set(".wins", count(wins));
+    set(".losses", count(losses));
+    set(".p", p);
+    if binary {
+        set(".visible", smallest_difference(differences.len(), count(wins + losses) / count(differences.len())));
+    }
+    p
+}
+
+/// The names of all that is measured of a stage that a gate may speak of.
+#[must_use]
+pub fn names(graders: &[Named], baseline: bool) -> Vec<String> {
+    let mut names = vec!["rows".to_owned()];
+    for named in graders {
+        let name = &named.name;
+        names.extend([name.clone(), format!("{name}.low"), format!("{name}.high")]);
+        names.extend(named.grader.is_yes_or_no().then(|| format!("{name}.failures.high")));
+        names.extend(named.others());
+        if baseline {
+            names.extend([format!("baseline.{name}"), format!("{name}.gain"), format!("{name}.gain.low"), format!("{name}.gain.high")]);
+        }
+    }
+    names
 }

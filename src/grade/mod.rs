@@ -3,7 +3,9 @@
 mod gate;
 pub mod grader;
 mod metrics;
+mod slices;
 pub mod statistics;
 
-pub use gate::{Gate, GateResult, Verdict};
-pub use metrics::{Metrics, Scores, measure};
+pub use gate::{Bound, Gate, GateResult, Open, Outcome, Verdict};
+pub use metrics::{Metrics, Scores, measure, names};
+pub use slices::{OVERFIT_GAP, SLICE_GAP, Slice, overfit_gap, slice_gap, slices};

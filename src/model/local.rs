@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::data::{Message, Special, Tokenizer, parse_examples};
 use crate::ledger::JobJournal;
-use crate::provider::{Answers, Generation, Infer, ModelCard, ModelHandle, ProviderError, Tune, TuningRequest, TuningResult, Watch};
+use crate::provider::{Answered, Generation, Infer, ModelCard, ModelHandle, ProviderError, Tune, TuningRequest, TuningResult, Watch};
 
 use super::adapter::{Adapter, LoraShape};
 use super::batch::samples;
@@ -106,9 +106,9 @@ fn losses(points: &[LossPoint]) -> Vec<u8> {
 
 #[async_trait]
 impl Infer for LocalEngine {
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Answers, ProviderError> {
+    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
         let texts = tokio::task::block_in_place(|| answer_here(model, &prompts, how, watch))?;
-        Ok(Answers { texts, ..Answers::default() })
+        Ok(texts.into_iter().map(Answered::from).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where models are tuned and asked: two traits, the protocols behind them, and what they share (retries, pace, records, prices).
 //! The local engine implements the same traits in `model`.
 
+mod answers;
 mod declared;
 mod dialect;
 mod error;
@@ -18,12 +19,13 @@ use async_trait::async_trait;
 use crate::data::Message;
 use crate::ledger::JobJournal;
 
+pub use answers::{AnswerLog, Answered, question_digest};
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
 pub use dialect::Sizes;
 pub use error::ProviderError;
 pub use prices::{AS_OF, Price, dollars, price};
-pub use protocol::{Asks, StoredCompletions, StoredFilter, answered_places, expresses, longest_suffix, methods, rules, wire};
-pub use request::{Answers, Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
+pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, longest_suffix, methods, rules, wire};
+pub use request::{Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use retirement::shut_down;
 pub use secret::Secret;
 pub use transport::{Limits, Network, Pace, Profile, Tape, today};
@@ -42,5 +44,5 @@ pub trait Tune: Send + Sync {
 #[async_trait]
 pub trait Infer: Send + Sync {
     /// Answers each prompt, in order.
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Answers, ProviderError>;
+    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError>;
 }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::ActionKey;
 
+use super::answers::AnswerLog;
 use super::tuning::Care;
 
 /// What a training learns from.
@@ -141,12 +143,12 @@ pub struct ModelCard {
 }
 
 /// How answers are generated: the likeliest token each time, up to a limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Generation {
     /// The most tokens in an answer.
     pub max_tokens: usize,
-    /// A file in which answers are kept as they come, so that a killed run asks no question twice.
-    pub kept: Option<PathBuf>,
+    /// Where answers are kept as they come, so that a killed run asks no question twice.
+    pub kept: Option<Arc<AnswerLog>>,
     /// Where all questions go to the provider in one batch: answered within a day, at a lower price.
     pub batch: Option<Batch>,
 }
@@ -177,17 +179,4 @@ pub struct ModelHandle {
     pub card: ModelCard,
     /// Its files, by name.
     pub files: BTreeMap<String, Vec<u8>>,
-}
-
-/// The answers of a model, and what they took.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answers {
-    /// One for each prompt, in order.
-    pub texts: Vec<String>,
-    /// Tokens that went in, where that is told.
-    pub tokens_in: u64,
-    /// Tokens that came out.
-    pub tokens_out: u64,
-    /// How many of the answers the limit of tokens cut off, where that is told.
-    pub cut: usize,
 }

@@ -264,6 +264,9 @@ pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
 
+    /// Lets go of what it remembers besides its records: what is done by force is done from nothing.
+    fn forget(&self, _store: &Store, _preimage: &Preimage) {}
+
     /// What becomes of one of the rows that go in, step by step; none where it works on no rows.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ pub struct Usage {
     pub runs: Part,
     /// Checkpoints of stages that are not done.
     pub checkpoints: Part,
+    /// What models answered, by question.
+    pub answers: Part,
     /// What lay where an output had to go, and nobody had made.
     pub displaced: Part,
     /// Attempts under way, and what killed ones left.
@@ -85,6 +87,7 @@ impl Store {
             objects: part(&["cas", "packs"]),
             runs: part(&["runs", "jobs"]),
             checkpoints: part(&["checkpoints"]),
+            answers: part(&["answers"]),
             displaced: part(&["displaced"]),
             attempts: part(&["tmp"]),
             tables: part(&["files", "known", "compiled"]),

@@ -20,7 +20,7 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
         say!("nothing was deployed yet");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["alias", "version", "", "model", "blake3", "deployed", "accuracy"]);
+    let mut table = Table::new(&["alias", "version", "", "model", "blake3", "deployed", "metrics"]);
     for alias in &aliases {
         for (number, version) in (1_u32..).zip(&alias.versions) {
             let state = match version.rolled_back {
@@ -29,9 +29,12 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
                 Some(_) => "rolled back",
                 None => "",
             };
-            let accuracy = if version.metrics.contains_key("accuracy") { format::with_interval(&version.metrics, "accuracy") } else { "-".into() };
+            let told = match format::metrics("evaluate", &version.metrics) {
+                told if told.is_empty() => "-".into(),
+                told => told,
+            };
             let deployed = version.deployed.strftime("%Y-%m-%d %H:%M:%S").to_string();
-            table.row([alias.name.clone(), number.to_string(), state.to_owned(), version.model.clone(), version.artifact.short(), deployed, accuracy]);
+            table.row([alias.name.clone(), number.to_string(), state.to_owned(), version.model.clone(), version.artifact.short(), deployed, told]);
         }
     }
     result(format_args!("{}", table.render()));

@@ -173,6 +173,7 @@ impl Shared {
         if self.forced(id) {
             // What is done by force is done from nothing.
             self.workspace.store.clear_checkpoints(ready.key);
+            self.recipe.works(self.recipe.actions.node(id).stage)?[self.recipe.actions.node(id).place].work.forget(&self.workspace.store, &preimage);
         }
         let (mut outcome, attempts, seconds) = self.attempts(id, &ready, &preimage, watch, grant).await?;
         // What is no number could not be read again.

@@ -1,28 +1,21 @@
-use crate::config::{Block, Fallback, Kind, Setting, Slot};
+use super::{Graded, Grader, GraderKind};
 
-use super::{Grader, GraderKind};
+pub const KIND: GraderKind = GraderKind {
+    name: "exact-match",
+    reads: &["ignore-case"],
+    metric: "accuracy",
+    prepare: |block| Ok(Box::new(ExactMatch { ignore_case: block.find_flag("ignore-case").unwrap_or_default() })),
+};
 
-pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is.")
-    .once()
-    .arguments(&[Slot::new("kind", Kind::Choice(&["exact-match"]), "`exact-match`: right is what is the same text, white space at the ends aside.")])
-    .properties(&[Slot::new("ignore-case", Kind::Flag, "Takes small and capital letters for the same.").or(Fallback::Flag(false))]);
-
-pub const KIND: GraderKind = GraderKind { name: "exact-match", version: 1, prepare: |block| Box::new(ExactMatch::from(block)) };
-
+/// Right is what is the same text, white space at the ends aside.
 #[derive(Debug)]
 struct ExactMatch {
     ignore_case: bool,
 }
 
-impl From<&Block> for ExactMatch {
-    fn from(block: &Block) -> Self {
-        Self { ignore_case: block.flag("ignore-case") }
-    }
-}
-
 impl Grader for ExactMatch {
-    fn score(&self, wanted: &str, answer: &str) -> f64 {
-        let (wanted, answer) = (wanted.trim(), answer.trim());
+    fn score(&self, graded: Graded<'_>) -> f64 {
+        let (wanted, answer) = (graded.wanted.trim(), graded.answer.trim());
         let same = wanted == answer || (self.ignore_case && wanted.to_lowercase() == answer.to_lowercase());
         f64::from(u8::from(same))
     }
@@ -34,7 +27,7 @@ mod tests {
 
     #[test]
     fn case_counts_unless_it_is_told_not_to() {
-        let score = |ignore_case, answer: &str| ExactMatch { ignore_case }.score("Billing", answer) > 0.5;
+        let score = |ignore_case, answer: &str| ExactMatch { ignore_case }.score(Graded { wanted: "Billing", answer }) > 0.5;
         assert!(score(false, " Billing\n") && !score(false, "billing") && score(true, "BILLING") && !score(true, "Bill"));
     }
 }

@@ -13,10 +13,10 @@ use crate::data::Message;
 use super::declared::{Declared, Endpoint, Protocol};
 use super::transport::{Client, Network};
 use super::tuning::{Rules, Wire};
-use super::{Answers, Generation, Infer, ModelHandle, ProviderError, Watch};
+use super::{Answered, Generation, Infer, ModelHandle, ProviderError, Watch};
 use fireworks::Fireworks;
 use openai::OpenAi;
-pub use openai::{StoredCompletions, StoredFilter, answered_places};
+pub use openai::{StoredCompletions, StoredFilter};
 use together::Together;
 
 /// What makes and follows jobs there.
@@ -99,7 +99,7 @@ impl Asks {
 
 #[async_trait]
 impl Infer for Asks {
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Answers, ProviderError> {
+    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
         openai::answer(&self.client, self.limit, model, prompts, how, watch).await
     }
 }

@@ -1,46 +1,76 @@
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
-use crate::grade::Gate;
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, nearest};
+use crate::grade::grader::Named;
+use crate::grade::{Bound, Gate, OVERFIT_GAP, Open, SLICE_GAP, names};
 
 pub static SETTING: Setting = Setting::new("gate", "A condition without which the result does not pass.")
     .many()
-    .arguments(&[Slot::new(
-        "metric",
-        Kind::Choice(&["accuracy", "accuracy.gain"]),
-        "What is held against the bound; `accuracy.gain` is the difference to the baseline.",
-    )])
+    .arguments(&[Slot::new("metric", Kind::Text, "What is held against the bound: the metric of a grader, or with `.gain` its difference to the baseline.")])
     .properties(&[
-        Slot::new("min", Kind::Number(-1.0, 1.0), "The least that it may be.").or(Fallback::Absent),
-        Slot::new("max", Kind::Number(-1.0, 1.0), "The most that it may be.").or(Fallback::Absent),
+        Slot::new("min", Kind::Number(f64::MIN, f64::MAX), "The least that it may be.").or(Fallback::Absent),
+        Slot::new("max", Kind::Number(f64::MIN, f64::MAX), "The most that it may be.").or(Fallback::Absent),
         Slot::new("over", Kind::Choice(&["baseline"]), "Asks for more than the baseline has, on the same rows.").or(Fallback::Absent),
-        Slot::new("confidence", Kind::Number(0.5, 0.999_999), "How sure it must be that `over` is no accident.").or(Fallback::Number(0.95)),
+        Slot::new("margin", Kind::Number(0.0, f64::MAX), "By how much more.").or(Fallback::Absent),
+        Slot::new("confidence", Kind::Number(0.5, 0.999_999), "How sure it must be that `over` is no accident; 0.95 where it is not said.")
+            .or(Fallback::Absent),
+        Slot::new(
+            "inconclusive",
+            Kind::Choice(&["fail", "pass", "ask"]),
+            "What a result counts as that its 95 % interval leaves open; without it the figure decides.",
+        )
+        .or(Fallback::Absent),
     ]);
 
-pub fn all(block: &Block, baseline: bool) -> Result<Vec<Gate>, ConfigError> {
+const CONFIDENCE: f64 = 0.95;
+
+pub fn all(block: &Block, graders: &[Named], baseline: bool) -> Result<Vec<Gate>, ConfigError> {
     let mut gates = Vec::new();
-    for gate in block.all("gate") {
-        let metric = gate.text("metric").to_owned();
-        let before = gates.len();
-        gates.extend(gate.find_number("min").map(|min| Gate::AtLeast { metric: metric.clone(), min }));
-        gates.extend(gate.find_number("max").map(|max| Gate::AtMost { metric: metric.clone(), max }));
-        let over = gate.find_text("over").is_some();
-        if over {
-            gates.push(Gate::OverBaseline { metric: metric.clone(), confidence: gate.number("confidence") });
-        }
-        let contradiction = |problem: &str, help: &str| ConfigError::Contradiction {
-            problem: problem.into(),
-            label: "cannot be judged".into(),
-            at: gate.name_span.into(),
-            help: help.into(),
-        };
-        if gates.len() == before {
-            return Err(contradiction("a gate needs a bound", "give it `min=`, `max=` or `over=\"baseline\"`"));
-        }
-        if over && metric != "accuracy" {
-            return Err(contradiction("`over=` compares a metric of both models", "write `gate \"accuracy\" over=\"baseline\"`"));
-        }
-        if !baseline && (over || metric == "accuracy.gain") {
-            return Err(contradiction("this gate compares with a baseline, and the stage names none", "name one: `baseline \"builtin:tiny\"`"));
-        }
+    for gate in block.all(SETTING.name) {
+        gates.extend(bounds(block, gate, graders, baseline)?);
     }
     Ok(gates)
+}
+
+/// The bounds of one node.
+fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool) -> Result<Vec<Gate>, ConfigError> {
+    let metric = gate.text("metric");
+    let contradiction = |problem: String, help: &str| {
+        Err(ConfigError::Contradiction { problem, label: "cannot be judged".into(), at: gate.name_span.into(), help: help.into() })
+    };
+    let compares = metric.ends_with(".gain") || metric.contains(".gain.") || metric.starts_with("baseline.");
+    let over = gate.find_text("over").is_some();
+    if !baseline && (over || compares) {
+        return contradiction("this gate compares with a baseline, and the stage names none".into(), "name one: `baseline \"builtin:tiny\"`");
+    }
+    if metric.starts_with(SLICE_GAP) && stage.child("slice").is_none() {
+        return contradiction("this gate compares slices, and the stage names none".into(), "name a field: `slice by=\"channel\"`");
+    }
+    let mut known = names(graders, true);
+    known.extend([SLICE_GAP, OVERFIT_GAP].into_iter().flat_map(|gap| ["", ".low", ".high"].map(|end| format!("{gap}{end}"))));
+    if !known.iter().any(|name| name == metric) {
+        let help = nearest(metric, known.iter().map(String::as_str))
+            .map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+        return Err(ConfigError::UnknownChoice { name: "metric".into(), found: format!("{metric:?}"), at: gate.span_of("metric").into(), help });
+    }
+    if !over && let Some(name) = ["margin", "confidence"].into_iter().find(|name| gate.find_number(name).is_some()) {
+        return contradiction(format!("`{name}=` says nothing without `over=`"), "write `over=\"baseline\"`, or take it out");
+    }
+    if over && !graders.iter().any(|named| named.name == metric) {
+        return contradiction("`over=` compares the metric of a grader of both models".into(), "write `gate \"accuracy\" over=\"baseline\"`");
+    }
+    let open = gate.find_text("inconclusive").map(|word| match word {
+        "pass" => Open::Pass,
+        "ask" => Open::Ask,
+        _ => Open::Fail,
+    });
+    let min = gate.find_number("min").map(Bound::AtLeast);
+    let max = gate.find_number("max").map(Bound::AtMost);
+    let over = over.then(|| Bound::OverBaseline {
+        margin: gate.find_number("margin").unwrap_or_default(),
+        confidence: gate.find_number("confidence").unwrap_or(CONFIDENCE),
+    });
+    let bounds: Vec<Gate> = [min, max, over].into_iter().flatten().map(|bound| Gate { metric: metric.to_owned(), bound, open }).collect();
+    if bounds.is_empty() {
+        return contradiction("a gate needs a bound".into(), "give it `min=`, `max=` or `over=\"baseline\"`");
+    }
+    Ok(bounds)
 }

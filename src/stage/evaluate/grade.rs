@@ -1,22 +1,33 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use rayon::prelude::*;
+use serde::Serialize;
 
-use crate::data::{parse_examples, parse_lines, write_lines};
-use crate::grade::grader::Grader;
-use crate::grade::{Scores, measure};
+use crate::data::{Example, parse_examples, parse_lines, write_lines};
+use crate::grade::grader::{Graded, Named};
+use crate::grade::{Scores, measure, overfit_gap, slice_gap, slices};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
-use super::generate::{ANSWERS, Answer, BASELINE_ANSWERS};
+use super::generate::{ANSWERS, Answer, BASELINE_ANSWERS, TRAINING_ANSWERS, sample};
+use super::mistakes::mistakes;
 
 pub const SCORES: &str = "scores";
 pub const METRICS: &str = "metrics";
+pub const MISTAKES: &str = "mistakes";
+/// The inputs with the fields of the rows, and with the rows that were learnt.
+pub const SLICES: &str = "slices";
+pub const TRAINING: &str = "training";
 
 /// Grades answers, and measures what the grades say.
 #[derive(Debug)]
 pub struct Grade {
-    pub grader: Box<dyn Grader>,
+    pub graders: Vec<Named>,
+    /// The fields by which classes of rows are looked at.
+    pub slices: Vec<String>,
+    /// The field that says which rows belong together.
+    pub cluster: Option<String>,
 }
 
 #[async_trait]
@@ -28,30 +39,66 @@ impl Work for Grade {
         if answers.len() != examples.len() || baseline.as_ref().is_some_and(|baseline| baseline.len() != examples.len()) {
             return Err(StageError::Unreadable { what: "the answers", problem: "there is not one for each question".into() });
         }
-        let scores: Vec<Scores> = examples
-            .iter()
-            .zip(answers)
-            .enumerate()
-            .map(|(row, (example, Answer { answer }))| {
-                let baseline_answer = baseline.as_ref().map(|baseline| baseline[row].answer.clone());
-                Scores {
-                    asked: example.prompt().last().map_or_else(String::new, |message| message.content.clone()),
-                    wanted: example.answer().to_owned(),
-                    score: self.grader.score(example.answer(), &answer),
-                    answer,
-                    baseline_score: baseline_answer.as_ref().map(|answer| self.grader.score(example.answer(), answer)),
-                    baseline_answer,
-                }
-            })
-            .collect();
-        let metrics = measure(&scores);
-        let text = serde_json::to_string_pretty(&metrics).unwrap_or_default();
+        let baseline: Vec<Option<Answer>> = baseline.map_or_else(|| vec![None; examples.len()], |all| all.into_iter().map(Some).collect());
+        let rows: Vec<(&Example, Answer, Option<Answer>)> =
+            examples.iter().zip(answers).zip(baseline).map(|((example, answer), baseline)| (example, answer, baseline)).collect();
+        let mut scores: Vec<Scores> = tokio::task::block_in_place(|| {
+            let scored = |(example, answer, baseline): (&Example, Answer, Option<Answer>)| {
+                let asked = example.prompt().last().map_or("", |message| message.content.as_str());
+                Scores::of(&self.graders, asked, example.answer(), answer.answer, baseline.map(|baseline| baseline.answer))
+            };
+            rows.into_par_iter().map(scored).collect()
+        });
+        if context.inputs.contains_key(SLICES) {
+            self.slice(&mut scores, &context.read(SLICES)?)?;
+        }
+        let binary = self.graders.first().is_some_and(|first| first.grader.is_yes_or_no());
+        let sliced = slices(&scores, binary);
+        let mut metrics = tokio::task::block_in_place(|| measure(&self.graders, &scores));
+        metrics.extend(slice_gap(&sliced));
+        if context.inputs.contains_key(TRAINING) {
+            let learnt = self.learnt(context)?;
+            metrics.extend(overfit_gap(&learnt, &scores.iter().map(|row| row.score).collect::<Vec<_>>(), binary));
+        }
         let outputs = BTreeMap::from([
             (SCORES.to_owned(), context.store.put_bytes(&write_lines(&scores))?),
-            (METRICS.to_owned(), context.store.put_bytes(format!("{text}\n").as_bytes())?),
+            (METRICS.to_owned(), context.store.put_bytes(pretty(&metrics).as_bytes())?),
+            (MISTAKES.to_owned(), context.store.put_bytes(pretty(&mistakes(&self.graders, &scores, &sliced)).as_bytes())?),
         ]);
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
     }
+}
+
+impl Grade {
+    /// Tells each row the fields by which it is looked at.
+    fn slice(&self, scores: &mut [Scores], fields: &[u8]) -> Result<(), StageError> {
+        let unreadable = |problem: String| StageError::Unreadable { what: "the slices", problem };
+        let fields: Vec<BTreeMap<String, String>> = parse_lines(fields).map_err(|error| unreadable(error.to_string()))?;
+        if fields.len() != scores.len() {
+            return Err(unreadable("there is not one line for each row".into()));
+        }
+        for (row, mut fields) in scores.iter_mut().zip(fields) {
+            row.group = self.cluster.as_ref().and_then(|cluster| fields.get(cluster)).filter(|group| !group.is_empty()).cloned();
+            fields.retain(|field, _| self.slices.contains(field));
+            row.slices = fields;
+        }
+        Ok(())
+    }
+
+    /// The scores of a sample of the rows that were learnt, by the first grader.
+    fn learnt(&self, context: &Context<'_>) -> Result<Vec<f64>, StageError> {
+        let examples = parse_examples(&context.read(TRAINING)?)?;
+        let answers = answers_in(context, TRAINING_ANSWERS)?;
+        let scored = sample(&examples).into_iter().zip(answers).filter_map(|(example, Answer { answer })| {
+            let first = self.graders.first()?;
+            Some(first.grader.score(Graded { wanted: example.answer(), answer: &answer }))
+        });
+        Ok(scored.collect())
+    }
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 fn answers_in(context: &Context<'_>, role: &str) -> Result<Vec<Answer>, StageError> {

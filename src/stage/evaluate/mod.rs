@@ -1,22 +1,24 @@
 mod gates;
 mod generate;
 mod grade;
+mod mistakes;
 mod verdict;
 
 use std::collections::BTreeMap;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Leaf, Tree, settings_of};
-use crate::grade::grader::{self, GRADERS};
+use crate::grade::grader::{self, Named};
+use crate::grade::{Gate, OVERFIT_GAP};
 use crate::provider::{Api, Declared};
 
-use super::{Action, Compiler, Input, StageKind, providers, scheduling, train};
+use super::{Action, Compiler, Input, StageKind, prepare, providers, scheduling, train};
 use generate::{Asked, Generate};
 
 static SETTING: Setting = Setting::new("evaluate", "Asks a model questions that it was not trained on, grades the answers and holds them against gates.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| scheduling::with(&[&MODEL, &BASELINE, &DATA, &PROVIDER, &GENERATE, &grader::SETTING, &gates::SETTING]));
+    .children(|| scheduling::with(&[&MODEL, &BASELINE, &DATA, &PROVIDER, &GENERATE, &grader::SETTING, &SLICE, &CLUSTER, &gates::SETTING]));
 static MODEL: Setting =
     Setting::new("model", "The model that is judged.").once().arguments(&[Slot::new("name", Kind::Model, "A train stage, or the name of a model.")]);
 static BASELINE: Setting = Setting::new("baseline", "The model that it is compared with on the same rows.").arguments(&[Slot::new(
@@ -35,13 +37,24 @@ static GENERATE: Setting = Setting::new("generate", "How answers are generated: 
     Slot::new("batch", Kind::Flag, "Whether a hosted model is asked in one batch: within a day, at a lower price.").or(Fallback::Flag(false)).without_effect(),
 ]);
 
+static SLICE: Setting = Setting::new("slice", "A field by which classes of rows are compared.").many().properties(&[Slot::new(
+    "by",
+    Kind::Text,
+    "The field, which the prepare stage carries through by its own `slice`.",
+)]);
+static CLUSTER: Setting = Setting::new("cluster", "Which rows belong together and tell less than as many others: those of one customer, say.")
+    .properties(&[Slot::new("by", Kind::Text, "The field, which the prepare stage carries through by its own `slice`.")]);
+
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
 const MAX_TOKENS: i64 = 32;
+/// The version of grading; raised when the same answers would be graded or measured in another way.
+const GRADE_VERSION: u32 = 2;
 /// The version of generating; raised when the same model would be asked in another way.
 const GENERATE_VERSION: u32 = 1;
 /// What the deploy stage calls the verdict, and the figures that it rests on.
 pub const VERDICT: &str = "verdict";
+pub use generate::{ANSWERS, place_of_answers};
 pub use grade::METRICS;
 
 /// Which model an evaluate stage judges: the name that is written.
@@ -56,15 +69,47 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     if baseline {
         actions.push(asking(stage, "generate-baseline", "baseline", compiler)?);
     }
-    actions.extend(grading(stage, compiler, baseline));
-    actions.push(deciding(stage, compiler, baseline)?);
+    let graders = grader::all(block)?;
+    let gates = gates::all(block, &graders, baseline)?;
+    carried(block, compiler)?;
+    let overfit = gates.iter().any(|gate| gate.metric.starts_with(OVERFIT_GAP));
+    if overfit {
+        actions.push(asking(stage, "generate-training", "training", compiler)?);
+    }
+    actions.push(grading(stage, compiler, [baseline, overfit], graders));
+    actions.push(deciding(stage, compiler, gates));
     Ok(actions)
 }
 
 fn questions(block: &Block, compiler: &Compiler<'_>) -> Option<Input> {
-    let data = block.child("data")?;
-    let stage = compiler.pipeline.stage(data.text("stage"))?;
-    Some(Input::output("data", &stage.name, data.text("split")))
+    from_data("data", block.child("data")?.text("split"), block, compiler)
+}
+
+/// An output of the stage that prepared the questions, in a role.
+fn from_data(role: &str, output: &str, block: &Block, compiler: &Compiler<'_>) -> Option<Input> {
+    let stage = compiler.pipeline.stage(block.child("data")?.text("stage"))?;
+    Some(Input::output(role, &stage.name, output))
+}
+
+/// The fields of rows that a stage looks at, with the nodes that name them.
+fn fields(block: &Block) -> impl Iterator<Item = (&Block, &str)> {
+    block.all(SLICE.name).chain(block.all(CLUSTER.name)).map(|node| (node, node.text("by")))
+}
+
+/// Makes sure that the fields which are looked at come through the preparation.
+fn carried(block: &Block, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
+    let Some(data) = block.child("data").and_then(|data| compiler.pipeline.stage(data.text("stage"))) else {
+        return Ok(());
+    };
+    match fields(block).find(|(_, field)| !prepare::slices(&data.block).any(|carried| carried == *field)) {
+        None => Ok(()),
+        Some((node, field)) => Err(ConfigError::Contradiction {
+            problem: format!("`{}` does not carry the field `{field}` through", data.name),
+            label: "is not known of its examples".into(),
+            at: node.span_of("by").into(),
+            help: format!("write `slice by={field:?}` in `{}` too", data.name),
+        }),
+    }
 }
 
 /// The action that asks one of the two models.
@@ -73,8 +118,15 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
     let limit = block.child("generate").map_or(MAX_TOKENS, |generate| generate.integer("max-tokens"));
     let max_tokens = usize::try_from(limit).unwrap_or(usize::MAX);
     let batch = block.child("generate").is_some_and(|generate| generate.flag("batch"));
-    let output = if role == "baseline" { generate::BASELINE_ANSWERS } else { generate::ANSWERS };
-    let mut inputs: Vec<Input> = questions(block, compiler).into_iter().collect();
+    let output = match role {
+        "baseline" => generate::BASELINE_ANSWERS,
+        "training" => generate::TRAINING_ANSWERS,
+        _ => ANSWERS,
+    };
+    let is_sample = role == "training";
+    let asked = if is_sample { from_data("data", "train", block, compiler) } else { questions(block, compiler) };
+    let mut inputs: Vec<Input> = asked.into_iter().collect();
+    let role = if is_sample { "model" } else { role };
     let written = block.child_text(role).unwrap_or_default();
     let declarations = &compiler.pipeline.providers;
     let mut context = BTreeMap::new();
@@ -105,7 +157,7 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
         builds_on_last: false,
         refresh: None,
         effect: false,
-        work: Box::new(Generate { asked, max_tokens, batch, output }),
+        work: Box::new(Generate { asked, max_tokens, batch, output, is_sample }),
     })
 }
 
@@ -136,43 +188,49 @@ fn check_named(block: &Block, role: &str, name: &str, declared: &Declared, compi
     })
 }
 
-fn grading(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Option<Action> {
+fn grading(stage: &StageDecl, compiler: &Compiler<'_>, [baseline, overfit]: [bool; 2], graders: Vec<Named>) -> Action {
     let block = &stage.block;
-    let declared = block.child("grader")?;
-    let kind = GRADERS.iter().find(|kind| kind.name == declared.text("kind"))?;
     let mut inputs: Vec<Input> = questions(block, compiler).into_iter().collect();
-    inputs.push(Input::output(generate::ANSWERS, &stage.name, generate::ANSWERS));
+    inputs.push(Input::output(ANSWERS, &stage.name, ANSWERS));
     if baseline {
         inputs.push(Input::output(generate::BASELINE_ANSWERS, &stage.name, generate::BASELINE_ANSWERS));
     }
-    Some(Action {
+    if overfit {
+        inputs.extend(from_data(grade::TRAINING, "train", block, compiler));
+        inputs.push(Input::output(generate::TRAINING_ANSWERS, &stage.name, generate::TRAINING_ANSWERS));
+    }
+    if let Some(data) = block.child("data").filter(|_| fields(block).next().is_some()) {
+        inputs.extend(from_data(grade::SLICES, &prepare::sliced_output(data.text("split")), block, compiler));
+    }
+    let slices = block.all(SLICE.name).map(|slice| slice.text("by").to_owned()).collect();
+    let cluster = block.child(CLUSTER.name).map(|cluster| cluster.text("by").to_owned());
+    Action {
         name: "grade".to_owned(),
-        version: kind.version,
-        settings: settings_of(block, &compiler.pipeline.file, |name| name == "grader"),
+        version: GRADE_VERSION,
+        settings: settings_of(block, &compiler.pipeline.file, |name| matches!(name, "grader" | "slice" | "cluster")),
         context: BTreeMap::new(),
         inputs,
-        outputs: vec![grade::SCORES.to_owned(), METRICS.to_owned()],
+        outputs: [grade::SCORES, METRICS, grade::MISTAKES].map(str::to_owned).to_vec(),
         appears: false,
         builds_on_last: false,
         refresh: None,
         effect: false,
-        work: Box::new(grade::Grade { grader: grader::prepare(declared)? }),
-    })
+        work: Box::new(grade::Grade { graders, slices, cluster }),
+    }
 }
 
-fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, baseline: bool) -> Result<Action, ConfigError> {
-    let block = &stage.block;
-    Ok(Action {
+fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, gates: Vec<Gate>) -> Action {
+    Action {
         name: "verdict".to_owned(),
         version: verdict::VERSION,
-        settings: settings_of(block, &compiler.pipeline.file, |name| name == "gate"),
+        settings: settings_of(&stage.block, &compiler.pipeline.file, |name| name == "gate"),
         context: BTreeMap::new(),
-        inputs: vec![Input::output(METRICS, &stage.name, METRICS)],
+        inputs: [METRICS, grade::SCORES].map(|output| Input::output(output, &stage.name, output)).to_vec(),
         outputs: vec![VERDICT.to_owned()],
         appears: false,
         builds_on_last: false,
         refresh: None,
         effect: false,
-        work: Box::new(verdict::Decide { gates: gates::all(block, baseline)? }),
-    })
+        work: Box::new(verdict::Decide { gates }),
+    }
 }

@@ -45,7 +45,7 @@ static SLICE: Setting = Setting::new("slice", "A field by which the report looks
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let block = &stage.block;
@@ -80,10 +80,13 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
     inputs.dedup_by(|a, b| a.name == b.name);
     mixed(block, sources)?;
-    let slices = block.all("slice").map(|slice| slice.text("by").to_owned()).collect();
+    let slices = slices(block).map(str::to_owned).collect();
     let work = Prepare { sources, beside, operators: operators(stage)?, splitter: splitter(block)?, slices, expectations: expectation::all(block)? };
     let mut outputs: Vec<String> = Split::ALL.iter().map(|split| split.name().to_owned()).collect();
     outputs.extend(["rejected", "report", PAGE, KEPT].map(str::to_owned));
+    if block.child("slice").is_some() {
+        outputs.extend(Split::ALL.map(|split| sliced_output(split.name())));
+    }
     let action = Action {
         name: "prepare".to_owned(),
         version: VERSION,
@@ -98,6 +101,16 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         work: Box::new(work),
     };
     Ok(vec![action])
+}
+
+/// The output with the fields of `slice` for each example of a split.
+pub fn sliced_output(split: &str) -> String {
+    format!("{split}-slices")
+}
+
+/// The fields of `slice` of a prepare stage.
+pub fn slices(stage: &Block) -> impl Iterator<Item = &str> {
+    stage.all("slice").map(|slice| slice.text("by"))
 }
 
 /// The kind of an operator's node.

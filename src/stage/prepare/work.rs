@@ -17,6 +17,7 @@ use super::expectation::Expectation;
 use super::kept::{KEPT, Kept, WORTHWHILE};
 use super::page::{PAGE, page};
 use super::report::Whole;
+use super::sliced_output;
 
 /// A preparation to be done.
 #[derive(Debug)]
@@ -62,13 +63,15 @@ impl Prepare {
         let count = if self.expectations.iter().any(Expectation::needs_lengths) { Count::All } else { Count::Some };
         let mut tally = Tally::new(self.slices.clone(), Counter::Tiny, count);
         let mut parts = Split::ALL.map(|split| Lines::new(context.folder.join(split.name())));
+        let mut sliced = Split::ALL.map(|split| Lines::new(context.folder.join(sliced_output(split.name()))));
         for items in self.splitter.divide(rows, &flow)? {
             let items = items?;
-            let written: Vec<[(Vec<u8>, usize); 3]> = items.par_chunks(256).map(written).collect();
+            let written: Vec<[Written; 3]> = items.par_chunks(256).map(|items| self.written(items)).collect();
             for written in written {
-                for (part, (lines, count)) in parts.iter_mut().zip(written) {
-                    if let Ok(part) = part {
-                        part.push_written(&lines, count)?;
+                for ((part, sliced), written) in parts.iter_mut().zip(&mut sliced).zip(written) {
+                    if let (Ok(part), Ok(sliced)) = (part, sliced) {
+                        part.push_written(&written.examples, written.count)?;
+                        sliced.push_written(&written.slices, written.count)?;
                     }
                 }
             }
@@ -90,8 +93,11 @@ impl Prepare {
         }
         let (metrics, report) = (whole.metrics(), whole.report(&warnings));
         let mut outputs = BTreeMap::new();
-        for (split, part) in Split::ALL.into_iter().zip(parts) {
+        for ((split, part), sliced) in Split::ALL.into_iter().zip(parts).zip(sliced) {
             outputs.insert(split.name().to_owned(), context.store.take_path(&part?.finish()?)?);
+            if !self.slices.is_empty() {
+                outputs.insert(sliced_output(split.name()), context.store.take_path(&sliced?.finish()?)?);
+            }
         }
         let (rejected, dropped) = (account.rejected.finish()?, account.dropped.finish()?);
         append(&rejected, &dropped)?;
@@ -130,18 +136,34 @@ impl Prepare {
     }
 }
 
-/// The examples of each split as lines, with their number.
-fn written(items: &[Item]) -> [(Vec<u8>, usize); 3] {
-    let mut parts: [(Vec<u8>, usize); 3] = Default::default();
-    for item in items {
-        let (lines, count) = &mut parts[item.split.unwrap_or(Split::Train) as usize];
-        if let Some(example) = &item.example {
-            example.write(lines);
+/// Lines of one split, and how many.
+#[derive(Default)]
+struct Written {
+    examples: Vec<u8>,
+    /// The fields by which the report and evaluations look at classes.
+    slices: Vec<u8>,
+    count: usize,
+}
+
+impl Prepare {
+    fn written(&self, items: &[Item]) -> [Written; 3] {
+        let mut parts: [Written; 3] = Default::default();
+        for item in items {
+            let part = &mut parts[item.split.unwrap_or(Split::Train) as usize];
+            if let Some(example) = &item.example {
+                example.write(&mut part.examples);
+            }
+            part.examples.push(b'\n');
+            if !self.slices.is_empty() {
+                let fields: BTreeMap<&str, String> = self.slices.iter().map(|field| (field.as_str(), item.row.text(field).unwrap_or_default())).collect();
+                // What is written to memory is written.
+                serde_json::to_writer(&mut part.slices, &fields).unwrap_or_default();
+                part.slices.push(b'\n');
+            }
+            part.count += 1;
         }
-        lines.push(b'\n');
-        *count += 1;
+        parts
     }
-    parts
 }
 
 fn append(file: &Path, more: &Path) -> Result<(), StageError> {

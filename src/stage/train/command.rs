@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::data::{Message, write_lines};
 use crate::graph::plain;
-use crate::provider::{Answers, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
+use crate::provider::{Answered, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
 
 use super::super::exec::{Launch, Program, Sandbox, figures, files, launch, lay};
 use super::super::{Context, Given, StageError};
@@ -125,7 +125,7 @@ pub async fn answer(
     prompts: &[Vec<Message>],
     how: Generation,
     context: &Context<'_>,
-) -> Result<Answers, StageError> {
+) -> Result<Vec<Answered>, StageError> {
     let Some(command) = &program.answer else {
         return Err(ProviderError::Cannot { provider: provider.to_owned(), lack: "has no `answer` command to ask its models with".into() }.into());
     };
@@ -164,5 +164,5 @@ pub async fn answer(
     if texts.len() != prompts.len() {
         return Err(wrong(format!("it holds {} answers to {} questions", texts.len(), prompts.len())));
     }
-    Ok(Answers { texts, ..Answers::default() })
+    Ok(texts.into_iter().map(Answered::from).collect())
 }

@@ -75,14 +75,8 @@ mod tests {
 
     #[test]
     fn rows_that_flip_are_found_whatever_their_order() {
-        let row = |asked: &str, answer: &str, score: f64| Scores {
-            asked: asked.into(),
-            wanted: "yes".into(),
-            answer: answer.into(),
-            score,
-            baseline_answer: None,
-            baseline_score: None,
-        };
+        let row =
+            |asked: &str, answer: &str, score: f64| Scores { asked: asked.into(), wanted: "yes".into(), answer: answer.into(), score, ..Scores::default() };
         let old = write_lines(&[row("a", "yes", 1.0), row("b", "no", 0.0), row("c", "no", 0.0), row("e", "yes", 1.0)]);
         let new = write_lines(&[row("c", "nope", 0.0), row("b", "yes", 1.0), row("a", "no", 0.0), row("d", "yes", 1.0)]);
         let found = compare(&old, &new);

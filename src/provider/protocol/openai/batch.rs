@@ -16,10 +16,10 @@ use super::super::super::request::Batch;
 use super::super::super::transport::{Client, FilePart, Repeat, Request, printable};
 use super::super::super::tuning::is_no;
 use super::super::super::watch::until_stopped;
-use super::super::super::{Answers, ProviderError, Watch};
+use super::super::super::{Answered, ProviderError, Watch};
 use super::pages::Pages;
-use super::question::{answered, is_filtered, question};
-use super::shapes::{Answered, Completion, FileObject};
+use super::question::{is_filtered, question};
+use super::shapes::{Completion, FileObject};
 
 #[derive(Debug, Deserialize)]
 struct BatchObject {
@@ -78,7 +78,7 @@ pub async fn answer(
     max_tokens: usize,
     batch: &Batch,
     watch: &dyn Watch,
-) -> Result<Answers, ProviderError> {
+) -> Result<Vec<Answered>, ProviderError> {
     let (sending, going) = (AtomicBool::new(false), Mutex::new(None));
     let work = async {
         let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
@@ -98,7 +98,7 @@ pub async fn answer(
             let got = answers.len();
             found.extend(answers);
             if found.len() == prompts.len() {
-                return Ok(answered(found.into_values()));
+                return Ok(found.into_values().collect());
             }
             why = failed.or(why);
             if is_new && got == 0 && ended.status != "expired" {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -7,13 +8,12 @@ use crate::data::Message;
 use super::super::super::transport::Repeat;
 use super::super::super::transport::{Client, Request};
 use super::super::super::watch::until_stopped;
-use super::super::super::{Answers, Generation, ModelHandle, ProviderError, Watch};
+use super::super::super::{Answered, Generation, ModelHandle, ProviderError, Watch, question_digest};
 use super::batch;
-use super::kept::Kept;
-use super::question::{answered, is_filtered, question};
-use super::shapes::{Answered, Completion};
+use super::question::{is_filtered, question};
+use super::shapes::Completion;
 
-/// Asks a model by chat completions. `limit` is what the provider calls the limit of an answer.
+/// Asks a model by chat completions, and keeps each answer as it comes. `limit` is what the provider calls the limit of an answer.
 pub async fn answer(
     client: &Client,
     limit: &'static str,
@@ -21,21 +21,14 @@ pub async fn answer(
     prompts: Vec<Vec<Message>>,
     how: Generation,
     watch: &dyn Watch,
-) -> Result<Answers, ProviderError> {
+) -> Result<Vec<Answered>, ProviderError> {
     let name = if model.card.name.is_empty() { &model.card.base } else { &model.card.name };
     let name = client.endpoint().asked_as(name).to_owned();
     if let Some(batch) = &how.batch {
         return batch::answer(client, limit, &name, &prompts, how.max_tokens, batch, watch).await;
     }
-    let kept = Kept::open(how.kept.as_deref());
-    let mut all = kept.before().clone();
-    all.retain(|place, _| *place < prompts.len());
-    if !all.is_empty() {
-        let lacks = if client.network().tape().is_some() { ", and not in the recording: `--force` of the stage asks for all of them" } else { "" };
-        watch.note(&format!("{} of {} answers are there from an earlier attempt{lacks}", all.len(), prompts.len()));
-    }
-    let (done, total) = (AtomicU64::new(all.len() as u64), prompts.len() as u64);
-    let (name, done, kept, max_tokens) = (&name, &done, &kept, how.max_tokens);
+    let (done, total) = (AtomicU64::new(0), prompts.len() as u64);
+    let (name, done, kept, max_tokens) = (&name, &done, how.kept.as_deref(), how.max_tokens);
     let asked = |(place, messages): (usize, Vec<Message>)| async move {
         // Each answer costs, and all that came are kept: what was not asked yet can wait for the next run.
         if watch.let_go() {
@@ -46,20 +39,19 @@ pub async fn answer(
             Err(ProviderError::Detached { .. }) => return Ok(None),
             answered => answered?,
         };
-        kept.keep(place, &answered);
+        kept.inspect(|kept| kept.keep(question_digest(&messages), &answered));
         watch.progress(done.fetch_add(1, Ordering::Relaxed) + 1, total, "answers", "");
         Ok(Some((place, answered)))
     };
     let at_once = client.declared().limits.at_once;
-    let open: Vec<(usize, Vec<Message>)> = prompts.into_iter().enumerate().filter(|(place, _)| !all.contains_key(place)).collect();
     // In the order in which they come: one that is slow holds no other up.
-    let work = stream::iter(open.into_iter().map(asked)).buffer_unordered(at_once).try_collect::<Vec<Option<(usize, Answered)>>>();
+    let work = stream::iter(prompts.into_iter().enumerate().map(asked)).buffer_unordered(at_once).try_collect::<Vec<Option<(usize, Answered)>>>();
     let answers = until_stopped(watch, || watch.stopped(), work).await.unwrap_or(Err(ProviderError::Stopped))?;
-    all.extend(answers.into_iter().flatten());
+    let all: BTreeMap<usize, Answered> = answers.into_iter().flatten().collect();
     if (all.len() as u64) < total {
         return Err(ProviderError::Stopped);
     }
-    Ok(answered(all.into_values()))
+    Ok(all.into_values().collect())
 }
 
 async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], max_tokens: usize, watch: &dyn Watch) -> Result<Answered, ProviderError> {

@@ -5,7 +5,6 @@ mod body;
 mod chat;
 mod files;
 mod jobs;
-mod kept;
 mod likeness;
 mod pages;
 mod question;
@@ -35,6 +34,5 @@ impl OpenAi {
 
 pub use body::{expresses, mark};
 pub use chat::answer;
-pub use kept::answered_places;
 pub use shapes::{Page, carries};
 pub use stored::{StoredCompletions, StoredFilter};

@@ -1,23 +1,8 @@
-//! One question, and the answers to many.
+//! One question.
 
 use serde_json::{Value, json};
 
 use crate::data::Message;
-
-use super::super::super::Answers;
-use super::shapes::Answered;
-
-/// The answers with what they took, in order.
-pub fn answered(all: impl Iterator<Item = Answered>) -> Answers {
-    let mut answers = Answers::default();
-    for one in all {
-        answers.tokens_in += one.tokens_in;
-        answers.tokens_out += one.tokens_out;
-        answers.cut += usize::from(one.cut);
-        answers.texts.push(one.text);
-    }
-    answers
-}
 
 /// The body of one question.
 pub fn question(limit: &str, model: &str, messages: &[Message], max_tokens: usize) -> Value {

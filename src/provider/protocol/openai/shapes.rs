@@ -1,8 +1,9 @@
 //! The replies that are read, with only the fields that are used. Unknown fields never matter.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::super::Answered;
 use super::super::super::dialect::MARK;
 use super::super::super::tuning::{Job, JobState};
 
@@ -212,17 +213,6 @@ pub struct Moderated {
 pub struct ModerationResult {
     #[serde(default)]
     pub flagged: bool,
-}
-
-/// An answer with what it took.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Answered {
-    pub text: String,
-    pub tokens_in: u64,
-    pub tokens_out: u64,
-    /// Whether the limit of tokens cut it off.
-    #[serde(default)]
-    pub cut: bool,
 }
 
 impl From<Completion> for Answered {

@@ -1,0 +1,132 @@
+//! Answers to questions, and what is kept of them: each was paid for.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Message;
+use crate::fingerprint::Digest;
+
+/// An answer with what it took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// What was said.
+    pub text: String,
+    /// Tokens that went in, where that is told.
+    #[serde(default)]
+    pub tokens_in: u64,
+    /// Tokens that came out.
+    #[serde(default)]
+    pub tokens_out: u64,
+    /// Whether the limit of tokens cut it off.
+    #[serde(default)]
+    pub cut: bool,
+}
+
+impl From<String> for Answered {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+/// What tells a question from every other that the same model is asked in the same way.
+#[must_use]
+pub fn question_digest(messages: &[Message]) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("retune question v1");
+    for Message { role, content, .. } in messages {
+        hasher.update(role.name().as_bytes()).update(&[0]).update(&(content.len() as u64).to_le_bytes()).update(content.as_bytes());
+    }
+    hasher.finalize().into()
+}
+
+/// The answers of one model, asked in one way, on disk as they come.
+#[derive(Debug)]
+pub struct AnswerLog {
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    known: HashMap<Digest, Answered>,
+    file: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    question: Digest,
+    answered: Answered,
+}
+
+impl AnswerLog {
+    /// Opens what there is. A last line that a kill cut off is no answer.
+    ///
+    /// # Errors
+    /// When it can be neither read nor written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let mut file = File::options().read(true).create(true).append(true).open(path)?;
+        let text = fs::read_to_string(path)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            file.write_all(b"\n")?;
+        }
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        let known = lines.map(|line| (line.question, line.answered)).collect();
+        Ok(Self { inside: Mutex::new(Inside { known, file }) })
+    }
+
+    /// The answer to a question, if it was ever asked.
+    #[must_use]
+    pub fn find(&self, question: Digest) -> Option<Answered> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).known.get(&question).cloned()
+    }
+
+    /// Keeps an answer. Failing to is no error: the question is only asked again.
+    pub fn keep(&self, question: Digest, answered: &Answered) {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if inside.known.insert(question, answered.clone()).is_some() {
+            return;
+        }
+        if let Ok(mut line) = serde_json::to_vec(&Line { question, answered: answered.clone() }) {
+            line.push(b'\n');
+            let _ = inside.file.write_all(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Role;
+
+    fn question(text: &str) -> Digest {
+        question_digest(&[Message::new(Role::User, text.to_owned())])
+    }
+
+    #[test]
+    fn questions_are_told_apart_by_who_says_what() {
+        let of = |messages: &[(Role, &str)]| question_digest(&messages.iter().map(|(role, text)| Message::new(*role, (*text).to_owned())).collect::<Vec<_>>());
+        assert_ne!(of(&[(Role::User, "a"), (Role::User, "b")]), of(&[(Role::User, "ab")]));
+        assert_ne!(of(&[(Role::User, "a")]), of(&[(Role::System, "a")]));
+        assert_eq!(question("a"), question("a"));
+    }
+
+    #[test]
+    fn answers_are_there_again_but_for_one_that_was_cut_off() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("answers/model.jsonl");
+        let log = AnswerLog::open(&path).expect("it opens");
+        log.keep(question("a"), &"yes".to_owned().into());
+        log.keep(question("b"), &"no".to_owned().into());
+        let text = fs::read_to_string(&path).expect("it is there");
+        fs::write(&path, &text[..text.len() - 10]).expect("it can be written");
+        let again = AnswerLog::open(&path).expect("it opens");
+        assert_eq!(again.find(question("a")).map(|found| found.text), Some("yes".to_owned()));
+        assert_eq!(again.find(question("b")), None);
+        again.keep(question("b"), &"no".to_owned().into());
+        assert!(AnswerLog::open(&path).expect("it opens").find(question("b")).is_some());
+    }
+}
