@@ -180,3 +180,33 @@ fn slices_groups_and_what_was_learnt_by_heart_are_measured() {
     let done = workspace.retune(&["check", "p.kdl"]);
     assert!(done.code == 2 && done.stderr.contains("the stage names none"), "{}", done.stderr);
 }
+
+#[test]
+fn a_command_grades_by_lines_of_json() {
+    let grader = "    grader \"command\" name=\"own\" run=\"sh grade.sh\" input=\"grade.sh\"\n    gate \"own\" min=0.4\n";
+    let workspace = workspace(&[("q1", "a"), ("q2", "b")], grader);
+    workspace.write("grade.sh", "while read line; do case \"$line\" in *q1*) echo '{\"score\": 1, \"reason\": \"good\"}';; *) echo '{\"score\": 0}';; esac; done < rows.jsonl > scores.jsonl\n");
+    workspace.run(&[], 0);
+    assert_eq!(metrics(&workspace)["own"], 0.5);
+    let asked_before = asked(&workspace);
+    for (script, wanted) in [
+        ("echo '{\"score\": 2}' > scores.jsonl", "the score 2 is not from 0 to 1"),
+        ("echo '{\"score\": 1}' > scores.jsonl", "1 scores for 2 answers"),
+        ("true", "scores.jsonl"),
+        ("echo nonsense > scores.jsonl", "line 1"),
+    ] {
+        workspace.write("grade.sh", script);
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert!(done.code == 1 && done.stderr.contains(wanted), "{wanted}: {}", done.stderr);
+    }
+    assert_eq!(asked(&workspace), asked_before);
+    workspace.write(
+        "p.kdl",
+        workspace.read("p.kdl").replace(
+            "    grader \"command\"",
+            "    grader \"not\" {\n        grader \"judge\" rubric=\"x\" model=\"m\" provider=\"tool\"\n    }\n    grader \"command\"",
+        ),
+    );
+    let done = workspace.retune(&["check", "p.kdl"]);
+    assert!(done.code == 2 && done.stderr.contains("`judge` stands by itself"), "{}", done.stderr);
+}

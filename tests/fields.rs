@@ -173,6 +173,8 @@ evaluate "quality" {
     grader "similarity" by="bleu"
     grader "length" of="words" min=1 max=9
     grader "refusal" expected=#false
+    grader "judge" rubric="It is kind." model="gpt-4.1" provider="openai" votes=3
+    grader "command" run="cat" input="in.txt"
     grader "weighted" {
         grader "label" weight=2
         grader "exact-match"
@@ -385,6 +387,12 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("evaluate.grader.of", "of=\"words\"", "of=\"lines\"", Differ),
     ("evaluate.grader.min", "of=\"words\" min=1", "of=\"words\" min=2", Differ),
     ("evaluate.grader.max", "min=1 max=9", "min=1 max=8", Differ),
+    ("evaluate.grader.rubric", "rubric=\"It is kind.\"", "rubric=\"It is rude.\"", Differ),
+    ("evaluate.grader.model", "model=\"gpt-4.1\"", "model=\"gpt-4o\"", Differ),
+    ("evaluate.grader.provider", "provider=\"openai\" votes", "provider=\"house\" votes", Differ),
+    ("evaluate.grader.votes", "votes=3", "votes=1", Differ),
+    ("evaluate.grader.run", "run=\"cat\"", "run=\"cat -u\"", Differ),
+    ("evaluate.grader.input", "run=\"cat\" input=\"in.txt\"", "run=\"cat\" input=\"t.csv\"", Differ),
     ("evaluate.grader.expected", "expected=#false", "expected=#true", Differ),
     ("evaluate.grader.weight", "weight=2", "weight=3", Differ),
     ("evaluate.slice.by", "slice by=\"team\"\n    cluster", "slice by=\"area\"\n    cluster", Differ),

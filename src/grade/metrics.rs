@@ -32,6 +32,9 @@ pub struct Scores {
     /// The fields by which classes of rows are looked at.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slices: BTreeMap<String, String>,
+    /// Why somebody outside gave the score, by metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, String>,
     /// What it belongs together with, where that is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -50,6 +53,19 @@ impl Scores {
         let baseline = baseline_answer.as_deref().map(graded);
         let (baseline_score, baseline_others) = baseline.map_or((None, BTreeMap::new()), |(score, others)| (Some(score), others));
         Self { asked: asked.to_owned(), wanted: wanted.to_owned(), answer, score, others, baseline_answer, baseline_score, baseline_others, ..Self::default() }
+    }
+
+    /// Takes what somebody outside said of it.
+    pub fn take(&mut self, graders: &[Named], metric: &str, score: f64, baseline: Option<f64>, reason: String) {
+        if graders.first().is_some_and(|first| first.name == metric) {
+            (self.score, self.baseline_score) = (score, baseline);
+        } else {
+            self.others.insert(metric.to_owned(), score);
+            self.baseline_others.extend(baseline.map(|score| (metric.to_owned(), score)));
+        }
+        if !reason.is_empty() {
+            self.reasons.insert(metric.to_owned(), reason);
+        }
     }
 
     /// The answer beside what was wanted.

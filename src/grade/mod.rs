@@ -9,3 +9,4 @@ pub mod statistics;
 pub use gate::{Bound, Gate, GateResult, Open, Outcome, Verdict};
 pub use metrics::{Metrics, Scores, measure, names};
 pub use slices::{OVERFIT_GAP, SLICE_GAP, Slice, overfit_gap, slice_gap, slices};
+pub use statistics::count;

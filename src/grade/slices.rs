@@ -67,7 +67,8 @@ pub fn slices(rows: &[Scores], binary: bool) -> Vec<Slice> {
 pub fn slice_gap(slices: &[Slice]) -> Metrics {
     let told: Vec<&Slice> = slices.iter().filter(|slice| slice.rows >= FEWEST).collect();
     let of = |slice: &Slice| (slice.mean, slice.low, slice.high);
-    let pairs = told.iter().flat_map(|more| told.iter().filter(|less| less.field == more.field && less.value != more.value).map(|less| difference(of(more), of(less))));
+    let pairs =
+        told.iter().flat_map(|more| told.iter().filter(|less| less.field == more.field && less.value != more.value).map(|less| difference(of(more), of(less))));
     named(SLICE_GAP, pairs.max_by(|a, b| a.0.total_cmp(&b.0)))
 }
 

@@ -142,11 +142,13 @@ pub struct ModelCard {
     pub name: String,
 }
 
-/// How answers are generated: the likeliest token each time, up to a limit.
+/// How answers are generated.
 #[derive(Clone, Debug)]
 pub struct Generation {
     /// The most tokens in an answer.
     pub max_tokens: usize,
+    /// How freely a hosted model chooses; 0 for the likeliest token each time, which is what others do in any case.
+    pub temperature: f64,
     /// Where answers are kept as they come, so that a killed run asks no question twice.
     pub kept: Option<Arc<AnswerLog>>,
     /// Where all questions go to the provider in one batch: answered within a day, at a lower price.

@@ -2,6 +2,7 @@
 
 use crate::config::{Block, ConfigError};
 
+use super::outside::alone;
 use super::{Graded, Grader, GraderKind, within};
 
 pub const ALL: GraderKind = GraderKind { name: "all", reads: &[], metric: "all", prepare: |block| combined(block, How::All) };
@@ -46,6 +47,9 @@ fn combined(block: &Block, how: How) -> Result<Box<dyn Grader>, ConfigError> {
     let mut parts = Vec::with_capacity(inside.len());
     for part in inside {
         let grader = within(part, how == How::Weighted)?;
+        if grader.is_outside() {
+            return Err(alone(part));
+        }
         if !grader.is_share() {
             return Err(ConfigError::Contradiction {
                 problem: format!("`{}` tells an amount, and `{}` is made of shares", part.text("kind"), block.text("kind")),

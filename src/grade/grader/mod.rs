@@ -7,6 +7,7 @@ mod json;
 pub mod label;
 mod length;
 mod number;
+mod outside;
 mod pattern;
 mod refusal;
 mod similarity;
@@ -36,6 +37,8 @@ pub static GRADERS: &[GraderKind] = &[
     combined::ANY,
     combined::NOT,
     combined::WEIGHTED,
+    outside::COMMAND,
+    outside::JUDGE,
     contains::CONTAINS,
     contains::STARTS_WITH,
     exact_match::KIND,
@@ -82,14 +85,35 @@ pub trait Grader: Send + Sync + fmt::Debug {
         &[]
     }
 
+    /// Whether somebody else gives the scores.
+    fn is_outside(&self) -> bool {
+        false
+    }
+
     /// Whether answers are classes, so that they make a table.
     fn has_classes(&self) -> bool {
         false
     }
 }
 
-const NAMES: &[&str] =
-    &["exact-match", "contains", "starts-with", "regex", "json", "number", "label", "similarity", "refusal", "length", "all", "any", "not", "weighted"];
+const NAMES: &[&str] = &[
+    "exact-match",
+    "contains",
+    "starts-with",
+    "regex",
+    "json",
+    "number",
+    "label",
+    "similarity",
+    "refusal",
+    "length",
+    "judge",
+    "command",
+    "all",
+    "any",
+    "not",
+    "weighted",
+];
 
 /// The table of the `grader` node.
 pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is.")
@@ -108,6 +132,12 @@ pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is
         Slot::new("min", Kind::Number(0.0, f64::MAX), "The least length.").or(Fallback::Absent),
         Slot::new("max", Kind::Number(0.0, f64::MAX), "The greatest length.").or(Fallback::Absent),
         Slot::new("expected", Kind::Flag, "Whether a refusal is wanted; without it the metric is the share of refusals.").or(Fallback::Absent),
+        Slot::new("rubric", Kind::Text, "What a good answer is, for a judge.").or(Fallback::Absent),
+        Slot::new("model", Kind::Text, "The model that judges.").or(Fallback::Absent),
+        Slot::new("provider", Kind::Provider, "Who has that model.").or(Fallback::Absent),
+        Slot::new("votes", Kind::Integer(1, 9), "How often an answer is judged; the mean counts.").or(Fallback::Absent),
+        Slot::new("run", Kind::Text, "The line that a command grader runs.").or(Fallback::Absent),
+        Slot::new("input", Kind::Input, "A file, folder or glob of the workspace that the command is made of.").or(Fallback::Absent),
         Slot::new("weight", Kind::Positive(f64::MAX), "How much it counts in `weighted`.").or(Fallback::Absent),
     ]);
 
@@ -127,6 +157,15 @@ impl Named {
     }
 }
 
+pub use outside::is_outside;
+
+/// The name of the metric of a grader.
+#[must_use]
+pub fn metric(block: &Block) -> &str {
+    let usual = block.find_text("by").or_else(|| kind(block).map(|kind| kind.metric)).unwrap_or_default();
+    block.find_text("name").unwrap_or(usual)
+}
+
 /// The graders of a stage.
 ///
 /// # Errors
@@ -135,8 +174,7 @@ pub fn all(stage: &Block) -> Result<Vec<Named>, ConfigError> {
     let mut graders: Vec<(Named, &Block)> = Vec::new();
     for block in stage.all(SETTING.name) {
         let grader = within(block, false)?;
-        let usual = block.find_text("by").or_else(|| kind(block).map(|kind| kind.metric)).unwrap_or_default();
-        let name = block.find_text("name").unwrap_or(usual).to_owned();
+        let name = metric(block).to_owned();
         if let Some((_, first)) = graders.iter().find(|(other, _)| other.name == name) {
             let place = "the metrics of this stage: give one a `name=`".to_owned();
             return Err(ConfigError::Repeated { name, place, first: first.name_span.into(), at: block.name_span.into() });

@@ -12,8 +12,10 @@ pub use normal::{normal_below, normal_quantile};
 pub use paired::{mcnemar_exact, sign_flips, smallest_difference};
 pub use share::{most_failures, wilson};
 
+/// A number of rows as a figure.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-pub(super) const fn count(rows: usize) -> f64 {
+#[must_use]
+pub const fn count(rows: usize) -> f64 {
     rows as f64
 }
 

@@ -10,7 +10,9 @@ use crate::grade::{Scores, measure, overfit_gap, slice_gap, slices};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
-use super::generate::{ANSWERS, Answer, BASELINE_ANSWERS, TRAINING_ANSWERS, sample};
+use super::ask::ANSWERS;
+use super::generate::{Answer, BASELINE_ANSWERS, TRAINING_ANSWERS, sample};
+use super::judge::{Said, output};
 use super::mistakes::mistakes;
 
 pub const SCORES: &str = "scores";
@@ -51,6 +53,13 @@ impl Work for Grade {
         });
         if context.inputs.contains_key(SLICES) {
             self.slice(&mut scores, &context.read(SLICES)?)?;
+        }
+        for named in self.graders.iter().filter(|named| named.grader.is_outside()) {
+            let said: Vec<Said> = parse_lines(&context.read(&output(&named.name))?)
+                .map_err(|error| StageError::Unreadable { what: "the judgements", problem: error.to_string() })?;
+            for (row, said) in scores.iter_mut().zip(said) {
+                row.take(&self.graders, &named.name, said.score, said.baseline, said.reason);
+            }
         }
         let binary = self.graders.first().is_some_and(|first| first.grader.is_yes_or_no());
         let sliced = slices(&scores, binary);
@@ -101,6 +110,6 @@ fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-fn answers_in(context: &Context<'_>, role: &str) -> Result<Vec<Answer>, StageError> {
+pub fn answers_in(context: &Context<'_>, role: &str) -> Result<Vec<Answer>, StageError> {
     parse_lines(&context.read(role)?).map_err(|error| StageError::Unreadable { what: "the answers", problem: error.to_string() })
 }

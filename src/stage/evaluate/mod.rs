@@ -1,7 +1,10 @@
+mod ask;
 mod gates;
 mod generate;
 mod grade;
+mod judge;
 mod mistakes;
+mod program;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -11,8 +14,9 @@ use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::grade::grader::{self, Named};
 use crate::grade::{Gate, OVERFIT_GAP};
 use crate::provider::{Api, Declared};
+use crate::store::Reading;
 
-use super::{Action, Compiler, Input, StageKind, prepare, providers, scheduling, train};
+use super::{Action, Compiler, Input, StageKind, Work, prepare, providers, scheduling, train};
 use generate::{Asked, Generate};
 
 static SETTING: Setting = Setting::new("evaluate", "Asks a model questions that it was not trained on, grades the answers and holds them against gates.")
@@ -52,9 +56,11 @@ const MAX_TOKENS: i64 = 32;
 const GRADE_VERSION: u32 = 2;
 /// The version of generating; raised when the same model would be asked in another way.
 const GENERATE_VERSION: u32 = 1;
+/// The version of asking graders that are not of this program.
+const JUDGE_VERSION: u32 = 1;
 /// What the deploy stage calls the verdict, and the figures that it rests on.
 pub const VERDICT: &str = "verdict";
-pub use generate::{ANSWERS, place_of_answers};
+pub use ask::{ANSWERS, place_of_answers};
 pub use grade::METRICS;
 
 /// Which model an evaluate stage judges: the name that is written.
@@ -75,6 +81,12 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let overfit = gates.iter().any(|gate| gate.metric.starts_with(OVERFIT_GAP));
     if overfit {
         actions.push(asking(stage, "generate-training", "training", compiler)?);
+    }
+    if overfit && graders.first().is_some_and(|first| first.grader.is_outside()) {
+        return Err(outside_first(block));
+    }
+    for judging in block.all(grader::SETTING.name).filter(|grader| grader::is_outside(grader)) {
+        actions.push(outside(stage, judging, compiler, baseline)?);
     }
     actions.push(grading(stage, compiler, [baseline, overfit], graders));
     actions.push(deciding(stage, compiler, gates));
@@ -202,6 +214,9 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, [baseline, overfit]: [boo
     if let Some(data) = block.child("data").filter(|_| fields(block).next().is_some()) {
         inputs.extend(from_data(grade::SLICES, &prepare::sliced_output(data.text("split")), block, compiler));
     }
+    for judging in graders.iter().filter(|named| named.grader.is_outside()) {
+        inputs.push(Input::output(judge::output(&judging.name), &stage.name, judge::output(&judging.name)));
+    }
     let slices = block.all(SLICE.name).map(|slice| slice.text("by").to_owned()).collect();
     let cluster = block.child(CLUSTER.name).map(|cluster| cluster.text("by").to_owned());
     Action {
@@ -217,6 +232,58 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, [baseline, overfit]: [boo
         effect: false,
         work: Box::new(grade::Grade { graders, slices, cluster }),
     }
+}
+
+/// An error where rows that were learnt would have to be judged by somebody else.
+fn outside_first(block: &Block) -> ConfigError {
+    let first = block.child(grader::SETTING.name);
+    ConfigError::Contradiction {
+        problem: "`overfit-gap` goes by the first grader, and that one is not of this program".into(),
+        label: "would be asked for the rows that were learnt too".into(),
+        at: first.map_or(block.name_span, |first| first.name_span).into(),
+        help: "write another grader before it".into(),
+    }
+}
+
+/// The action of a grader that is another model, or a command.
+fn outside(stage: &StageDecl, declared: &Block, compiler: &mut Compiler<'_>, baseline: bool) -> Result<Action, ConfigError> {
+    let block = &stage.block;
+    let name = grader::metric(declared).to_owned();
+    let mut inputs: Vec<Input> = questions(block, compiler).into_iter().collect();
+    inputs.push(Input::output(ANSWERS, &stage.name, ANSWERS));
+    if baseline {
+        inputs.push(Input::output(generate::BASELINE_ANSWERS, &stage.name, generate::BASELINE_ANSWERS));
+    }
+    let mut context = BTreeMap::new();
+    let mut settings = BTreeMap::from([("name".to_owned(), Tree::text(&name))]);
+    let work: Box<dyn Work> = if let Some(line) = declared.find_text("run") {
+        let path = declared.find_text("input");
+        inputs.extend(path.iter().flat_map(|path| compiler.files(path, Reading::Program, None)));
+        settings.insert("run".to_owned(), Tree::text(line));
+        Box::new(program::Graders { name: name.clone(), line: line.to_owned(), inputs: path.map(str::to_owned).into_iter().collect() })
+    } else {
+        let text = |slot: &str| declared.find_text(slot).unwrap_or_default().to_owned();
+        let (model, rubric, votes) = (text("model"), text("rubric"), declared.find_integer("votes").unwrap_or(1));
+        let provider = providers::find(&text("provider"), &compiler.pipeline.providers, declared.span_of("provider"))?;
+        inputs.extend(providers::files(&provider, compiler));
+        context.insert("provider".to_owned(), providers::provider_tree(&provider, providers::Purpose::Asking));
+        context.insert("model".to_owned(), providers::model_tree(&provider, &model));
+        settings.extend([("rubric".to_owned(), Tree::text(&rubric)), ("votes".to_owned(), Tree::leaf(Leaf::Integer(votes)))]);
+        Box::new(judge::Judge { name: name.clone(), declared: provider, model, rubric, votes: usize::try_from(votes).unwrap_or(1) })
+    };
+    Ok(Action {
+        name: format!("judge {name}"),
+        version: JUDGE_VERSION,
+        settings: Tree::Map(settings),
+        context,
+        inputs,
+        outputs: vec![judge::output(&name)],
+        appears: false,
+        builds_on_last: false,
+        refresh: None,
+        effect: false,
+        work,
+    })
 }
 
 fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, gates: Vec<Gate>) -> Action {

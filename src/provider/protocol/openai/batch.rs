@@ -220,7 +220,7 @@ impl Asked<'_> {
     async fn body(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<Value, ProviderError> {
         let path = self.folder.join("batch.jsonl");
         let lines = open.iter().map(|(place, messages)| {
-            let body = question(self.limit, self.model, messages, self.max_tokens);
+            let body = question(self.limit, self.model, messages, self.max_tokens, 0.0);
             format!("{}\n", json!({ "custom_id": place.to_string(), "method": "POST", "url": "/v1/chat/completions", "body": body }))
         });
         let unwritable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.clone(), reason: error.to_string() };

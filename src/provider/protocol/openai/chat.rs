@@ -28,13 +28,13 @@ pub async fn answer(
         return batch::answer(client, limit, &name, &prompts, how.max_tokens, batch, watch).await;
     }
     let (done, total) = (AtomicU64::new(0), prompts.len() as u64);
-    let (name, done, kept, max_tokens) = (&name, &done, how.kept.as_deref(), how.max_tokens);
+    let (name, done, kept, how) = (&name, &done, how.kept.as_deref(), &how);
     let asked = |(place, messages): (usize, Vec<Message>)| async move {
         // Each answer costs, and all that came are kept: what was not asked yet can wait for the next run.
         if watch.let_go() {
             return Ok(None);
         }
-        let answered = match ask(client, limit, name, &messages, max_tokens, watch).await {
+        let answered = match ask(client, limit, name, &messages, how, watch).await {
             // It waited for its turn.
             Err(ProviderError::Detached { .. }) => return Ok(None),
             answered => answered?,
@@ -54,11 +54,11 @@ pub async fn answer(
     Ok(all.into_values().collect())
 }
 
-async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], max_tokens: usize, watch: &dyn Watch) -> Result<Answered, ProviderError> {
-    let mut request = Request::post("/chat/completions", question(limit, model, messages, max_tokens), Repeat::Freely);
+async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], how: &Generation, watch: &dyn Watch) -> Result<Answered, ProviderError> {
+    let mut request = Request::post("/chat/completions", question(limit, model, messages, how.max_tokens, how.temperature), Repeat::Freely);
     // A token has about four letters; the limit is the provider's to enforce.
     let letters: usize = messages.iter().map(|message| message.content.len()).sum();
-    request.tokens = u32::try_from(letters / 4 + max_tokens).unwrap_or(u32::MAX);
+    request.tokens = u32::try_from(letters / 4 + how.max_tokens).unwrap_or(u32::MAX);
     let reply: Completion = match client.json(request, watch).await {
         Ok(reply) => reply,
         // What the provider will not be asked is a question without an answer, and no reason to lose all others.

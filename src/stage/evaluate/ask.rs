@@ -1,0 +1,190 @@
+//! Asking a model many questions, each once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::data::Message;
+use crate::fingerprint::{Digest, Preimage};
+use crate::grade::Metrics;
+use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, price, question_digest};
+use crate::store::Store;
+
+use super::super::{Context, Estimate, StageError, providers, train};
+
+/// The output with the answers, and the folder in which they are kept.
+pub const ANSWERS: &str = "answers";
+
+/// A model and how it is asked.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    pub declared: &'a Declared,
+    pub model: &'a ModelHandle,
+    pub max_tokens: usize,
+    /// 0 for the likeliest token each time.
+    pub temperature: f64,
+    /// Where a hosted model is asked in one batch.
+    pub batch: Option<Batch>,
+    /// The file in which its answers are kept.
+    pub place: PathBuf,
+}
+
+impl Asking<'_> {
+    /// The answers in the order of the questions, and what all of them took.
+    #[expect(clippy::cast_precision_loss, reason = "counts of questions are far below 2^52")]
+    pub async fn ask(&self, context: &Context<'_>, prompts: impl Iterator<Item = Vec<Message>>) -> Result<(Vec<Answered>, Metrics), StageError> {
+        let (declared, model) = (self.declared, self.model);
+        let asked = Questions::of(prompts);
+        let price = price_of(declared, &model.card, context.workspace)?.map(|price| discounted(price, self.batch.is_some()));
+        let batch = &self.batch;
+        let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
+        // What is replayed comes from the tape alone.
+        let log = (!context.network.replays()).then(|| self.log()).transpose()?;
+        let mut found: HashMap<Digest, Answered> =
+            log.iter().flat_map(|log| asked.each().filter_map(|question| Some((question, log.find(question)?)))).collect();
+        if batch.is_some() && (is_begun || found.len() < asked.unlike()) {
+            // A batch is found again by all of its questions.
+            found.clear();
+        }
+        if !found.is_empty() {
+            let lacks = if context.network.tape().is_some() { ", and not in the recording: `--force` of the stage asks for all of them" } else { "" };
+            context.watch.note(&format!("{} of {} answers are there from before{lacks}", found.len(), asked.unlike()));
+        }
+        let open: Vec<(Digest, Vec<Message>)> = asked.open(&found);
+        let prompts: Vec<Vec<Message>> = open.iter().map(|(_, messages)| messages.clone()).collect();
+        let expected = price.filter(|_| !is_begun).and_then(|price| expected(declared, &model.card, &prompts, self.max_tokens, price));
+        if matches!(declared.api, Api::Hosted(_)) && !open.is_empty() && !is_begun {
+            context.watch.spend(&declared.name, expected)?;
+        }
+        let how = Generation { max_tokens: self.max_tokens, temperature: self.temperature, kept: log.clone(), batch: batch.clone() };
+        let answers = match &declared.api {
+            _ if open.is_empty() => Ok(Vec::new()),
+            Api::Command(program) => train::answer(program, &declared.name, model, &prompts, how, context).await,
+            Api::Local | Api::Hosted(_) => {
+                providers::answerer(declared, context.network).answer(model, prompts, how, context.watch).await.map_err(StageError::from)
+            }
+        };
+        let answers = answers.inspect_err(|_| {
+            // What was not answered costs nothing; a batch goes on, and will.
+            if !batch.as_ref().is_some_and(Batch::is_begun) {
+                let come = log.iter().map(|log| open.iter().filter(|(question, _)| log.find(*question).is_some()).count()).sum::<usize>();
+                context.watch.billed(expected.unwrap_or_default() * come as f64 / open.len().max(1) as f64);
+            }
+        })?;
+        let new = figures(answers.iter(), price);
+        if let Some(usd) = new.get("usd") {
+            context.watch.billed(*usd);
+        }
+        for ((question, _), answered) in open.into_iter().zip(answers) {
+            log.iter().for_each(|log| log.keep(question, &answered));
+            found.insert(question, answered);
+        }
+        let all: Vec<Answered> = asked.all.iter().filter_map(|(question, _)| found.get(question).cloned()).collect();
+        let cut = all.iter().filter(|answered| answered.cut).count();
+        if cut > 0 {
+            let (all, most) = (all.len(), self.max_tokens);
+            context.watch.note(&format!(
+                "warning: {cut} of {all} answers were cut off at {most} tokens, and are graded as they are: `generate max-tokens={most}` may be too few"
+            ));
+        }
+        // What the rows cost, whenever it was paid: a figure of the evaluation, and not of the run.
+        let metrics = figures(found.values(), price);
+        Ok((all, metrics))
+    }
+
+    /// What this model was asked before in this way.
+    fn log(&self) -> Result<Arc<AnswerLog>, StageError> {
+        AnswerLog::open(&self.place).map(Arc::new).map_err(|source| StageError::Io { doing: "open", path: self.place.clone(), source })
+    }
+}
+
+/// What it will take to ask a hosted model, as far as that is known before.
+pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tokens: usize, batch: bool, prompts: Option<&[Vec<Message>]>) -> Estimate {
+    let price = price_of(declared, card, workspace);
+    let unread = price.as_ref().err().map(ToString::to_string);
+    let price = price.ok().flatten().map(|price| discounted(price, batch));
+    let usd = prompts.and_then(|prompts| expected(declared, card, prompts, max_tokens, price?));
+    let known = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
+    let note = || format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
+    let is_unpriced = !known && unread.is_none();
+    let notes = unread.or_else(|| (!known).then(note)).into_iter().collect();
+    Estimate { tokens: None, usd, notes, is_unpriced }
+}
+
+/// A batch costs half.
+fn discounted(price: Price, batch: bool) -> Price {
+    let factor = if batch { 0.5 } else { 1.0 };
+    Price { input: price.input.map(|usd| usd * factor), output: price.output.map(|usd| usd * factor), ..price }
+}
+
+/// What the answers will cost at most, in US dollars.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+fn expected(declared: &Declared, card: &ModelCard, prompts: &[Vec<Message>], max_tokens: usize, price: Price) -> Option<f64> {
+    let asked: usize = prompts.iter().map(|messages| train::chat_tokens(declared, &card.base, messages)).sum();
+    let answered = prompts.len() * max_tokens;
+    Some((asked as f64).mul_add(price.input?, answered as f64 * price.output?) / 1e6)
+}
+
+fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<Option<Price>, ProviderError> {
+    match &declared.api {
+        Api::Hosted(endpoint) => price(workspace, &declared.name, endpoint.api(), &card.base),
+        Api::Local | Api::Command(_) => Ok(None),
+    }
+}
+
+/// What the answers took, where the provider told it.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+fn figures<'a>(answers: impl Iterator<Item = &'a Answered>, price: Option<Price>) -> BTreeMap<String, f64> {
+    let (mut asked, mut answered, mut cut) = (0.0, 0.0, 0.0);
+    for answer in answers {
+        asked += answer.tokens_in as f64;
+        answered += answer.tokens_out as f64;
+        cut += f64::from(u8::from(answer.cut));
+    }
+    let mut figures = BTreeMap::new();
+    if cut > 0.0 {
+        figures.insert("cut-off".to_owned(), cut);
+    }
+    if asked + answered == 0.0 {
+        return figures;
+    }
+    let usd = price.and_then(|price| Some(f64::mul_add(asked, price.input?, answered * price.output?) / 1e6));
+    figures.extend([("tokens-in".to_owned(), asked), ("tokens-out".to_owned(), answered)]);
+    figures.extend(usd.map(|usd| ("usd".to_owned(), usd)));
+    figures
+}
+
+/// The questions of an evaluation, in its order; the same one may stand there again, and is asked once.
+struct Questions {
+    all: Vec<(Digest, Vec<Message>)>,
+}
+
+impl Questions {
+    fn of(prompts: impl Iterator<Item = Vec<Message>>) -> Self {
+        Self { all: prompts.map(|messages| (question_digest(&messages), messages)).collect() }
+    }
+
+    fn each(&self) -> impl Iterator<Item = Digest> {
+        self.all.iter().map(|(question, _)| *question)
+    }
+
+    /// How many there are that are not the same.
+    fn unlike(&self) -> usize {
+        self.each().collect::<BTreeSet<_>>().len()
+    }
+
+    /// Those that are not answered, each once.
+    fn open(&self, found: &HashMap<Digest, Answered>) -> Vec<(Digest, Vec<Message>)> {
+        let mut seen = BTreeSet::new();
+        self.all.iter().filter(|(question, _)| !found.contains_key(question) && seen.insert(*question)).cloned().collect()
+    }
+}
+
+/// Where the answers are kept of a model that is asked in one way, whatever it is asked.
+#[must_use]
+pub fn place_of_answers(store: &Store, preimage: &Preimage) -> PathBuf {
+    let mut way = preimage.clone();
+    way.inputs.remove("data");
+    way.kind = ANSWERS.to_owned();
+    store.root().join(ANSWERS).join(format!("{}.jsonl", way.key()))
+}
