@@ -24,6 +24,41 @@ fn a_model_that_was_rolled_back_stays_so_whatever_the_gates() {
 }
 
 #[test]
+fn targets_say_what_the_alias_stands_for_and_go_back_with_it() {
+    let workspace = colours_workspace();
+    let targets = "    target \"deploy/model.env\"\n    target \"deploy/model.json\"\n    target \"deploy/model.kdl\"\n";
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    alias \"colours\"\n", &format!("    alias \"colours\"\n{targets}")));
+    workspace.write("deploy/model.json", "{\"mine\": true}\n");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.stderr.contains("deploy/model.json") && workspace.read("deploy/model.json").contains("mine"), "{}", done.stderr);
+    std::fs::remove_file(workspace.path().join("deploy/model.json")).expect("it is there");
+    workspace.run(&[], 0);
+    let shell = || {
+        let line = ". deploy/model.env; echo $RETUNE_ALIAS $RETUNE_VERSION $RETUNE_PROVIDER $RETUNE_MODEL $RETUNE_BASE";
+        let done = std::process::Command::new("sh").args(["-c", line]).current_dir(workspace.path()).output().expect("it starts");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    assert_eq!(shell(), "colours 1 local weights builtin:tiny");
+    let json = || serde_json::from_str::<serde_json::Value>(&workspace.read("deploy/model.json")).expect("JSON");
+    assert_eq!((&json()["version"], &json()["artifact"].as_str().map(str::len)), (&"1".into(), &Some(64)));
+    assert!(workspace.read("deploy/model.kdl").contains("alias \"colours\"\nversion \"1\"\n"));
+    assert!(workspace.ran(&[]).is_empty());
+    workspace.run(&["--set", "epochs=3"], 0);
+    assert_eq!(json()["version"], "2");
+    assert_eq!(workspace.retune(&["rollback", "colours"]).code, 0);
+    assert_eq!((shell(), &json()["version"]), ("colours 1 local weights builtin:tiny".to_owned(), &"1".into()));
+    // What somebody took away comes back, and is no new version.
+    std::fs::remove_file(workspace.path().join("deploy/model.env")).expect("it is there");
+    assert_eq!(workspace.ran(&[]), ["production"]);
+    assert_eq!((current(&workspace), shell()), ("1".to_owned(), "colours 1 local weights builtin:tiny".to_owned()));
+    for (path, wanted) in [("model.yaml", "how `model.yaml` is to be written is not known"), ("../x.env", "outside"), ("deployments/x.env", "deployments")] {
+        workspace.write("q.kdl", workspace.read("p.kdl").replace("deploy/model.env", path));
+        let done = workspace.retune(&["check", "q.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains(wanted), "{path}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn pipelines_that_share_an_alias_lose_no_version() {
     let workspace = colours_workspace();
     let names = ["a.kdl", "b.kdl", "c.kdl"];

@@ -126,6 +126,10 @@ fn a_grader_or_gate_that_makes_no_sense_is_an_error_where_it_stands() {
         ("    grader \"label\"\n    gate \"acuracy\" min=0.5\n", "did you mean `accuracy`?"),
         ("    grader \"label\"\n    gate \"accuracy\" over=\"baseline\"\n", "the stage names none"),
         ("    grader \"label\"\n    gate \"accuracy\" min=0.5 margin=0.1\n", "says nothing without `over=`"),
+        ("    grader \"label\"\n    gate \"accuracy.f1\" min=0.5 inconclusive=\"ask\"\n", "has no interval"),
+        ("    grader \"label\"\n    gate \"overfit-gap\" max=0.5\n", "compares with what `m` learnt"),
+        ("    grader \"label\" name=\"rows\"\n", "is a figure of every evaluation"),
+        ("    grader \"command\" run=\"x\" input=\"data\"\n", "write it as `./data`"),
         ("    gate \"accuracy\" min=0.5\n", "`evaluate` needs a `grader` inside"),
     ] {
         let workspace = workspace(&[("q", "a")], lines);
@@ -138,7 +142,10 @@ fn a_grader_or_gate_that_makes_no_sense_is_an_error_where_it_stands() {
 fn answers_that_nobody_needs_are_let_go() {
     let workspace = workspace(&[("q", "no")], "    grader \"exact-match\"\n");
     workspace.run(&[], 0);
-    let answers = || std::fs::read_dir(workspace.path().join(".retune/answers")).expect("it is there").count();
+    let answers = || {
+        let entries = std::fs::read_dir(workspace.path().join(".retune/answers")).expect("it is there").flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".jsonl")).count()
+    };
     workspace.write("p.kdl", workspace.read("p.kdl").replace("data \"chat\"\n", "data \"chat\"\n    generate max-tokens=8\n"));
     workspace.run(&[], 0);
     assert_eq!(answers(), 2);
@@ -146,6 +153,23 @@ fn answers_that_nobody_needs_are_let_go() {
     assert_eq!(answers(), 2, "two runs count");
     assert_eq!(workspace.retune(&["cache", "gc", "--keep-runs", "1"]).code, 0);
     assert_eq!(answers(), 1);
+    workspace.run(&[], 0);
+    assert_eq!(asked(&workspace), 2);
+}
+
+#[test]
+fn the_first_grader_is_the_one_by_which_rows_are_right() {
+    let graders = ["    grader \"exact-match\"\n", "    grader \"length\" max=5 name=\"short\"\n"];
+    let workspace = workspace(&[("q1", "no"), ("q2", "yes")], &graders.concat());
+    workspace.run(&[], 0);
+    let first = |workspace: &Workspace| {
+        assert_eq!(workspace.retune(&["get", "e", "p.kdl", "--to", "made"]).code, 0);
+        serde_json::from_str::<Value>(workspace.read("made/scores").lines().last().expect("a row")).expect("JSON")["score"].clone()
+    };
+    assert_eq!(first(&workspace), 0.0);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace(&graders.concat(), &format!("{}{}", graders[1], graders[0])));
+    workspace.run(&[], 0);
+    assert_eq!(first(&workspace), 1.0);
 }
 
 #[test]
@@ -160,6 +184,7 @@ fn slices_groups_and_what_was_learnt_by_heart_are_measured() {
         "    split train=0.0 validation=0.0 test=1.0",
         "    slice by=\"channel\"\n    slice by=\"customer\"\n    split train=0.5 validation=0.0 test=0.5",
     );
+    let carried = carried.replace("evaluate \"e\" {\n    model \"m\"\n    provider \"tool\"\n", "train \"m\" {\n    data \"chat\"\n    provider \"tool\"\n    model \"base\"\n    method \"supervised\" {\n        epochs 1\n    }\n}\nevaluate \"e\" {\n    model \"m\"\n");
     workspace.write("p.kdl", &carried);
     // On the phone it is wrong half of the time.
     workspace.write("says", (0..160).filter(|at| at % 6 == 1).map(|at| format!("question {at}=yes\n")).collect::<String>());

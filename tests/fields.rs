@@ -193,6 +193,7 @@ deploy "production" {
     model "model"
     requires "quality"
     alias "p"
+    target "deploy/model.env"
 }
 exec "tool" {
     run "cat in.txt > out.txt"
@@ -407,6 +408,7 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("deploy.name", "deploy \"production\"", "deploy \"live\"", Stay),
     ("deploy.model.stage", "model \"model\"\n    requires \"quality\"", "model \"second\"", Differ),
     ("deploy.requires.stage", "requires \"quality\"", "requires \"another\"", Differ),
+    ("deploy.target.path", "deploy/model.env", "deploy/model.json", Differ),
     ("deploy.alias.name", "alias \"p\"", "alias \"q\"", Differ),
     ("exec.name", "exec \"tool\"", "exec \"gear\"", Stay),
     ("exec.run.command", "run \"cat in.txt", "run \"cat -u in.txt", Differ),

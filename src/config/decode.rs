@@ -177,11 +177,11 @@ impl Decoder<'_> {
                     offer(text, self.providers.iter().map(String::as_str), "there are none")
                 ),
             }),
-            (Kind::Output, Value::Text(path)) if path.contains(['*', '?', '[', '{']) => Some(wrong_type(&value)),
-            (Kind::Output, Value::Text(path)) if reserved(path) => Some(ConfigError::ReservedPath { path: path.clone(), at: span.into() }),
+            (Kind::Output | Kind::Manifest, Value::Text(path)) if path.contains(['*', '?', '[', '{']) => Some(wrong_type(&value)),
+            (Kind::Output | Kind::Manifest, Value::Text(path)) if reserved(path) => Some(ConfigError::ReservedPath { path: path.clone(), at: span.into() }),
             (Kind::Duration, Value::Text(text)) => measure::duration(text).is_none().then(|| wrong_type(&value)),
             (Kind::Size, Value::Text(text)) => measure::size(text).is_none().then(|| wrong_type(&value)),
-            (Kind::Input | Kind::Output | Kind::Folder, Value::Text(path)) => {
+            (Kind::Input | Kind::Output | Kind::Manifest | Kind::Folder, Value::Text(path)) => {
                 (scheme(path).is_none() && leads_out(path)).then(|| ConfigError::OutsidePath { path: path.clone(), at: span.into() })
             }
             (Kind::Integer(low, high), Value::Integer(number)) => (*number < low || *number > high).then(|| out_of_range(name, inner, &value, span)),
@@ -361,6 +361,7 @@ fn expected(kind: Kind) -> String {
         Kind::Provider => "the name of a provider".into(),
         Kind::Input => "a path or glob of the workspace".into(),
         Kind::Output => "one path of the workspace, and no glob".into(),
+        Kind::Manifest => "a path of the workspace that ends with .env, .json or .kdl".into(),
         Kind::Folder => "a path of the workspace".into(),
         Kind::Duration => "a time above 0 with its unit, such as \"90s\", \"15m\" or \"2h\"".into(),
         Kind::Size => "a size above 0 with its unit, such as \"500MB\" or \"4GiB\"".into(),

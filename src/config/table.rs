@@ -53,6 +53,8 @@ pub enum Kind {
     Input,
     /// A file or folder of the workspace that is written.
     Output,
+    /// A file of the workspace that tells others of a result, and that no stage reads.
+    Manifest,
     /// A folder below the workspace, or below the folder that a command works in.
     Folder,
     /// A time, with its unit: `"90m"`. Decoded to milliseconds.

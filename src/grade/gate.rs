@@ -92,7 +92,7 @@ impl Gate {
         let (outcome, said) = match (outcome, self.open) {
             (Outcome::Inconclusive, Some(Open::Pass)) => (Outcome::Pass, "; the rows cannot tell, which counts as passed"),
             (Outcome::Inconclusive, Some(Open::Fail)) => (Outcome::Fail, "; the rows cannot tell, which counts as failed"),
-            (Outcome::Inconclusive, _) => (Outcome::Inconclusive, "; the rows cannot tell: more of them could, or `retune accept` with a reason"),
+            (Outcome::Inconclusive, _) => (Outcome::Inconclusive, "; the rows cannot tell: more of them could"),
             decided => (decided.0, ""),
         };
         GateResult { gate, passed: outcome == Outcome::Pass, outcome, reason: reason + said }
@@ -122,7 +122,7 @@ impl Gate {
             return (gate, Outcome::Fail, "there is no baseline to compare with".into());
         };
         // The exact test asks whether there is any gain; how large it is, the bootstrap tells.
-        let p = if margin == 0.0 { p } else { chance_of_no_more(&together(rows, &differences(rows, metric)), margin) };
+        let p = if margin == 0.0 { p } else { p.max(chance_of_no_more(&together(rows, &differences(rows, metric)), margin)) };
         let may_be = figure(".high").is_some_and(|high| high > margin);
         let outcome = match gain > margin && p <= 1.0 - confidence {
             true => Outcome::Pass,

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::grader::{Graded, Named};
-use super::statistics::{Rows, count, holm, mcnemar_exact, mean_interval, most_failures, sign_flips, smallest_difference, wilson};
+use super::grader::{Graded, Grader, Named};
+use super::statistics::{Rows, bounded_interval, count, holm, mcnemar_exact, mean_interval, most_failures, sign_flips, smallest_difference, wilson};
 
 /// Figures by name. `NAME.low` and `NAME.high` bound the 95 % interval of `NAME`.
 pub type Metrics = BTreeMap<String, f64>;
@@ -107,15 +107,15 @@ pub fn measure(graders: &[Named], rows: &[Scores]) -> Metrics {
     let mut metrics = Metrics::from([("rows".to_owned(), count(rows.len()))]);
     let mut chances: Vec<(String, f64)> = Vec::new();
     for Named { name, grader } in graders {
-        let binary = grader.is_yes_or_no();
+        let grader = grader.as_ref();
         let scores: Vec<f64> = rows.iter().map(|row| row.by(name).0).collect();
-        mean(&mut metrics, name, rows, &scores, binary);
+        mean(&mut metrics, name, rows, &scores, grader);
         let graded: Vec<Graded<'_>> = rows.iter().map(Scores::graded).collect();
         metrics.extend(grader.figures(&graded).into_iter().map(|(figure, value)| (format!("{name}.{figure}"), value)));
         let baseline: Vec<f64> = rows.iter().filter_map(|row| row.by(name).1).collect();
         if !baseline.is_empty() {
-            mean(&mut metrics, &format!("baseline.{name}"), rows, &baseline, binary);
-            let p = gain(&mut metrics, name, rows, binary);
+            mean(&mut metrics, &format!("baseline.{name}"), rows, &baseline, grader);
+            let p = gain(&mut metrics, name, rows, grader);
             chances.push((format!("{name}.gain.p-holm"), p));
         }
     }
@@ -127,33 +127,51 @@ pub fn measure(graders: &[Named], rows: &[Scores]) -> Metrics {
     metrics
 }
 
-fn mean(metrics: &mut Metrics, name: &str, rows: &[Scores], scores: &[f64], binary: bool) {
+/// The 95 % interval of the mean of scores, where there is one.
+#[must_use]
+pub fn interval(rows: &[Scores], scores: &[f64], grader: &dyn Grader) -> Option<(f64, f64)> {
     let hits = scores.iter().filter(|&&score| score >= 1.0).count();
     // Wilson's method takes rows to have nothing to do with each other.
-    let alone = binary && rows.iter().all(|row| row.group.is_none());
-    let (low, high) = if alone { wilson(hits, scores.len()) } else { mean_interval(&together(rows, scores)) };
-    let mean = if binary { count(hits) } else { scores.iter().sum() } / count(scores.len().max(1));
-    metrics.extend([(name.to_owned(), mean), (format!("{name}.low"), low), (format!("{name}.high"), high)]);
-    if binary && !name.starts_with("baseline.") {
-        metrics.insert(format!("{name}.failures.high"), most_failures(scores.len() - hits, scores.len()));
+    if grader.is_yes_or_no() && rows.iter().all(|row| row.group.is_none()) {
+        return Some(wilson(hits, scores.len()));
+    }
+    let together = together(rows, scores);
+    if grader.is_share() { Some(bounded_interval(&together, 0.0, 1.0)) } else { mean_interval(&together) }
+}
+
+fn mean(metrics: &mut Metrics, name: &str, rows: &[Scores], scores: &[f64], grader: &dyn Grader) {
+    metrics.insert(name.to_owned(), scores.iter().sum::<f64>() / count(scores.len().max(1)));
+    if let Some((low, high)) = interval(rows, scores, grader) {
+        metrics.extend([(format!("{name}.low"), low), (format!("{name}.high"), high)]);
+    }
+    if grader.is_yes_or_no() && !name.starts_with("baseline.") {
+        // Of rows that belong together one failure is a failure of all of them.
+        let failures = together(rows, &scores.iter().map(|score| 1.0 - score).collect::<Vec<_>>());
+        let failed = failures.sums().filter(|&sum| sum > 0.0).count();
+        metrics.insert(format!("{name}.failures.high"), most_failures(failed, failures.len()));
     }
 }
 
 /// What is known of the difference to the baseline; tells how likely it is an accident.
-fn gain(metrics: &mut Metrics, name: &str, rows: &[Scores], binary: bool) -> f64 {
+fn gain(metrics: &mut Metrics, name: &str, rows: &[Scores], grader: &dyn Grader) -> f64 {
     let differences = &differences(rows, name);
-    let (low, high) = mean_interval(&together(rows, differences));
+    let grouped = together(rows, differences);
+    let interval = if grader.is_share() { Some(bounded_interval(&grouped, -1.0, 1.0)) } else { mean_interval(&grouped) };
     let wins = differences.iter().filter(|&&difference| difference > 0.0).count();
     let losses = differences.iter().filter(|&&difference| difference < 0.0).count();
-    let p = if binary { mcnemar_exact(wins, losses) } else { sign_flips(differences) };
+    let alone = rows.iter().all(|row| row.group.is_none());
+    // Whole groups go one way or the other by chance, and not each of their rows.
+    let p = if grader.is_yes_or_no() && alone { mcnemar_exact(wins, losses) } else { sign_flips(&grouped.sums().collect::<Vec<_>>()) };
     let mut set = |figure: &str, value: f64| metrics.insert(format!("{name}.gain{figure}"), value);
     set("", differences.iter().sum::<f64>() / count(differences.len()));
-    set(".low", low);
-    set(".high", high);
+    if let Some((low, high)) = interval {
+        set(".low", low);
+        set(".high", high);
+    }
     set(".wins", count(wins));
     set(".losses", count(losses));
     set(".p", p);
-    if binary {
+    if grader.is_yes_or_no() && alone && wins + losses > 0 {
         set(".visible", smallest_difference(differences.len(), count(wins + losses) / count(differences.len())));
     }
     p

@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Metrics;
-use super::metrics::Scores;
-use super::statistics::{Rows, count, mean_interval, wilson};
+use super::grader::Grader;
+use super::metrics::{Scores, interval};
+use super::statistics::count;
 
 /// How the first grader's metric stands where a field has one value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,11 +32,11 @@ pub const OVERFIT_GAP: &str = "overfit-gap";
 /// Of fewer rows a slice tells nothing that a gap should rest on.
 const FEWEST: usize = 10;
 
-/// The mean of some scores, with its interval.
-fn mean(scores: &[f64], binary: bool) -> (f64, f64, f64) {
+/// The mean of the scores of some rows, with its interval.
+fn stand(rows: &[Scores], grader: &dyn Grader) -> (f64, f64, f64) {
+    let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
     let mean = scores.iter().sum::<f64>() / count(scores.len().max(1));
-    let hits = scores.iter().filter(|&&score| score >= 1.0).count();
-    let (low, high) = if binary { wilson(hits, scores.len()) } else { mean_interval(&Rows::alone(scores.iter().copied())) };
+    let (low, high) = interval(rows, &scores, grader).unwrap_or((mean, mean));
     (mean, low, high)
 }
 
@@ -48,18 +51,18 @@ fn difference(more: (f64, f64, f64), less: (f64, f64, f64)) -> (f64, f64, f64) {
 
 /// The slices of scored rows, by field and value.
 #[must_use]
-pub fn slices(rows: &[Scores], binary: bool) -> Vec<Slice> {
-    let mut scores: std::collections::BTreeMap<(&str, &str), Vec<f64>> = std::collections::BTreeMap::new();
+pub fn slices(rows: &[Scores], grader: &dyn Grader) -> Vec<Slice> {
+    let mut parts: BTreeMap<(&str, &str), Vec<Scores>> = BTreeMap::new();
     for row in rows {
         for (field, value) in &row.slices {
-            scores.entry((field, value)).or_default().push(row.score);
+            parts.entry((field, value)).or_default().push(Scores { score: row.score, group: row.group.clone(), ..Scores::default() });
         }
     }
-    let slice = |((field, value), scores): ((&str, &str), Vec<f64>)| {
-        let (mean, low, high) = mean(&scores, binary);
-        Slice { field: field.to_owned(), value: value.to_owned(), rows: scores.len(), mean, low, high }
+    let slice = |((field, value), rows): ((&str, &str), Vec<Scores>)| {
+        let (mean, low, high) = stand(&rows, grader);
+        Slice { field: field.to_owned(), value: value.to_owned(), rows: rows.len(), mean, low, high }
     };
-    scores.into_iter().map(slice).collect()
+    parts.into_iter().map(slice).collect()
 }
 
 /// The largest gap between two values of one field, over slices of ten rows and more.
@@ -74,8 +77,9 @@ pub fn slice_gap(slices: &[Slice]) -> Metrics {
 
 /// By how much rows that were learnt are answered better than others.
 #[must_use]
-pub fn overfit_gap(learnt: &[f64], others: &[f64], binary: bool) -> Metrics {
-    named(OVERFIT_GAP, Some(difference(mean(learnt, binary), mean(others, binary))))
+pub fn overfit_gap(learnt: &[f64], others: &[Scores], grader: &dyn Grader) -> Metrics {
+    let learnt: Vec<Scores> = learnt.iter().map(|score| Scores { score: *score, ..Scores::default() }).collect();
+    named(OVERFIT_GAP, Some(difference(stand(&learnt, grader), stand(others, grader))))
 }
 
 fn named(name: &str, gap: Option<(f64, f64, f64)>) -> Metrics {
@@ -85,7 +89,18 @@ fn named(name: &str, gap: Option<(f64, f64, f64)>) -> Metrics {
 
 #[cfg(test)]
 mod tests {
+    use super::super::grader::Graded;
+    use super::super::statistics::wilson;
     use super::*;
+
+    #[derive(Debug)]
+    struct Right;
+
+    impl Grader for Right {
+        fn score(&self, _: Graded<'_>) -> f64 {
+            1.0
+        }
+    }
 
     #[test]
     fn a_difference_of_shares_has_the_interval_of_newcombe() {
@@ -105,7 +120,7 @@ mod tests {
         let row = |channel: &str, score: f64| Scores { score, slices: [("channel".to_owned(), channel.to_owned())].into_iter().collect(), ..Scores::default() };
         let mut rows: Vec<Scores> = (0..40).map(|at| row(if at % 2 == 0 { "web" } else { "phone" }, f64::from(u8::from(at % 4 != 1)))).collect();
         rows.push(row("fax", 0.0));
-        let slices = slices(&rows, true);
+        let slices = slices(&rows, &Right);
         assert_eq!(slices.iter().map(|slice| (slice.value.as_str(), slice.rows)).collect::<Vec<_>>(), [("fax", 1), ("phone", 20), ("web", 20)]);
         let gap = slice_gap(&slices);
         assert!((gap[SLICE_GAP] - 0.5).abs() < 1e-12, "one fax tells nothing: {gap:?}");

@@ -10,6 +10,7 @@ use crate::store::{Lock, Store, write_atomically};
 
 use super::LedgerError;
 use super::kdl_text::{self, child_text, inside, property, quoted, text};
+use super::manifest::Manifest;
 
 /// A name that users of a model know, and the versions that it has stood for. Kept in
 /// `deployments/ALIAS.kdl` of the workspace, to be committed.
@@ -21,6 +22,19 @@ pub struct Alias {
     pub current: u32,
     /// All versions, oldest first, numbered from 1.
     pub versions: Vec<Version>,
+    /// Files of the workspace that tell programs what it stands for.
+    pub targets: Vec<String>,
+}
+
+/// Where a model is, and what it is called there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The provider.
+    pub provider: String,
+    /// The model that it was made from.
+    pub base: String,
+    /// Its name at the provider, or the kind of its files.
+    pub name: String,
 }
 
 /// One version of an alias. It never changes once it is written, but for being marked as rolled back.
@@ -30,6 +44,8 @@ pub struct Version {
     pub fingerprint: ActionKey,
     /// The model in words: provider and name.
     pub model: String,
+    /// Where it is; versions of earlier releases do not tell.
+    pub served: Option<Served>,
     /// The model's files in the store.
     pub artifact: Digest,
     /// The verdict of each stage that was required, by content.
@@ -71,6 +87,7 @@ impl Alias {
                     let number = node.get(0).and_then(|value| value.as_integer()).and_then(|number| u32::try_from(number).ok());
                     alias.current = number.ok_or_else(|| broken("`current` is no version number"))?;
                 }
+                "target" => alias.targets.extend(text(node).map(str::to_owned)),
                 "version" => alias.versions.push(version(node).ok_or_else(|| broken("a version lacks something"))?),
                 _ => {}
             }
@@ -104,12 +121,31 @@ impl Alias {
         let folder = Self::folder(workspace);
         fs::create_dir_all(&folder).map_err(LedgerError::io("create", &folder))?;
         write_atomically(&Self::path(workspace, name), alias.render().as_bytes())?;
+        for (path, text) in alias.told() {
+            let place = workspace.join(path);
+            place.parent().map_or(Ok(()), fs::create_dir_all).map_err(LedgerError::io("create", &place))?;
+            write_atomically(&place, text.as_bytes())?;
+        }
         Ok(alias)
+    }
+
+    /// What its targets hold.
+    fn told(&self) -> impl Iterator<Item = (&str, String)> {
+        self.targets.iter().filter_map(|path| Some((path.as_str(), Manifest::of(path)?.render(self)?)))
+    }
+
+    /// Whether its targets hold what they should.
+    #[must_use]
+    pub fn is_told(&self, workspace: &Path) -> bool {
+        self.told().all(|(path, text)| fs::read_to_string(workspace.join(path)).is_ok_and(|there| there == text))
     }
 
     fn render(&self) -> String {
         let mut out = String::from("// Written by retune, to be committed: which versions this alias has stood for.\n");
         let _ = writeln!(out, "alias {}\ncurrent {}", quoted(&self.name), self.current);
+        for target in &self.targets {
+            let _ = writeln!(out, "target {}", quoted(target));
+        }
         for (index, version) in self.versions.iter().enumerate() {
             let _ = writeln!(out, "\nversion {} {{", index + 1);
             let _ = writeln!(out, "    deployed \"{}\"", version.deployed);
@@ -120,6 +156,9 @@ impl Alias {
                 let _ = writeln!(out, "    deleted \"{time}\"");
             }
             let _ = writeln!(out, "    model {} blake3=\"{}\"", quoted(&version.model), version.artifact);
+            if let Some(Served { provider, base, name }) = &version.served {
+                let _ = writeln!(out, "    served provider={} base={} name={}", quoted(provider), quoted(base), quoted(name));
+            }
             let _ = writeln!(out, "    fingerprint \"{}\"", version.fingerprint);
             for (stage, verdict) in &version.verdicts {
                 let _ = writeln!(out, "    verdict {} blake3=\"{verdict}\"", quoted(stage));
@@ -165,6 +204,11 @@ impl Alias {
     }
 }
 
+fn served(node: &kdl::KdlNode) -> Option<Served> {
+    let part = |name| property(node, name).map(str::to_owned);
+    Some(Served { provider: part("provider")?, base: part("base")?, name: part("name")? })
+}
+
 fn version(node: &kdl::KdlNode) -> Option<Version> {
     let model = inside(node).iter().find(|child| child.name().value() == "model")?;
     let named = |name: &'static str| inside(node).iter().filter(move |child| child.name().value() == name);
@@ -173,6 +217,7 @@ fn version(node: &kdl::KdlNode) -> Option<Version> {
     Some(Version {
         fingerprint: ActionKey(child_text(node, "fingerprint")?.parse().ok()?),
         model: text(model)?.to_owned(),
+        served: named("served").next().and_then(served),
         artifact: property(model, "blake3")?.parse().ok()?,
         verdicts: verdicts.collect(),
         metrics: metrics.collect(),

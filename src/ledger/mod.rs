@@ -7,11 +7,13 @@ mod events;
 mod jobs;
 mod kdl_text;
 mod lockfile;
+mod manifest;
 mod run_id;
 
-pub use aliases::{Alias, Version};
+pub use aliases::{Alias, Served, Version};
 pub use error::LedgerError;
 pub use events::{Event, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
 pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping, Uploads, journals};
 pub use lockfile::{LockFile, LockedAction, LockedStage};
+pub use manifest::Manifest;
 pub use run_id::RunId;

@@ -58,7 +58,8 @@ struct Inside {
 #[derive(Serialize, Deserialize)]
 struct Line {
     question: Digest,
-    answered: Answered,
+    /// Nothing where what was said before does not count any more.
+    answered: Option<Answered>,
 }
 
 impl AnswerLog {
@@ -69,12 +70,17 @@ impl AnswerLog {
     pub fn open(path: &Path) -> io::Result<Self> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         let mut file = File::options().read(true).create(true).append(true).open(path)?;
-        let text = fs::read_to_string(path)?;
-        if !text.is_empty() && !text.ends_with('\n') {
+        let bytes = fs::read(path)?;
+        if bytes.last().is_some_and(|&last| last != b'\n') {
             file.write_all(b"\n")?;
         }
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let known = lines.map(|line| (line.question, line.answered)).collect();
+        let mut known = HashMap::new();
+        for line in bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok()) {
+            match line.answered {
+                Some(answered) => known.insert(line.question, answered),
+                None => known.remove(&line.question),
+            };
+        }
         Ok(Self { inside: Mutex::new(Inside { known, file }) })
     }
 
@@ -87,12 +93,25 @@ impl AnswerLog {
     /// Keeps an answer. Failing to is no error: the question is only asked again.
     pub fn keep(&self, question: Digest, answered: &Answered) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.known.insert(question, answered.clone()).is_some() {
-            return;
+        if inside.known.insert(question, answered.clone()).is_none() {
+            inside.write(&Line { question, answered: Some(answered.clone()) });
         }
-        if let Ok(mut line) = serde_json::to_vec(&Line { question, answered: answered.clone() }) {
+    }
+
+    /// Lets go of the answer to a question, so that it is asked again.
+    pub fn forget(&self, question: Digest) {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if inside.known.remove(&question).is_some() {
+            inside.write(&Line { question, answered: None });
+        }
+    }
+}
+
+impl Inside {
+    fn write(&mut self, line: &Line) {
+        if let Ok(mut line) = serde_json::to_vec(line) {
             line.push(b'\n');
-            let _ = inside.file.write_all(&line);
+            let _ = self.file.write_all(&line);
         }
     }
 }
@@ -128,5 +147,10 @@ mod tests {
         assert_eq!(again.find(question("b")), None);
         again.keep(question("b"), &"no".to_owned().into());
         assert!(AnswerLog::open(&path).expect("it opens").find(question("b")).is_some());
+        again.forget(question("a"));
+        // A cut within a character is one line, and no more.
+        fs::write(&path, [fs::read(&path).expect("it is there"), b"{\"x\":\"\xc3".to_vec()].concat()).expect("it can be written");
+        let last = AnswerLog::open(&path).expect("it opens");
+        assert!(last.find(question("a")).is_none() && last.find(question("b")).is_some());
     }
 }

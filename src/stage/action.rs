@@ -188,6 +188,8 @@ pub struct Context<'a> {
     pub preimage: &'a Preimage,
     /// The record of its last success in this pipeline, under whatever key.
     pub last: Option<&'a Record>,
+    /// Whether it is done anew, by force or since it always runs: what was remembered besides records does not count.
+    pub anew: bool,
     /// Where it may write what its command prints.
     pub log: &'a Path,
     /// Its inputs by role.
@@ -263,9 +265,6 @@ pub fn read_workspace(workspace: &Path, path: &str, reading: Reading, digest: Di
 pub trait Work: Send + Sync + fmt::Debug {
     /// Does it, and leaves its outputs in the store.
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError>;
-
-    /// Lets go of what it remembers besides its records: what is done by force is done from nothing.
-    fn forget(&self, _store: &Store, _preimage: &Preimage) {}
 
     /// What becomes of one of the rows that go in, step by step; none where it works on no rows.
     ///

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::config::{ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::Metrics;
-use crate::ledger::{Alias, Version};
+use crate::graph::plain;
+use crate::ledger::{Alias, Manifest, Served, Version};
 use crate::store::{Record, RecordOutcome, Store};
 
 use super::action::{Effect, given};
@@ -16,7 +17,7 @@ use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS]));
+    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &TARGET]));
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
@@ -25,6 +26,10 @@ static REQUIRES: Setting = Setting::new("requires", "A verdict without which not
 )]);
 static ALIAS: Setting =
     Setting::new("alias", "The name that users of the model know.").once().arguments(&[Slot::new("name", Kind::Text, "Letters, digits, `-`, `_` and `.`.")]);
+
+static TARGET: Setting = Setting::new("target", "A file that tells programs what the alias stands for: written with it, and when it goes back.")
+    .many()
+    .arguments(&[Slot::new("path", Kind::Manifest, "A file of the workspace; its ending says how it is written: `.env`, `.json` or `.kdl`.")]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -63,6 +68,23 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             help: "use letters, digits, `-`, `_` and `.`, at most 100 of them".into(),
         });
     }
+    let mut targets: Vec<String> = Vec::new();
+    for target in block.all(TARGET.name) {
+        let path = plain(target.text("path"));
+        let contradiction = |problem: String, help: &str| ConfigError::Contradiction {
+            problem,
+            label: "cannot be written".into(),
+            at: target.span_of("path").into(),
+            help: help.into(),
+        };
+        if Manifest::of(&path).is_none() {
+            return Err(contradiction(format!("how `{path}` is to be written is not known"), "let it end with `.env`, `.json` or `.kdl`"));
+        }
+        if targets.contains(&path) || compiler.outputs.covers(&path) {
+            return Err(contradiction(format!("`{path}` is written by somebody else already"), "take another path"));
+        }
+        targets.push(path);
+    }
     let action = Action {
         name: "deploy".to_owned(),
         version: VERSION,
@@ -74,7 +96,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         builds_on_last: false,
         refresh: None,
         effect: true,
-        work: Box::new(Deploy { alias: alias.to_owned(), required }),
+        work: Box::new(Deploy { alias: alias.to_owned(), required, targets }),
     };
     Ok(vec![action])
 }
@@ -83,6 +105,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
 struct Deploy {
     alias: String,
     required: Vec<StageName>,
+    targets: Vec<String>,
 }
 
 #[async_trait]
@@ -90,8 +113,17 @@ impl Work for Deploy {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let version = self.version(context.store, context.key, context.inputs, Timestamp::now())?;
         let model = version.model.clone();
+        let known = Alias::read(context.workspace, &self.alias)?.targets;
+        if let Some(path) = self.targets.iter().find(|path| !known.contains(path) && context.workspace.join(path).exists()) {
+            // Whatever lies there is somebody's.
+            return Err(StageError::TargetTaken { path: context.workspace.join(path) });
+        }
         let alias = Alias::change(context.store, context.workspace, &self.alias, |alias| {
-            alias.deploy(version);
+            alias.targets.clone_from(&self.targets);
+            // Where it stands for this very model, only those who are told of it change.
+            if alias.now().is_none_or(|now| now.artifact != version.artifact) {
+                alias.deploy(version);
+            }
             Ok(())
         })?;
         context.watch.note(&format!("`{}` is version {} now: {model}", self.alias, alias.current));
@@ -105,7 +137,8 @@ impl Work for Deploy {
         }
         let model = given(inputs, "model")?.digest();
         if alias.now().is_some_and(|version| version.artifact == model) {
-            return Ok(Effect::There(None));
+            let is_told = alias.targets == self.targets && alias.is_told(workspace);
+            return Ok(if is_told { Effect::There(None) } else { Effect::Absent });
         }
         // Somebody went back from this very model: doing the same again must be asked for.
         let returned = alias.versions.iter().rposition(|version| version.artifact == model && version.rolled_back.is_some());
@@ -117,6 +150,7 @@ impl Work for Deploy {
     fn restore(&self, workspace: &Path, store: &Store, record: &Record, inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
         let version = self.version(store, record.key, inputs, record.finished)?;
         Alias::change(store, workspace, &self.alias, |alias| {
+            alias.targets.clone_from(&self.targets);
             if alias.versions.is_empty() {
                 alias.deploy(version);
             }
@@ -129,7 +163,9 @@ impl Work for Deploy {
 impl Deploy {
     fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
         let artifact = given(inputs, "model")?;
-        let model = train::described(&train::card(store, artifact)?);
+        let card = train::card(store, artifact)?;
+        let model = train::described(&card);
+        let served = Some(Served { provider: card.provider, base: card.base, name: card.name });
         let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
         for stage in &self.required {
             verdicts.insert(stage.to_string(), given(inputs, &format!("{} {stage}", evaluate::VERDICT))?.digest());
@@ -137,6 +173,6 @@ impl Deploy {
                 .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
             metrics.extend(found);
         }
-        Ok(Version { fingerprint: key, model, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None })
+        Ok(Version { fingerprint: key, model, served, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None })
     }
 }

@@ -143,6 +143,11 @@ pub enum StageError {
     #[diagnostic(code(stage::in_the_way), help("move it away, or name another folder in `checkpoints`"))]
     InTheWay { path: PathBuf },
 
+    /// Something of the user's where a target is to be written.
+    #[error("{} is to tell what the alias stands for, and something else lies there", path.display())]
+    #[diagnostic(code(stage::target_taken), help("move it away, or name another file in `target`"))]
+    TargetTaken { path: PathBuf },
+
     /// `--locked`, and a result is not there after all.
     #[error("--locked, and its result is damaged or gone")]
     #[diagnostic(code(stage::held), help("`retune cache verify` looks at all of the store; run without --locked to make it again"))]

@@ -19,7 +19,7 @@ use crate::config::{ConfigError, Language, Setting, StageDecl};
 pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, RowAsked, Source, Work};
 pub use copied::LARGE;
 pub use error::StageError;
-pub use evaluate::{ANSWERS, place_of_answers};
+pub use evaluate::{ANSWERS, answers_of};
 pub use exec::{Guard, guard};
 pub use prepare::KEPT;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};

@@ -28,6 +28,11 @@ fn a_judge_is_asked_once_for_each_answer_and_says_why() {
     edit(&workspace, "It is short.", "It is very short.");
     server.world().knows = vec![("# Rubric".to_owned(), "no idea".to_owned())];
     let done = server.run(&workspace);
-    assert!(done.code == 3 && done.stderr.contains("are no JSON with a score"), "{}", done.stderr);
-    assert!(server.world().questions > asked);
+    assert!(done.code == 1 && done.stderr.contains("are no JSON with a score"), "{}", done.stderr);
+    let again = server.world().questions;
+    assert!(again > asked);
+    server.world().knows = vec![("# Rubric".to_owned(), "{\"score\": 10}".to_owned())];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.world().questions - again, again - asked, "what said nothing is asked again");
 }

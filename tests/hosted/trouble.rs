@@ -130,7 +130,7 @@ fn a_batch_is_made_once_whatever_is_answered() {
     server.world().refused = Some("number 1");
     let done = server.run(&workspace);
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(done.stderr.contains("counts as answered wrongly"), "{}", done.stderr);
+    assert!(done.stderr.contains("counts as answered by nothing"), "{}", done.stderr);
 }
 
 #[test]

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use walkdir::WalkDir;
 
 use crate::fingerprint::{ActionKey, Digest};
 use crate::ledger::{self, Alias, Event, LockFile, RunSummary, SNAPSHOT};
-use crate::stage::{ANSWERS, place_of_answers};
+use crate::stage::{ANSWERS, answers_of};
 use crate::store::{Lock, Store, StoreError, Swept};
 
 use super::super::EngineError;
@@ -69,8 +68,7 @@ pub fn collect_garbage(workspace: &Workspace, keep_runs: usize, dry: bool) -> Re
     let checkpoints = store.sweep_checkpoints(&needed.keys, dry)?;
     swept.rest.files += checkpoints.files;
     swept.rest.bytes += checkpoints.bytes;
-    let since = recent.last().and_then(|run| modified(&store.root().join("runs").join(run.id.to_string()).join("events.jsonl")));
-    clear_answers(store, &needed.keys, since, dry, &mut swept)?;
+    clear_answers(store, &needed.keys, dry, &mut swept)?;
     for run in old.iter().chain(&idle).filter(|run| !snapshots.contains(run.id.to_string().as_str())) {
         clear_run(&store.root().join("runs").join(run.id.to_string()), dry, &mut swept);
     }
@@ -101,21 +99,15 @@ fn clear_run(folder: &Path, dry: bool, swept: &mut Swept) {
     }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
-}
-
-/// Lets go of the answers of models that no result which stays was made with, and that nobody was asked for since the oldest run that
-/// counts.
-fn clear_answers(store: &Store, keys: &BTreeSet<ActionKey>, since: Option<SystemTime>, dry: bool, swept: &mut Swept) -> Result<(), EngineError> {
-    let records = keys.iter().filter_map(|key| store.remembered(*key));
-    let used: BTreeSet<PathBuf> = records.map(|record| place_of_answers(store, &record.preimage)).collect();
-    let entries = std::fs::read_dir(store.root().join(ANSWERS)).into_iter().flatten().flatten().map(|entry| entry.path());
-    for path in entries.filter(|path| !used.contains(path) && (since.is_none() || modified(path) < since)) {
+/// Lets go of the answers of models that no action needs which stays, or was begun last.
+fn clear_answers(store: &Store, keys: &BTreeSet<ActionKey>, dry: bool, swept: &mut Swept) -> Result<(), EngineError> {
+    let needed = answers_of(store, keys);
+    let entries = WalkDir::new(store.root().join(ANSWERS)).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    for entry in entries.filter(|entry| !needed.contains(entry.path())) {
         swept.rest.files += 1;
-        swept.rest.bytes += path.metadata().map_or(0, |metadata| metadata.len());
+        swept.rest.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
         if !dry {
-            std::fs::remove_file(&path).map_err(StoreError::io("delete", &path))?;
+            std::fs::remove_file(entry.path()).map_err(StoreError::io("delete", entry.path()))?;
         }
     }
     Ok(())

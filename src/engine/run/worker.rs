@@ -173,7 +173,6 @@ impl Shared {
         if self.forced(id) {
             // What is done by force is done from nothing.
             self.workspace.store.clear_checkpoints(ready.key);
-            self.recipe.works(self.recipe.actions.node(id).stage)?[self.recipe.actions.node(id).place].work.forget(&self.workspace.store, &preimage);
         }
         let (mut outcome, attempts, seconds) = self.attempts(id, &ready, &preimage, watch, grant).await?;
         // What is no number could not be read again.
@@ -222,7 +221,7 @@ impl Shared {
         let (mut grant, mut attempts, mut seconds) = (grant, 1, 0.0);
         loop {
             watch.allow(scheduling.timeout);
-            let result = self.attempt(id, ready, preimage, watch, &grant).await;
+            let result = self.attempt(id, ready, preimage, watch, &grant, attempts == 1).await;
             let late = watch.is_late();
             seconds += watch.took().as_secs_f64();
             watch.allow(None);
@@ -250,7 +249,15 @@ impl Shared {
         }
     }
 
-    async fn attempt(&self, id: NodeId, ready: &Ready<'_>, preimage: &Preimage, watch: &StageWatch<'_>, grant: &Grant) -> Result<RecordOutcome, StageError> {
+    async fn attempt(
+        &self,
+        id: NodeId,
+        ready: &Ready<'_>,
+        preimage: &Preimage,
+        watch: &StageWatch<'_>,
+        grant: &Grant,
+        is_first: bool,
+    ) -> Result<RecordOutcome, StageError> {
         let node = self.recipe.actions.node(id);
         let works = self.recipe.works(node.stage)?;
         let given = ready.given();
@@ -281,6 +288,8 @@ impl Shared {
             gpus: gpus.as_deref(),
             preimage,
             last: last.as_ref(),
+            // What the first attempt came to know the next ones may use.
+            anew: is_first && (self.forced(id) || self.history.runs_always(&self.recipe, &self.workspace, node, ready.key)),
             log: &log,
             inputs: &given,
             guard: &self.guard,

@@ -34,7 +34,8 @@ impl Grader for Part {
     fn score(&self, graded: Graded<'_>) -> f64 {
         let part = self.value.as_deref().unwrap_or(graded.wanted).trim();
         let has = if self.ignore_case { (self.has)(&graded.answer.to_lowercase(), &part.to_lowercase()) } else { (self.has)(graded.answer, part) };
-        f64::from(u8::from(has))
+        // Nothing is in everything, and says nothing.
+        f64::from(u8::from(has && !part.is_empty()))
     }
 }
 

@@ -179,6 +179,14 @@ pub fn all(stage: &Block) -> Result<Vec<Named>, ConfigError> {
             let place = "the metrics of this stage: give one a `name=`".to_owned();
             return Err(ConfigError::Repeated { name, place, first: first.name_span.into(), at: block.name_span.into() });
         }
+        if ["rows", "slice-gap", "overfit-gap"].contains(&name.as_str()) {
+            return Err(ConfigError::Contradiction {
+                problem: format!("`{name}` is a figure of every evaluation"),
+                label: "cannot be the name of a metric".into(),
+                at: block.span_of("name").into(),
+                help: "give it another name".into(),
+            });
+        }
         if let Some(other) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
             return Err(ConfigError::Contradiction {
                 problem: format!("`{name}` cannot be the name of a metric"),

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Stream, count, normal_below, normal_quantile};
+use super::{Stream, count, normal_below, normal_quantile, wilson_of};
 
 /// Values of rows, with what belongs together: rows of one customer or document are drawn together, since they tell less than as many
 /// that have nothing to do with each other.
@@ -35,15 +35,45 @@ impl Rows {
     }
 }
 
-/// A 95 % interval of the mean by the bootstrap, corrected for bias and acceleration (BCa, Efron 1987). The draws are the same every
-/// time: the same values have the same interval.
+impl Rows {
+    /// How many groups there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The sum of the values of each group.
+    pub fn sums(&self) -> impl Iterator<Item = f64> {
+        self.groups.iter().map(|(sum, _)| *sum)
+    }
+}
+
+/// A 95 % interval of the mean of values within bounds: by the bootstrap, or where groups do not differ, so that it would take them for
+/// certain, by Wilson's method on their number.
 #[must_use]
-pub fn mean_interval(rows: &Rows) -> (f64, f64) {
+pub fn bounded_interval(rows: &Rows, least: f64, most: f64) -> (f64, f64) {
+    mean_interval(rows).unwrap_or_else(|| {
+        let wide = most - least;
+        let (low, high) = wilson_of((Rows::mean(rows.groups.iter()) - least) / wide, rows.len());
+        (least + wide * low, least + wide * high)
+    })
+}
+
+/// A 95 % interval of the mean by the bootstrap, corrected for bias and acceleration (BCa, Efron 1987). The draws are the same every
+/// time: the same values have the same interval. None where there are fewer than two groups or none differs: the draws tell nothing then.
+#[must_use]
+pub fn mean_interval(rows: &Rows) -> Option<(f64, f64)> {
     const LOW: f64 = 0.025;
     let groups = &rows.groups;
     let mean = Rows::mean(groups.iter());
     if groups.len() < 2 || groups.iter().all(|group| group.0 / group.1 == groups[0].0 / groups[0].1) {
-        return (mean, mean);
+        return None;
     }
     // Where there are many, each draw tells more.
     let draws = (40_000_000 / groups.len()).clamp(2_000, 10_000);
@@ -61,7 +91,7 @@ pub fn mean_interval(rows: &Rows) -> (f64, f64) {
         let place = (at * count(draws)) as usize;
         means[place.min(draws - 1)]
     };
-    (end(LOW), end(1.0 - LOW))
+    Some((end(LOW), end(1.0 - LOW)))
 }
 
 /// How likely a mean of no more than a margin is by the draws of the bootstrap.
@@ -93,18 +123,22 @@ mod tests {
     #[test]
     fn the_interval_surrounds_the_mean_and_repeats_itself() {
         let rows = Rows::alone((0..200).map(|at| f64::from(u8::from(at % 4 != 0))));
-        let (low, high) = mean_interval(&rows);
+        let (low, high) = mean_interval(&rows).expect("they differ");
         assert!(low < 0.75 && 0.75 < high && low > 0.68 && high < 0.82, "{low} {high}");
-        assert_eq!(mean_interval(&rows), (low, high));
-        assert_eq!(mean_interval(&Rows::alone([0.5; 9])), (0.5, 0.5));
-        assert_eq!(mean_interval(&Rows::default()), (0.0, 0.0));
+        assert_eq!(mean_interval(&rows), Some((low, high)));
+        assert_eq!((mean_interval(&Rows::alone([0.5; 9])), mean_interval(&Rows::default())), (None, None));
+        // Rows that are all the same are no certainty.
+        let (low, high) = bounded_interval(&Rows::alone([1.0; 12]), 0.0, 1.0);
+        assert!((low - 0.7575).abs() < 1e-3 && high >= 1.0, "{low} {high}");
+        let (low, high) = bounded_interval(&Rows::alone([0.0; 10]), -1.0, 1.0);
+        assert!(low < -0.4 && high > 0.4, "{low} {high}");
     }
 
     #[test]
     fn a_skewed_sample_has_the_interval_that_scipy_gives() {
         // `scipy.stats.bootstrap((x,), np.mean, method="BCa", n_resamples=200_000)` of SciPy 1.17.
         let skewed = [0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.5, 0.7, 0.9, 1.4, 2.0, 3.1, 5.2, 0.15, 0.25, 0.35, 0.45, 0.6];
-        let (low, high) = mean_interval(&Rows::alone(skewed));
+        let (low, high) = mean_interval(&Rows::alone(skewed)).expect("they differ");
         assert!((low - SCIPY.0).abs() < 0.02 && (high - SCIPY.1).abs() < 0.06, "{low} {high}");
     }
 
@@ -115,8 +149,8 @@ mod tests {
         let width = |(low, high): (f64, f64)| high - low;
         let value = |at: usize| f64::from(u8::from((at / 10).is_multiple_of(2)));
         let names: Vec<String> = (0..200).map(|at| format!("customer {}", at / 10)).collect();
-        let alone = mean_interval(&Rows::alone((0..200).map(value)));
-        let grouped = mean_interval(&Rows::grouped((0..200).map(|at| (names[at].clone(), value(at)))));
+        let alone = mean_interval(&Rows::alone((0..200).map(value))).expect("they differ");
+        let grouped = mean_interval(&Rows::grouped((0..200).map(|at| (names[at].clone(), value(at))))).expect("they differ");
         assert!(width(grouped) > 2.0 * width(alone), "{grouped:?} {alone:?}");
     }
 }

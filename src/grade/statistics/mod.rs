@@ -6,11 +6,11 @@ mod normal;
 mod paired;
 mod share;
 
-pub use bootstrap::{Rows, chance_of_no_more, mean_interval};
+pub use bootstrap::{Rows, bounded_interval, chance_of_no_more, mean_interval};
 pub use many::holm;
 pub use normal::{normal_below, normal_quantile};
 pub use paired::{mcnemar_exact, sign_flips, smallest_difference};
-pub use share::{most_failures, wilson};
+pub use share::{most_failures, wilson, wilson_of};
 
 /// A number of rows as a figure.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]

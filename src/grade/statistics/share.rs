@@ -4,18 +4,23 @@ use super::count;
 /// holds for few rows and for shares near the ends.
 #[must_use]
 pub fn wilson(successes: usize, rows: usize) -> (f64, f64) {
+    wilson_of(count(successes) / count(rows.max(1)), rows)
+}
+
+/// The same for the mean of so many values from 0 to 1, of which it then takes no more than that they are no more spread than yes and no.
+#[must_use]
+pub fn wilson_of(share: f64, rows: usize) -> (f64, f64) {
     /// The 97.5 % point of the normal distribution.
     const Z: f64 = 1.959_963_984_540_054;
     if rows == 0 {
         return (0.0, 1.0);
     }
-    let (n, k) = (count(rows), count(successes));
-    let share = k / n;
+    let n = count(rows);
     let scale = 1.0 + Z * Z / n;
     let middle = (share + Z * Z / (2.0 * n)) / scale;
     let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let low = if successes == 0 { 0.0 } else { (middle - half).max(0.0) };
-    let high = if successes == rows { 1.0 } else { (middle + half).min(1.0) };
+    let low = if share <= 0.0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if share >= 1.0 { 1.0 } else { (middle + half).min(1.0) };
     (low, high)
 }
 

@@ -107,9 +107,7 @@ impl Hosted {
         }
         // What is there already is not ours, should the reply be lost and ours not show our key.
         let learners = self.wire.learners(&train, watch).await?;
-        if !learners.is_empty() {
-            journal.note(JobStep::Learners { jobs: learners })?;
-        }
+        journal.note(JobStep::Learners { jobs: learners })?;
         journal.note(JobStep::Creating)?;
         let gone: Vec<GivenUp> = journal.ended().collect();
         self.creating.store(true, Ordering::Relaxed);

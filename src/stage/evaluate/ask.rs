@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::data::Message;
-use crate::fingerprint::{Digest, Preimage};
+use crate::fingerprint::{ActionKey, Digest, Preimage};
 use crate::grade::Metrics;
 use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, price, question_digest};
 use crate::store::Store;
@@ -39,10 +39,13 @@ impl Asking<'_> {
         let batch = &self.batch;
         let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
         // What is replayed comes from the tape alone.
-        let log = (!context.network.replays()).then(|| self.log()).transpose()?;
+        let log = (!context.network.replays()).then(|| self.log(context)).transpose()?;
+        if context.anew {
+            log.iter().for_each(|log| asked.each().for_each(|question| log.forget(question)));
+        }
         let mut found: HashMap<Digest, Answered> =
             log.iter().flat_map(|log| asked.each().filter_map(|question| Some((question, log.find(question)?)))).collect();
-        if batch.is_some() && (is_begun || found.len() < asked.unlike()) {
+        if batch.is_some() && found.len() < asked.unlike() {
             // A batch is found again by all of its questions.
             found.clear();
         }
@@ -92,10 +95,40 @@ impl Asking<'_> {
         Ok((all, metrics))
     }
 
-    /// What this model was asked before in this way.
-    fn log(&self) -> Result<Arc<AnswerLog>, StageError> {
-        AnswerLog::open(&self.place).map(Arc::new).map_err(|source| StageError::Io { doing: "open", path: self.place.clone(), source })
+    /// Lets go of answers that say nothing.
+    pub fn forget<'a>(&self, prompts: impl Iterator<Item = &'a Vec<Message>>) -> Result<(), StageError> {
+        let log = AnswerLog::open(&self.place).map_err(|source| StageError::Io { doing: "open", path: self.place.clone(), source })?;
+        prompts.for_each(|messages| log.forget(question_digest(messages)));
+        Ok(())
     }
+
+    /// What this model was asked before in this way. Which action needs it is noted, so that it is not cleared away.
+    fn log(&self, context: &Context<'_>) -> Result<Arc<AnswerLog>, StageError> {
+        let failed = |source| StageError::Io { doing: "open", path: self.place.clone(), source };
+        let log = AnswerLog::open(&self.place).map_err(failed)?;
+        let note = noted(context.store, context.key);
+        let name = self.place.file_name().unwrap_or_default();
+        note.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+        std::fs::write(&note, name.as_encoded_bytes()).map_err(failed)?;
+        Ok(Arc::new(log))
+    }
+}
+
+/// Where it is noted which answers an action needs.
+fn noted(store: &Store, key: ActionKey) -> PathBuf {
+    store.root().join(ANSWERS).join("by-action").join(key.to_string())
+}
+
+/// The files with answers that some actions need, and the notes of which.
+#[must_use]
+pub fn answers_of(store: &Store, keys: &BTreeSet<ActionKey>) -> BTreeSet<PathBuf> {
+    let folder = store.root().join(ANSWERS);
+    let of = |key: &ActionKey| {
+        let note = noted(store, *key);
+        let name = std::fs::read_to_string(&note).ok()?;
+        Some([note, folder.join(name)])
+    };
+    keys.iter().filter_map(of).flatten().collect()
 }
 
 /// What it will take to ask a hosted model, as far as that is known before.
@@ -184,7 +217,12 @@ impl Questions {
 #[must_use]
 pub fn place_of_answers(store: &Store, preimage: &Preimage) -> PathBuf {
     let mut way = preimage.clone();
-    way.inputs.remove("data");
+    for asked in QUESTIONS {
+        way.inputs.remove(*asked);
+    }
     way.kind = ANSWERS.to_owned();
     store.root().join(ANSWERS).join(format!("{}.jsonl", way.key()))
 }
+
+/// The inputs that say what is asked, and not how.
+pub const QUESTIONS: &[&str] = &["data", ANSWERS, "baseline-answers"];

@@ -21,6 +21,8 @@ pub static SETTING: Setting = Setting::new("gate", "A condition without which th
     ]);
 
 const CONFIDENCE: f64 = 0.95;
+/// What ten thousand draws can tell.
+const SUREST: f64 = 0.999;
 
 pub fn all(block: &Block, graders: &[Named], baseline: bool) -> Result<Vec<Gate>, ConfigError> {
     let mut gates = Vec::new();
@@ -56,6 +58,13 @@ fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool) -> Res
     }
     if over && !graders.iter().any(|named| named.name == metric) {
         return contradiction("`over=` compares the metric of a grader of both models".into(), "write `gate \"accuracy\" over=\"baseline\"`");
+    }
+    let is_bounded = metric.ends_with(".gain") || !metric.contains('.') && metric != "rows";
+    if gate.find_text("inconclusive").is_some() && !is_bounded {
+        return contradiction(format!("`{metric}` has no interval that could leave it open"), "take `inconclusive=` out");
+    }
+    if over && gate.find_number("margin").is_some_and(|margin| margin > 0.0) && gate.find_number("confidence").is_some_and(|sure| sure > SUREST) {
+        return contradiction(format!("a margin can be held with a confidence of {SUREST} at most"), "lower `confidence=`, or leave `margin=` out");
     }
     let open = gate.find_text("inconclusive").map(|word| match word {
         "pass" => Open::Pass,

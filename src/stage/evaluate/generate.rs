@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
 use crate::data::{DataError, Example, parse_examples, write_lines};
-use crate::fingerprint::{Digest, Preimage};
+use crate::fingerprint::Digest;
 use crate::provider::{Api, Batch, Declared, ModelHandle, ProviderError, declared, question_digest};
 use crate::store::{RecordOutcome, Store};
 
@@ -91,10 +91,6 @@ impl Work for Generate {
         let answers: Vec<Answer> = all.into_iter().map(|answered| Answer { answer: answered.text }).collect();
         let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
-    }
-
-    fn forget(&self, store: &Store, preimage: &Preimage) {
-        let _ = std::fs::remove_file(place_of_answers(store, preimage));
     }
 
     fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {

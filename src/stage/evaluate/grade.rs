@@ -61,13 +61,12 @@ impl Work for Grade {
                 row.take(&self.graders, &named.name, said.score, said.baseline, said.reason);
             }
         }
-        let binary = self.graders.first().is_some_and(|first| first.grader.is_yes_or_no());
-        let sliced = slices(&scores, binary);
+        let first = self.graders.first().map(|first| first.grader.as_ref());
+        let sliced = first.map(|first| slices(&scores, first)).unwrap_or_default();
         let mut metrics = tokio::task::block_in_place(|| measure(&self.graders, &scores));
         metrics.extend(slice_gap(&sliced));
-        if context.inputs.contains_key(TRAINING) {
-            let learnt = self.learnt(context)?;
-            metrics.extend(overfit_gap(&learnt, &scores.iter().map(|row| row.score).collect::<Vec<_>>(), binary));
+        if let Some(first) = first.filter(|_| context.inputs.contains_key(TRAINING)) {
+            metrics.extend(overfit_gap(&self.learnt(context)?, &scores, first));
         }
         let outputs = BTreeMap::from([
             (SCORES.to_owned(), context.store.put_bytes(&write_lines(&scores))?),

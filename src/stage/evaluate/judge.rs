@@ -1,17 +1,20 @@
 //! Another model that says how good answers are, by a rubric.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Message, Role, parse_examples, write_lines};
-use crate::fingerprint::Preimage;
-use crate::provider::Declared;
+use crate::data::{Example, Message, Role, parse_examples, write_lines};
+use crate::fingerprint::{Preimage, Tree};
+use crate::grade::count;
+use crate::provider::{Api, Declared};
 use crate::store::{RecordOutcome, Store};
 
-use super::super::{Context, StageError, Work, train};
-use super::ask::{ANSWERS, Asking, place_of_answers};
+use super::super::action::given;
+use super::super::{Context, Estimate, Given, StageError, Work, train};
+use super::ask::{ANSWERS, Asking, estimate, place_of_answers};
 use super::generate::BASELINE_ANSWERS;
 use super::grade::answers_in;
 
@@ -46,8 +49,8 @@ pub struct Judge {
 
 /// The highest mark that a judge gives.
 const BEST: f64 = 10.0;
-/// Enough for a sentence or two and a number.
-const MAX_TOKENS: usize = 256;
+/// Enough for a sentence or two and a number, of a model that thinks before too.
+const MAX_TOKENS: usize = 1024;
 /// How freely votes are cast, so that they may differ.
 const FREELY: f64 = 1.0;
 
@@ -82,20 +85,26 @@ impl Work for Judge {
         let mut rows = of(&said);
         rows.extend(baseline.iter().flat_map(|baseline| of(&baseline.iter().map(|answer| answer.answer.clone()).collect::<Vec<_>>())));
         let prompts = rows.iter().flat_map(|(asked, wanted, said)| (1..=self.votes).map(move |vote| self.prompt(asked, wanted, said, vote)));
-        let (judged, metrics) = asking.ask(context, prompts).await?;
-        let mut unread = Vec::new();
-        let marks: Vec<(f64, String)> = judged
-            .chunks(self.votes)
-            .map(|votes| {
-                let read: Vec<Judgement> = votes.iter().filter_map(|vote| judgement(&vote.text).or_else(|| no(&mut unread, &vote.text))).collect();
-                let mean = read.iter().map(|vote| vote.score.clamp(0.0, BEST) / BEST).sum::<f64>() / crate::grade::count(read.len().max(1));
-                (mean, read.into_iter().next().map(|vote| vote.reason).unwrap_or_default())
-            })
-            .collect();
-        if let Some(first) = unread.first() {
-            let (count, all) = (unread.len(), judged.len());
-            context.watch.note(&format!("warning: {count} of {all} judgements are no JSON with a score and count as none; the first: {first:?}"));
+        let prompts: Vec<Vec<Message>> = prompts.collect();
+        let (judged, metrics) = asking.ask(context, prompts.iter().cloned()).await?;
+        let read: Vec<Option<Judgement>> = judged.iter().map(|vote| judgement(&vote.text)).collect();
+        let unread: Vec<usize> = (0..read.len()).filter(|&at| read[at].is_none()).collect();
+        if let Some(&first) = unread.first() {
+            // What says nothing is asked again by the next run.
+            asking.forget(unread.iter().map(|&at| &prompts[at]))?;
+            let said: String = judged[first].text.chars().take(120).collect();
+            let problem = format!("{} of {} judgements are no JSON with a score, the first: {said:?}", unread.len(), judged.len());
+            if read.chunks(self.votes).any(|votes| votes.iter().all(Option::is_none)) {
+                return Err(StageError::Unreadable { what: "the judgements", problem });
+            }
+            context.watch.note(&format!("warning: {problem}; the other votes count"));
         }
+        let mark = |votes: &[Option<Judgement>]| {
+            let read: Vec<&Judgement> = votes.iter().flatten().collect();
+            let mean = read.iter().map(|vote| vote.score.clamp(0.0, BEST) / BEST).sum::<f64>() / count(read.len());
+            (mean, read.first().map(|vote| vote.reason.clone()).unwrap_or_default())
+        };
+        let marks: Vec<(f64, String)> = read.chunks(self.votes).map(mark).collect();
         let baseline = |row: usize| marks.get(examples.len() + row).map(|(score, _)| *score);
         let lines: Vec<Said> = marks
             .iter()
@@ -107,20 +116,24 @@ impl Work for Judge {
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
     }
 
-    fn forget(&self, store: &Store, preimage: &Preimage) {
-        let _ = std::fs::remove_file(place_of_answers(store, &way(preimage)));
+    fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
+        let Some(model) = train::untuned(&self.declared, &self.model).ok().filter(|_| matches!(self.declared.api, Api::Hosted(_))) else {
+            return Estimate::default();
+        };
+        let examples = given(inputs, "data").ok().and_then(|data| parse_examples(&store.read(data).ok()?).ok());
+        // What will be said is not known yet; what was wanted is about as long.
+        let prompts = examples.map(|examples| {
+            let of = |example: &Example| self.prompt(example.prompt(), example.answer(), example.answer(), 1);
+            let models = if inputs.contains_key(BASELINE_ANSWERS) { 2 } else { 1 };
+            examples.iter().flat_map(|example| std::iter::repeat_n(of(example), self.votes * models)).collect::<Vec<_>>()
+        });
+        estimate(&self.declared, &model.card, workspace, MAX_TOKENS, false, prompts.as_deref())
     }
 }
 
-/// Notes what could not be read.
-fn no(unread: &mut Vec<String>, text: &str) -> Option<Judgement> {
-    unread.push(text.chars().take(120).collect());
-    None
-}
-
-/// How a judge is asked does not depend on what it is asked.
+/// How a judge is asked does not depend on what it is asked to judge, or by which rubric: that stands in the question.
 fn way(preimage: &Preimage) -> Preimage {
-    Preimage { inputs: BTreeMap::new(), settings: crate::fingerprint::Tree::map::<String>([]), ..preimage.clone() }
+    Preimage { settings: Tree::Map(BTreeMap::new()), ..preimage.clone() }
 }
 
 /// The judgement in what a judge wrote, whatever stands around it.

@@ -16,6 +16,7 @@ use crate::grade::{Gate, OVERFIT_GAP};
 use crate::provider::{Api, Declared};
 use crate::store::Reading;
 
+use super::exec::environment;
 use super::{Action, Compiler, Input, StageKind, Work, prepare, providers, scheduling, train};
 use generate::{Asked, Generate};
 
@@ -60,7 +61,7 @@ const GENERATE_VERSION: u32 = 1;
 const JUDGE_VERSION: u32 = 1;
 /// What the deploy stage calls the verdict, and the figures that it rests on.
 pub const VERDICT: &str = "verdict";
-pub use ask::{ANSWERS, place_of_answers};
+pub use ask::{ANSWERS, answers_of};
 pub use grade::METRICS;
 
 /// Which model an evaluate stage judges: the name that is written.
@@ -81,6 +82,9 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let overfit = gates.iter().any(|gate| gate.metric.starts_with(OVERFIT_GAP));
     if overfit {
         actions.push(asking(stage, "generate-training", "training", compiler)?);
+    }
+    if overfit {
+        learnt(block, compiler)?;
     }
     if overfit && graders.first().is_some_and(|first| first.grader.is_outside()) {
         return Err(outside_first(block));
@@ -217,12 +221,17 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, [baseline, overfit]: [boo
     for judging in graders.iter().filter(|named| named.grader.is_outside()) {
         inputs.push(Input::output(judge::output(&judging.name), &stage.name, judge::output(&judging.name)));
     }
+    let mut settings = settings_of(block, &compiler.pipeline.file, |name| matches!(name, "grader" | "slice" | "cluster"));
+    if let (Tree::Map(settings), Some(first)) = (&mut settings, graders.first()) {
+        // Rows are right or wrong by the first.
+        settings.insert("first".to_owned(), Tree::text(&first.name));
+    }
     let slices = block.all(SLICE.name).map(|slice| slice.text("by").to_owned()).collect();
     let cluster = block.child(CLUSTER.name).map(|cluster| cluster.text("by").to_owned());
     Action {
         name: "grade".to_owned(),
         version: GRADE_VERSION,
-        settings: settings_of(block, &compiler.pipeline.file, |name| matches!(name, "grader" | "slice" | "cluster")),
+        settings,
         context: BTreeMap::new(),
         inputs,
         outputs: [grade::SCORES, METRICS, grade::MISTAKES].map(str::to_owned).to_vec(),
@@ -232,6 +241,23 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, [baseline, overfit]: [boo
         effect: false,
         work: Box::new(grade::Grade { graders, slices, cluster }),
     }
+}
+
+/// Makes sure that what the model learnt is known, and is not what it is judged by.
+fn learnt(block: &Block, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
+    let Some(data) = block.child("data") else {
+        return Ok(());
+    };
+    let from = train_stage(judged(block), compiler).and_then(|made_by| made_by.block.child_text("data"));
+    let problem = if from != Some(data.text("stage")) {
+        format!("`overfit-gap` compares with what `{}` learnt, and that is not `{}`", judged(block), data.text("stage"))
+    } else if data.text("split") == "train" {
+        "`overfit-gap` compares with what was learnt, and so is this".to_owned()
+    } else {
+        return Ok(());
+    };
+    let help = "judge a train stage by another split of the data that it learns from: `data \"chat\" split=\"test\"`".into();
+    Err(ConfigError::Contradiction { problem, label: "cannot be compared".into(), at: data.name_span.into(), help })
 }
 
 /// An error where rows that were learnt would have to be judged by somebody else.
@@ -258,7 +284,16 @@ fn outside(stage: &StageDecl, declared: &Block, compiler: &mut Compiler<'_>, bas
     let mut settings = BTreeMap::from([("name".to_owned(), Tree::text(&name))]);
     let work: Box<dyn Work> = if let Some(line) = declared.find_text("run") {
         let path = declared.find_text("input");
+        if let Some(path) = path.filter(|path| ask::QUESTIONS.contains(path)) {
+            return Err(ConfigError::Contradiction {
+                problem: format!("`{path}` is what the input with the rows is called"),
+                label: "would hide them".into(),
+                at: declared.span_of("input").into(),
+                help: format!("write it as `./{path}`"),
+            });
+        }
         inputs.extend(path.iter().flat_map(|path| compiler.files(path, Reading::Program, None)));
+        context.insert("environment".to_owned(), environment());
         settings.insert("run".to_owned(), Tree::text(line));
         Box::new(program::Graders { name: name.clone(), line: line.to_owned(), inputs: path.map(str::to_owned).into_iter().collect() })
     } else {

@@ -12,7 +12,7 @@ fn f1(common: usize, wanted: usize, said: usize) -> f64 {
     if wanted == 0 || said == 0 { 0.0 } else { f_score(count(common) / count(said), count(common) / count(wanted), 1.0) }
 }
 
-/// ROUGE-N (Lin 2004): the F score of runs of words in common. For single words it is the token F1 of SQuAD (Rajpurkar et al. 2016).
+/// ROUGE-N (Lin 2004): the F score of runs of words in common. For single words it is the F1 of tokens, articles included.
 pub fn rouge(wanted: &str, said: &str, length: usize) -> f64 {
     let (wanted, said) = (words(wanted), words(said));
     let mut there: HashMap<&[String], usize> = HashMap::new();

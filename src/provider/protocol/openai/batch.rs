@@ -325,7 +325,7 @@ async fn fetch(client: &Client, batch: &BatchObject, asked: &BTreeSet<usize>, wa
                 responded => {
                     let why = line.error.filter(|error| !error.is_null()).or(responded.map(|responded| responded.body)).unwrap_or_default().to_string();
                     if is_filtered(&why) {
-                        watch.note(&format!("a question was refused, and counts as answered wrongly: {}", printable(&why)));
+                        watch.note(&format!("a question was refused, and counts as answered by nothing: {}", printable(&why)));
                         found.insert(place, Answered::default());
                     } else {
                         failed.get_or_insert(format!("question {place} failed: {}", printable(&why)));

@@ -63,7 +63,7 @@ async fn ask(client: &Client, limit: &str, model: &str, messages: &[Message], ho
         Ok(reply) => reply,
         // What the provider will not be asked is a question without an answer, and no reason to lose all others.
         Err(ProviderError::Refused { status: 400, message, .. }) if is_filtered(&message) => {
-            watch.note(&format!("a question was refused, and counts as answered wrongly: {message}"));
+            watch.note(&format!("a question was refused, and counts as answered by nothing: {message}"));
             return Ok(Answered::default());
         }
         Err(error) => return Err(error),
