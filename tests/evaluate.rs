@@ -87,6 +87,8 @@ fn graders_measure_what_they_say() {
     close("length", 6.0 / 4.0);
     close("short", 0.75);
     close("weighted", (3.0 + 1.0 + 1.0) / 16.0);
+    let shown = workspace.retune(&["show", "e", "p.kdl"]).stdout;
+    assert!(shown.contains("METRIC") && shown.contains("accuracy     0.500 [0.150, 0.850]"), "{shown}");
     assert!(metrics["levenshtein.low"].as_f64() < metrics["levenshtein"].as_f64(), "{metrics}");
     assert!(metrics["accuracy.failures.high"].as_f64() > Some(0.5), "{metrics}");
     let mistakes = made(&workspace, "mistakes");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::grade::{OVERFIT_GAP, SLICE_GAP};
+
 use crate::provider::dollars;
 
 /// A count with its thousands apart: `1,812`.
@@ -85,26 +87,27 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
             if known.is_empty() { all() } else { known }
         }
         "evaluate" => {
-            let graded: Vec<&String> = metrics.keys().filter(|name| !name.contains('.') && metrics.contains_key(&format!("{name}.low"))).collect();
-            let of = |name: &str| if graded.len() > 1 { format!(" of {name}") } else { String::new() };
-            let told = |name: &String| {
-                let figures = [
-                    (name.clone(), name.clone()),
-                    (format!("baseline.{name}"), format!("baseline{}", of(name))),
-                    (format!("{name}.gain"), format!("gain{}", of(name))),
-                ];
-                figures
+            let graded = graded(metrics);
+            let told = |name: String, label: &str| metrics.contains_key(&name).then(|| format!("{label} {}", with_interval(metrics, &name)));
+            match graded.as_slice() {
+                [only] => [told((*only).to_owned(), only), told(format!("baseline.{only}"), "baseline"), told(format!("{only}.gain"), "gain")]
                     .into_iter()
-                    .filter(|(name, _)| metrics.contains_key(name))
-                    .map(|(name, label)| format!("{label} {}", with_interval(metrics, &name)))
-                    .collect::<Vec<_>>()
-            };
-            graded.iter().flat_map(|name| told(name)).collect()
+                    .flatten()
+                    .collect(),
+                // `show` has a table of the rest.
+                several => several.iter().filter_map(|name| told((*name).to_owned(), name)).collect(),
+            }
         }
         "exec" => all(),
         _ => Vec::new(),
     };
     parts.join(", ")
+}
+
+/// The metrics of graders, by name: each has an interval, and is no part of another.
+pub fn graded(metrics: &BTreeMap<String, f64>) -> Vec<&str> {
+    let names = metrics.keys().filter(|name| !name.contains('.') && metrics.contains_key(&format!("{name}.low")));
+    names.map(String::as_str).filter(|name| ![SLICE_GAP, OVERFIT_GAP].contains(name)).collect()
 }
 
 /// A metric with its 95 % interval.

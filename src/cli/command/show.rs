@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::engine::{self, PlannedAction, Standing, Workspace};
-use crate::grade::Verdict;
+use crate::grade::{OVERFIT_GAP, SLICE_GAP, Verdict};
 use crate::ledger::LockFile;
 use crate::store::{Artifact, Known, Record};
 
@@ -98,6 +98,20 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
+/// What was measured of a model, with the baseline beside it.
+fn figures(metrics: &BTreeMap<String, f64>) -> String {
+    let mut table = Table::new(&["metric", "model", "baseline", "gain", "p"]);
+    let cell = |name: String| if metrics.contains_key(&name) { format::with_interval(metrics, &name) } else { String::new() };
+    for name in format::graded(metrics) {
+        let p = metrics.get(&format!("{name}.gain.p")).map(|p| if *p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
+        table.row([name.to_owned(), cell(name.to_owned()), cell(format!("baseline.{name}")), cell(format!("{name}.gain")), p.unwrap_or_default()]);
+    }
+    for gap in [SLICE_GAP, OVERFIT_GAP].into_iter().filter(|gap| metrics.contains_key(*gap)) {
+        table.row([gap.to_owned(), cell(gap.to_owned())]);
+    }
+    table.render()
+}
+
 fn print(shown: &Shown) {
     let lost = shown.actions.iter().all(|action| action.record.is_none());
     let state = match (lost, shown.current) {
@@ -110,7 +124,7 @@ fn print(shown: &Shown) {
         say!("it has no result in this store yet: `retune run {}`", shown.stage);
         return;
     }
-    let summary = format::metrics(&shown.kind, &shown.metrics);
+    let summary = if shown.kind == "evaluate" { figures(&shown.metrics) } else { format::metrics(&shown.kind, &shown.metrics) };
     if !summary.is_empty() {
         say!("{summary}");
     }
