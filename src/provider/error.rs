@@ -7,6 +7,7 @@ use crate::data::DataError;
 use crate::ledger::LedgerError;
 
 use super::prices::dollars;
+use super::transport::Plan;
 
 /// What can go wrong with a provider.
 #[derive(Debug, Error, Diagnostic)]
@@ -127,6 +128,11 @@ pub enum ProviderError {
     #[error("{method} {url} was refused with {status}: {message}")]
     #[diagnostic(code(provider::refused), help("{}", refusal_help(*status, message)))]
     Refused { method: String, url: String, status: u16, message: String },
+
+    /// Something that is paid for was asked for too soon. It is asked for again after a look whether it was made all the same.
+    #[error("{refused}")]
+    #[diagnostic(code(provider::too_soon), help("wait a while, and run again"))]
+    TooSoon { refused: Box<ProviderError>, again: Plan },
 
     /// The provider said something that cannot be understood.
     #[error("{url} answered with something unexpected: {problem}")]

@@ -99,6 +99,66 @@ fn two_workspaces_end_with_one_job(faults: Vec<(&'static str, Fault)>) {
 }
 
 #[test]
+fn a_job_whose_reply_was_lost_is_ended_also_after_a_crash() {
+    let server = Server::start();
+    server.world().life = vec!["running"];
+    let (one, two) = (colours_workspace(), colours_workspace());
+    let start = |workspace: &Workspace| {
+        server.command(workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts")
+    };
+    let mut first = start(&one);
+    wait_for(|| server.billed() == 1);
+    server.world().hidden = true;
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
+    let mut second = start(&two);
+    wait_for(|| server.billed() == 2);
+    // It finds the one of the first workspace; its own does not show yet.
+    let shown = std::mem::replace(&mut server.world().jobs[1].body["metadata"], json!({}));
+    server.world().hidden = false;
+    let follows = || std::fs::read_dir(two.path().join(".retune/jobs")).into_iter().flatten().flatten().any(|entry| holds(&entry.path(), "ftjob-1"));
+    wait_for(follows);
+    second.kill().expect("it can be killed");
+    second.wait().expect("it ends");
+    assert!(!server.world().jobs[1].cancelled, "it is not known of yet");
+    server.world().jobs[1].body["metadata"] = shown;
+    let mut second = start(&two);
+    wait_for(|| server.world().jobs[1].cancelled);
+    server.world().life = vec!["succeeded"];
+    assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
+    assert_eq!(one.read("p.openai.lock.kdl"), two.read("p.openai.lock.kdl"));
+}
+
+fn holds(file: &std::path::Path, text: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|all| all.contains(text))
+}
+
+#[test]
+fn an_alias_at_one_provider_does_not_keep_the_model_of_another_that_has_its_name() {
+    let (server, other, workspace) = (Server::start(), Server::start(), colours_workspace());
+    assert_eq!(server.run(&workspace).code, 0);
+    undeployed(&workspace);
+    limited(&other, &workspace, "concurrency=2");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("provider \"openai\"", "provider \"other\""));
+    let done = other.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let named = |server: &Server| server.world().jobs[0].body["fine_tuned_model"].clone();
+    let (here, there) = (named(&server), named(&other));
+    assert_eq!(here, there, "both have the same name");
+    let listed: Value = serde_json::from_str(&other.retune(&workspace, &["jobs", "--json"]).stdout).expect("JSON");
+    let key = |provider: &str| {
+        let job = listed.as_array().expect("a list").iter().find(|job| job["provider"] == provider).expect("it is there");
+        job["key"].as_str().expect("a text")[..12].to_owned()
+    };
+    let used = server.retune(&workspace, &["jobs", "--delete", &key("openai")]);
+    assert!(used.code != 0 && server.world().deleted.is_empty(), "{}", used.stderr);
+    let deleted = other.retune(&workspace, &["jobs", "--delete", &key("other")]);
+    assert_eq!(deleted.code, 0, "{}", deleted.stderr);
+    assert!(!other.world().deleted.is_empty() && server.world().deleted.is_empty());
+    let deployments = workspace.retune(&["deployments"]);
+    assert!(!deployments.stdout.contains("deleted"), "{}", deployments.stdout);
+}
+
+#[test]
 fn a_lost_job_is_known_by_its_files_where_a_server_keeps_no_mark() {
     for shows_at_once in [true, false] {
         let (server, workspace) = (Server::start(), colours_workspace());

@@ -7,7 +7,7 @@ use crate::fake::{Fault, KEY, Server, limited};
 
 #[test]
 fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
-    for fault in [Fault::LoseReply, Fault::Reset, Fault::Truncate, Fault::TooMany(20), Fault::Slow(Duration::from_millis(200))] {
+    for fault in [Fault::LoseReply, Fault::Reset, Fault::Truncate, Fault::TooMany(20), Fault::DoneAnd(429), Fault::Slow(Duration::from_millis(200))] {
         let (server, workspace) = (Server::start(), colours_workspace());
         limited(&server, &workspace, "visible=\"2s\"");
         server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
@@ -95,10 +95,11 @@ fn a_batch_is_made_once_whatever_is_answered() {
         workspace.write("p.kdl", text);
         (server, workspace)
     };
-    for fault in [Fault::DoneAnd(503), Fault::DoneAnd(409), Fault::LoseReply, Fault::Reset] {
+    for fault in [Fault::DoneAnd(503), Fault::DoneAnd(409), Fault::LoseReply, Fault::Reset, Fault::DoneAnd(429), Fault::TooMany(20)] {
         let (server, workspace) = batched("visible=\"5s\"");
         server.world().faults = vec![("POST /batches", fault)];
-        server.world().late_batches = 2;
+        // Of one that was asked for too soon there is nothing to wait for, if it does not show.
+        server.world().late_batches = if matches!(fault, Fault::DoneAnd(429) | Fault::TooMany(_)) { 0 } else { 2 };
         let done = server.run(&workspace);
         assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
         assert_eq!(server.world().batches.len(), 1, "{fault:?}");

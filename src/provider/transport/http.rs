@@ -188,6 +188,9 @@ impl Client {
                 }
                 Err(failed) => failed,
             };
+            if let (Repeat::Never, ProviderError::Refused { .. }, Next::After(_)) = (request.repeat, &error, next.at(attempt)) {
+                return Err(ProviderError::TooSoon { refused: Box::new(error), again: next });
+            }
             let Next::After(wait) = next.at(attempt) else {
                 // Only what came of it in the end is worth replaying.
                 if let ProviderError::Refused { status, message, .. } = &error {
@@ -199,6 +202,22 @@ impl Client {
             self.rest(wait, watch).await?;
             attempt += 1;
         }
+    }
+
+    /// Waits until what came too soon may be asked for again, after an attempt (from 1). The caller looks first whether it was
+    /// done all the same.
+    ///
+    /// # Errors
+    /// The failure itself, where it is another, or was the last attempt.
+    pub async fn until_again(&self, error: ProviderError, attempt: u32, watch: &dyn Watch) -> Result<(), ProviderError> {
+        let ProviderError::TooSoon { refused, again } = error else {
+            return Err(error);
+        };
+        let Next::After(wait) = again.at(attempt) else {
+            return Err(*refused);
+        };
+        watch.retried(&refused.to_string(), wait);
+        self.rest(wait, watch).await
     }
 
     fn keep(&self, request: &Request, status: u16, body: &[u8]) {

@@ -11,6 +11,6 @@ mod tape;
 pub use http::{Client, Request};
 pub use network::{Network, Profile, today};
 pub use pace::{Limits, Pace};
-pub use retry::{Repeat, printable};
+pub use retry::{Plan, Repeat, printable};
 pub use sending::FilePart;
 pub use tape::Tape;

@@ -93,12 +93,12 @@ impl Plan {
             return Self::never();
         }
         let passing = matches!(status, 408 | 409 | 429) || (500..600).contains(&status) || told.again == Some(true);
-        // Of these it is certain that nothing was done.
-        let never_begun = status == 429;
-        if !passing || !(repeat == Repeat::Freely || never_begun) {
+        // Of these it says that nothing was done.
+        let too_soon = status == 429;
+        if !passing || !(repeat == Repeat::Freely || too_soon) {
             return Self::never();
         }
-        Self { attempts: if never_begun { PATIENT_ATTEMPTS } else { ATTEMPTS }, asked: told.wait }
+        Self { attempts: if too_soon { PATIENT_ATTEMPTS } else { ATTEMPTS }, asked: told.wait }
     }
 
     /// What comes after an attempt (from 1).
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paid_for_is_sent_again_only_where_it_was_certainly_not_begun() {
+    fn what_is_paid_for_is_sent_again_only_where_it_is_said_not_to_have_begun() {
         let plain = Told::default();
         assert!(matches!(next(Repeat::Never, 429, "", plain, 1), Next::After(_)));
         for status in [408, 409, 500, 503] {

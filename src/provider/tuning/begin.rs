@@ -110,15 +110,9 @@ impl Hosted {
         journal.note(JobStep::Learners { jobs: learners })?;
         journal.note(JobStep::Creating)?;
         let gone: Vec<GivenUp> = journal.ended().collect();
-        self.creating.store(true, Ordering::Relaxed);
-        let created = self.wire.create(request, &train, validation.as_deref(), watch).await;
-        if let Ok(job) = &created {
-            // On disk before anything else is waited for.
-            journal.note(JobStep::Exists { job: job.id.clone(), found: false })?;
-        }
-        self.creating.store(false, Ordering::Relaxed);
-        let (job, found) = match created {
-            Ok(job) => {
+        let (job, found) = match self.created(request, &train, validation.as_deref(), journal, watch).await {
+            Ok((job, true)) => (job, true),
+            Ok((job, false)) => {
                 *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 let only = self.only_one(request.key, job.clone(), &gone, watch).await?;
                 if only.id == job.id {
@@ -146,6 +140,40 @@ impl Hosted {
         };
         journal.note(JobStep::Exists { job: job.id.clone(), found })?;
         Ok((job.id, found))
+    }
+
+    /// A job that was asked for, or found then. A server that says that it was too soon is asked again, each time after a look: it
+    /// may have made one all the same.
+    async fn created(
+        &self,
+        request: &TuningRequest,
+        train: &str,
+        validation: Option<&str>,
+        journal: &mut JobJournal,
+        watch: &dyn Watch,
+    ) -> Result<(Job, bool), ProviderError> {
+        let gone: Vec<GivenUp> = journal.ended().collect();
+        for attempt in 1.. {
+            self.creating.store(true, Ordering::Relaxed);
+            let created = self.wire.create(request, train, validation, watch).await;
+            if let Ok(job) = &created {
+                // On disk before anything else is waited for.
+                journal.note(JobStep::Exists { job: job.id.clone(), found: false })?;
+            }
+            self.creating.store(false, Ordering::Relaxed);
+            match created {
+                Ok(job) => return Ok((job, false)),
+                Err(error) => self.wire.client().until_again(error, attempt, watch).await?,
+            }
+            let found = match self.look(request.key, Duration::ZERO, &gone, watch).await? {
+                None => self.alike(request, journal, &gone, watch).await?,
+                found => found,
+            };
+            if let Some(job) = found {
+                return Ok((job, true));
+            }
+        }
+        Err(ProviderError::Stopped)
     }
 
     /// From now on a job of ours may show that nobody follows.

@@ -190,13 +190,9 @@ impl Asked<'_> {
             return Err(ProviderError::Stopped);
         }
         state.write(CREATING)?;
-        self.sending.store(true, Ordering::Relaxed);
-        let made: Result<BatchObject, _> = self.client.json(Request::post("/batches", body, Repeat::Never), watch).await;
-        let noted = made.as_ref().map_or(Ok(()), |batch| state.write(&batch.id));
-        self.sending.store(false, Ordering::Relaxed);
-        noted?;
-        match made {
-            Ok(begun) => {
+        match self.made(&body, state, watch).await {
+            Ok((found, false)) => Ok((found, true)),
+            Ok((begun, true)) => {
                 if key_of(&begun) != Some(&state.key) {
                     watch.note("warning: this server keeps no metadata of a batch: should this workspace lose its state, it cannot be found again");
                 }
@@ -214,6 +210,27 @@ impl Asked<'_> {
                 Ok((found, true))
             }
         }
+    }
+
+    /// A batch that was asked for, and whether its reply says that it is ours. A server that says that it was too soon is asked
+    /// again, each time after a look: it may have made one all the same.
+    async fn made(&self, body: &Value, state: &State, watch: &dyn Watch) -> Result<(BatchObject, bool), ProviderError> {
+        for attempt in 1.. {
+            self.sending.store(true, Ordering::Relaxed);
+            let made: Result<BatchObject, _> = self.client.json(Request::post("/batches", body.clone(), Repeat::Never), watch).await;
+            let noted = made.as_ref().map_or(Ok(()), |batch| state.write(&batch.id));
+            self.sending.store(false, Ordering::Relaxed);
+            noted?;
+            match made {
+                Ok(batch) => return Ok((batch, true)),
+                Err(error) => self.client.until_again(error, attempt, watch).await?,
+            }
+            if let Some(found) = look(self.client, state, Duration::ZERO, watch).await? {
+                state.write(&found.id)?;
+                return Ok((found, false));
+            }
+        }
+        Err(ProviderError::Stopped)
     }
 
     /// The request for a new batch, after its questions were sent as a file.
