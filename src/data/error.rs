@@ -43,6 +43,11 @@ pub enum DataError {
     #[diagnostic(code(data::nothing_left), help("{why}"))]
     NothingLeft { rows: usize, why: String },
 
+    /// More rows than can be told apart.
+    #[error("an operator that must see all rows first takes at most {most} of them")]
+    #[diagnostic(code(data::too_many), help("take rows away before it (`filter`, `sample share=`), or prepare them in parts"))]
+    TooMany { most: u32 },
+
     /// A field that settings name and no row has.
     #[error("`{by}` goes by the field `{field}`, and no row has it")]
     #[diagnostic(code(data::no_field), help("the rows have {fields}"))]

@@ -1,5 +1,5 @@
 //! Identities with a value each, however many: in memory while they are few, and in sorted files from then on. What stays in memory
-//! of those is eleven bits each.
+//! of those is eleven bits each, up to 64 MiB a file.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -182,14 +182,18 @@ fn merged(parts: &[Sorted]) -> io::Result<impl Iterator<Item = io::Result<Entry>
 }
 
 /// Tells of most identities that are not there that they are not (Bloom 1970): with ten bits each and four looks, of all but 1 in 80.
+/// Where they are too many for that, it tells less of them, and the file is looked into.
 #[derive(Debug)]
 struct Bloom {
     bits: Vec<u64>,
 }
 
 impl Bloom {
+    /// The most that one takes, in words.
+    const MOST: usize = (64 << 20) / size_of::<u64>();
+
     fn of(count: usize) -> Self {
-        Self { bits: vec![0; count.max(1) * 10 / 64 + 1] }
+        Self { bits: vec![0; (count.max(1) * 10 / 64 + 1).min(Self::MOST)] }
     }
 
     fn places(&self, identity: u128) -> impl Iterator<Item = (usize, u64)> + use<> {

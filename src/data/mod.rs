@@ -14,6 +14,7 @@ mod lines;
 pub mod near;
 mod numbers;
 pub mod operator;
+mod ordered;
 pub mod personal;
 mod point;
 mod row;

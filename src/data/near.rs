@@ -1,13 +1,13 @@
 //! Which texts are nearly the same: MinHash over word 5-grams, candidates by locality-sensitive hashing, and the true similarity of
 //! each candidate (Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3).
 
-use std::io;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use super::DataError;
 use super::numbers::{Buffer, Numbers};
+use super::ordered::Ordered;
 
 /// Words that go together.
 const WORDS: usize = 5;
@@ -128,7 +128,8 @@ fn rows_of_band(threshold: f64) -> usize {
     (1..=16).rev().find(|&rows| found(rows) >= 0.98).unwrap_or(1)
 }
 
-/// What is kept in memory of all sets, and of the keys of all bands, in numbers; more goes to disk.
+/// What is kept in memory of all sets, in numbers, and of the keys of all bands in as many bytes; of what is kept for each text it is
+/// a quarter of that. More goes to disk.
 const HELD: usize = 64 << 20;
 
 /// Texts that are being grouped by what is nearly the same.
@@ -138,30 +139,31 @@ pub struct Groups {
     rows: usize,
     family: MinHash,
     folder: PathBuf,
+    most: usize,
     /// The sets of all texts, one after the other.
     sets: Numbers,
     /// Where in them the set of each text ends.
-    ends: Vec<usize>,
-    /// For each band, the keys of all texts.
-    bands: Vec<Numbers>,
+    ends: Numbers,
+    texts: usize,
+    /// For each band, the keys of all texts, each above the number of its text.
+    bands: Vec<Ordered<u64>>,
 }
 
 impl Groups {
-    /// Groups by a similarity, from 0 to 1. What does not fit into memory goes to files in a folder of its own, which is made.
+    /// Groups by a similarity, from 0 to 1. What does not fit into memory goes to files in a folder of its own, which is made; `most`
+    /// numbers of the sets do, where it is not the usual.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn new(threshold: f64, folder: PathBuf) -> Result<Self, DataError> {
-        Self::within(threshold, folder, HELD)
-    }
-
-    fn within(threshold: f64, folder: PathBuf, most: usize) -> Result<Self, DataError> {
+    pub fn new(threshold: f64, folder: PathBuf, most: Option<usize>) -> Result<Self, DataError> {
+        let most = most.unwrap_or(HELD);
         std::fs::create_dir(&folder).map_err(DataError::disk(&folder))?;
         let rows = rows_of_band(threshold);
         let bands = PERMUTATIONS / rows;
-        let band = |band: usize| Numbers::new(folder.join(format!("band-{band}")), most / bands);
-        let (sets, bands) = (Numbers::new(folder.join("sets"), most), (0..bands).map(band).collect());
-        Ok(Self { threshold, rows, family: MinHash::default(), folder, sets, ends: Vec::new(), bands })
+        let band = |band: usize| Ordered::new(folder.join(format!("band-{band}")), most / 2 / bands);
+        let (sets, ends) = (Numbers::new(folder.join("sets"), most), Numbers::new(folder.join("ends"), most / 4));
+        let bands = (0..bands).map(band).collect();
+        Ok(Self { threshold, rows, family: MinHash::default(), folder, most, sets, ends, texts: 0, bands })
     }
 
     /// Adds texts.
@@ -169,8 +171,8 @@ impl Groups {
     /// # Errors
     /// When the disk is full.
     pub fn add(&mut self, texts: &[String]) -> Result<(), DataError> {
-        let key = |band: &[u32]| u32::try_from(band.iter().fold(SEED, |hash, value| mixed(hash, u64::from(*value))) >> 32).unwrap_or_default();
-        let made: Vec<(Vec<u32>, Vec<u32>)> = texts
+        let key = |band: &[u32]| band.iter().fold(SEED, |hash, value| mixed(hash, u64::from(*value))) >> 32;
+        let made: Vec<(Vec<u32>, Vec<u64>)> = texts
             .par_iter()
             .map(|text| {
                 let set = shingles(text);
@@ -181,12 +183,12 @@ impl Groups {
         let full = DataError::disk(&self.folder);
         for (set, _) in &made {
             self.sets.extend(set).map_err(&full)?;
-            self.ends.push(self.sets.len());
+            self.ends.push_wide(self.sets.len() as u64)?;
         }
         for (at, band) in self.bands.iter_mut().enumerate() {
-            let keys: Vec<u32> = made.iter().map(|(_, keys)| keys[at]).collect();
-            band.extend(&keys).map_err(&full)?;
+            (self.texts..).zip(&made).try_for_each(|(text, (_, keys))| band.push(keys[at] << 32 | text as u64))?;
         }
+        self.texts += made.len();
         Ok(())
     }
 
@@ -194,94 +196,129 @@ impl Groups {
     ///
     /// # Errors
     /// When what was written cannot be read again.
-    pub fn firsts(mut self) -> Result<Vec<u32>, DataError> {
-        let lost = DataError::disk(&self.folder);
-        let mut groups = Union::of(self.ends.len());
+    pub fn firsts(mut self) -> Result<Numbers, DataError> {
+        let mut groups = Union::of(self.texts, Numbers::new(self.folder.join("groups"), self.most / 4))?;
         let mut buffers = (Buffer::default(), Buffer::default());
         for band in std::mem::take(&mut self.bands) {
-            let mut order: Vec<(u32, u32)> = band.into_all().map_err(&lost)?.into_iter().zip(0..).collect();
-            order.par_sort_unstable();
-            for alike in order.chunk_by(|(a, _), (b, _)| a == b).filter(|alike| alike.len() > 1) {
-                self.unite(alike, &mut groups, &mut buffers).map_err(&lost)?;
+            let (mut key, mut seen) = (None, Vec::new());
+            for candidate in band.into_order()? {
+                let candidate = candidate?;
+                if key.replace(candidate >> 32) != Some(candidate >> 32) {
+                    seen.clear();
+                }
+                self.join(candidate as u32, &mut seen, &mut groups, &mut buffers)?;
             }
         }
+        let firsts = groups.firsts()?;
         let _ = std::fs::remove_dir_all(&self.folder);
-        Ok(groups.firsts())
+        Ok(firsts)
     }
 
-    /// Each of some candidates joins the first that it is similar to, so that many that are all the same cost one look each.
-    fn unite(&self, alike: &[(u32, u32)], groups: &mut Union, buffers: &mut (Buffer, Buffer)) -> io::Result<()> {
-        let mut seen: Vec<u32> = Vec::new();
-        for &(_, text) in alike {
-            let group = groups.first(text);
-            let own = self.set(text, &mut buffers.0)?;
-            let mut near = None;
-            for &other in &seen {
-                if groups.0[other as usize] == group || jaccard(self.set(other, &mut buffers.1)?, own) >= self.threshold {
-                    near = Some(other);
-                    break;
-                }
-            }
-            match near {
-                Some(other) => groups.unite(other, text),
-                None => seen.push(text),
+    /// A candidate joins the first of those before it that it is similar to, so that many that are all the same cost one look each.
+    fn join(&self, text: u32, seen: &mut Vec<u32>, groups: &mut Union, buffers: &mut (Buffer, Buffer)) -> Result<(), DataError> {
+        if seen.is_empty() {
+            seen.push(text);
+            return Ok(());
+        }
+        let group = groups.first(text)?;
+        let own = self.set(text, &mut buffers.0)?;
+        for &other in &*seen {
+            if groups.0.get(other as usize)? == group || jaccard(self.set(other, &mut buffers.1)?, own) >= self.threshold {
+                return groups.unite(other, text);
             }
         }
+        seen.push(text);
         Ok(())
     }
 
-    fn set<'a>(&'a self, text: u32, buffer: &'a mut Buffer) -> io::Result<&'a [u32]> {
+    fn set<'a>(&'a self, text: u32, buffer: &'a mut Buffer) -> Result<&'a [u32], DataError> {
         let text = text as usize;
-        let begins = text.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.sets.some(begins, self.ends[text], buffer)
+        let begins = text.checked_sub(1).map_or(Ok(0), |before| self.ends.wide(before))?;
+        self.sets.some(begins as usize, self.ends.wide(text)? as usize, buffer).map_err(DataError::disk(&self.folder))
     }
 }
 
 /// Disjoint sets; the root of each is its first member.
-struct Union(Vec<u32>);
+struct Union(Numbers);
 
 impl Union {
     /// Sets of one member each.
-    fn of(members: usize) -> Self {
-        Self((0..members as u32).collect())
+    fn of(members: usize, none: Numbers) -> Result<Self, DataError> {
+        Ok(Self(none.with(0..members as u32)?))
     }
 
-    fn first(&mut self, member: u32) -> u32 {
+    fn first(&mut self, member: u32) -> Result<u32, DataError> {
         let mut root = member;
-        while self.0[root as usize] != root {
-            root = self.0[root as usize];
+        loop {
+            let above = self.0.get(root as usize)?;
+            if above == root {
+                break;
+            }
+            root = above;
         }
         let mut at = member;
-        while self.0[at as usize] != root {
-            at = std::mem::replace(&mut self.0[at as usize], root);
+        loop {
+            let above = self.0.get(at as usize)?;
+            if above == root {
+                return Ok(root);
+            }
+            self.0.set(at as usize, root)?;
+            at = above;
         }
-        root
     }
 
-    fn unite(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.first(a), self.first(b));
-        self.0[a.max(b) as usize] = a.min(b);
+    fn unite(&mut self, a: u32, b: u32) -> Result<(), DataError> {
+        let (a, b) = (self.first(a)?, self.first(b)?);
+        self.0.set(a.max(b) as usize, a.min(b))
     }
 
     /// The first member of the set of each.
-    fn firsts(mut self) -> Vec<u32> {
-        (0..self.0.len() as u32).for_each(|member| self.0[member as usize] = self.first(member));
-        self.0
+    fn firsts(mut self) -> Result<Numbers, DataError> {
+        for member in 0..self.0.len() {
+            // The one above comes before, and is done.
+            let above = self.0.get(member)? as usize;
+            if above != member {
+                let first = self.0.get(above)?;
+                self.0.set(member, first)?;
+            }
+        }
+        Ok(self.0)
     }
 }
 
+/// How many rows the group has that each row is the first of: none for one that is not.
+///
+/// # Errors
+/// When what was written cannot be read again.
+pub fn sizes(firsts: &Numbers, none: Numbers) -> Result<Numbers, DataError> {
+    let mut sizes = none.with(std::iter::repeat_n(0, firsts.len()))?;
+    firsts.each(|_, some| {
+        some.iter().try_for_each(|&first| {
+            let rows = sizes.get(first as usize)?;
+            sizes.set(first as usize, rows + 1)
+        })
+    })?;
+    Ok(sizes)
+}
+
 /// The groups of two ways to group the same rows, taken together: what is one in either is one.
-#[must_use]
-pub fn joined(one: Vec<u32>, other: &[u32]) -> Vec<u32> {
+///
+/// # Errors
+/// When what was written cannot be read again.
+pub fn joined(one: Numbers, other: &Numbers) -> Result<Numbers, DataError> {
     // Each row points at one before it or at itself, as in the sets themselves.
     let mut groups = Union(one);
-    (0..).zip(other).for_each(|(row, &first)| groups.unite(row, first));
+    other.each(|from, firsts| (from as u32..).zip(firsts).try_for_each(|(row, &first)| groups.unite(row, first)))?;
     groups.firsts()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn all(numbers: &Numbers) -> Vec<u32> {
+        (0..numbers.len()).map(|at| numbers.get(at).expect("it can be read")).collect()
+    }
 
     #[test]
     fn an_estimate_is_near_the_true_similarity() {
@@ -316,9 +353,9 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let firsts = |most: usize| {
-            let mut groups = Groups::within(0.8, folder.path().join(format!("near-{most}")), most).expect("a folder");
+            let mut groups = Groups::new(0.8, folder.path().join(format!("near-{most}")), Some(most)).expect("a folder");
             texts.chunks(64).for_each(|some| groups.add(some).expect("there is room"));
-            groups.firsts().expect("it can be read")
+            all(&groups.firsts().expect("it can be read"))
         };
         let on_disk = firsts(1000);
         let firsts = firsts(HELD);
@@ -332,9 +369,9 @@ mod tests {
     fn short_texts_are_the_same_only_if_they_are() {
         let folder = tempfile::tempdir().expect("a folder");
         let firsts = |texts: [&str; 4]| {
-            let mut groups = Groups::new(0.8, folder.path().join("near")).expect("a folder");
+            let mut groups = Groups::new(0.8, folder.path().join("near"), None).expect("a folder");
             groups.add(&texts.map(str::to_owned)).expect("there is room");
-            groups.firsts().expect("it can be read")
+            all(&groups.firsts().expect("it can be read"))
         };
         assert_eq!(firsts(["Hello, there!", "hello there", "hello you", ""]), [0, 0, 2, 3]);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::DataError;
 
-/// A long list of numbers: in memory while it is short, and on disk from then on.
+/// A long list of numbers: in memory while it is short, and on disk from then on. Any of them can be looked at, and changed.
 #[derive(Debug)]
 pub struct Numbers {
     place: PathBuf,
@@ -51,6 +51,59 @@ impl Numbers {
         Ok(())
     }
 
+    /// The same list with some more at its end.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn with(mut self, numbers: impl Iterator<Item = u32>) -> Result<Self, DataError> {
+        let mut numbers = numbers.peekable();
+        while numbers.peek().is_some() {
+            let some: Vec<u32> = numbers.by_ref().take(SOME).collect();
+            self.extend(&some).map_err(DataError::disk(&self.place))?;
+        }
+        Ok(self)
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn push(&mut self, number: u32) -> Result<(), DataError> {
+        self.extend(&[number]).map_err(DataError::disk(&self.place))
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn get(&self, at: usize) -> Result<u32, DataError> {
+        match (&self.file, at.checked_sub(self.written)) {
+            (Some(file), None) => {
+                let mut bytes = [0; size_of::<u32>()];
+                file.read_exact_at(&mut bytes, (at * size_of::<u32>()) as u64).map_err(DataError::disk(&self.place))?;
+                Ok(u32::from_le_bytes(bytes))
+            }
+            (_, held) => Ok(self.held[held.unwrap_or(at)]),
+        }
+    }
+
+    /// Makes one of them another.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set(&mut self, at: usize, number: u32) -> Result<(), DataError> {
+        match (&self.file, at.checked_sub(self.written)) {
+            (Some(file), None) => {
+                let bytes = number.to_le_bytes();
+                file.write_all_at(&bytes, (at * size_of::<u32>()) as u64).map_err(DataError::disk(&self.place))
+            }
+            (_, held) => {
+                self.held[held.unwrap_or(at)] = number;
+                Ok(())
+            }
+        }
+    }
+
     /// Adds one of twice the width.
     ///
     /// # Errors
@@ -87,18 +140,16 @@ impl Numbers {
         }
     }
 
-    /// All of them.
+    /// All of them in their order, some at a time from a place on.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn into_all(self) -> io::Result<Vec<u32>> {
-        let mut all = Vec::with_capacity(self.len());
+    /// When the file cannot be read, or `visit` says so.
+    pub fn each(&self, mut visit: impl FnMut(usize, &[u32]) -> Result<(), DataError>) -> Result<(), DataError> {
         let mut buffer = Buffer::default();
         for from in (0..self.written).step_by(SOME) {
-            all.extend_from_slice(self.some(from, self.written.min(from + SOME), &mut buffer)?);
+            visit(from, self.some(from, self.written.min(from + SOME), &mut buffer).map_err(DataError::disk(&self.place))?)?;
         }
-        all.extend_from_slice(&self.held);
-        Ok(all)
+        visit(self.written, &self.held)
     }
 }
 
@@ -109,7 +160,7 @@ pub struct Buffer {
     numbers: Vec<u32>,
 }
 
-/// Numbers that are read at once where all are wanted.
+/// Numbers that are written or read at once where all are wanted.
 const SOME: usize = 1 << 16;
 
 #[cfg(test)]
@@ -131,7 +182,25 @@ mod tests {
             for (n, ends) in (0..50).zip(ends.windows(2)) {
                 assert_eq!(numbers.some(ends[0], ends[1], &mut buffer).expect("it can be read"), part(n), "{most} {n}");
             }
-            assert_eq!(numbers.into_all().expect("it can be read"), (0..50).flat_map(part).collect::<Vec<u32>>(), "{most}");
+            let mut wanted: Vec<u32> = (0..50).flat_map(part).collect();
+            let all = |numbers: &Numbers| {
+                let mut all = Vec::new();
+                numbers
+                    .each(|from, some| {
+                        assert_eq!(from, all.len());
+                        all.extend_from_slice(some);
+                        Ok(())
+                    })
+                    .expect("it can be read");
+                all
+            };
+            assert_eq!(all(&numbers), wanted, "{most}");
+            for at in (0..wanted.len()).step_by(3) {
+                wanted[at] += 1;
+                numbers.set(at, wanted[at]).expect("it can be written");
+            }
+            assert!((0..wanted.len()).all(|at| numbers.get(at).expect("it can be read") == wanted[at]), "{most}");
+            assert_eq!(all(&numbers), wanted, "{most}");
         }
     }
 }

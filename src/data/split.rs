@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::flow::{Flow, Item, Stream, Verdict};
-use super::near::joined;
+use super::near::{joined, sizes};
+use super::numbers::Numbers;
 use super::point::point;
 use super::{DataError, Example, Identifying, Identities, Identity};
 
@@ -91,57 +92,68 @@ impl Splitter {
         }
         let mut spool = flow.spool(rows)?;
         // Of each row no more than is needed: there may be many.
-        let (mut keys, mut firsts, mut points) = (flow.identities(), Vec::with_capacity(spool.len()), Vec::with_capacity(spool.len()));
-        let mut strata = Strata::default();
+        let (mut keys, mut firsts, mut points) = (flow.identities(), flow.numbers(), flow.numbers());
+        let mut strata = Strata { numbers: HashMap::new(), of: flow.numbers() };
         let mut near = self.near.map(|threshold| flow.groups(threshold)).transpose()?;
         spool.look(|items| {
             let found: Vec<(Identity, f64)> = items.par_iter().map(|item| normal(&self.key(item))).map(|key| (named(&key), self.point(&key))).collect();
             for (item, (key, chance)) in items.iter().zip(found) {
                 let row = firsts.len() as u32;
-                firsts.push(keys.meet(key, row.into(), |first| first)?.map_or(row, |first| first as u32));
-                points.push(chance);
+                firsts.push(keys.meet(key, row.into(), |first| first)?.map_or(row, |first| first as u32))?;
+                points.push_wide(chance.to_bits())?;
                 if let Some(field) = &self.stratify {
-                    strata.push(item.row.text(field).unwrap_or_default());
+                    strata.push(item.row.text(field).unwrap_or_default())?;
                 }
             }
             near.as_mut().map_or(Ok(()), |near| near.add(&items.par_iter().map(|item| item.text(None)).collect::<Vec<_>>()))
         })?;
         drop(keys);
         if let Some(near) = near {
-            firsts = joined(firsts, &near.firsts()?);
+            firsts = joined(firsts, &near.firsts()?)?;
         }
-        let places =
-            if self.stratify.is_some() { self.stratified(&firsts, &points, &strata) } else { points.iter().map(|point| self.place_point(*point)).collect() };
+        let places = self.stratify.is_some().then(|| self.stratified(&firsts, &points, &strata, flow)).transpose()?;
+        let place = move |row: usize| {
+            let first = firsts.get(row)? as usize;
+            match &places {
+                Some(places) => Ok::<_, DataError>(Split::ALL[places.get(first)? as usize]),
+                None => Ok(self.place_point(f64::from_bits(points.wide(first)?))),
+            }
+        };
         let mut row = 0;
         Ok(flow.chunks("split", spool.into_rows(), move |items| {
             let identities: Vec<Option<Identity>> = items.par_iter().map(identity).collect();
-            let places = firsts[row..].iter().map(|&first| places[first as usize]);
+            let rows = row..;
             row += items.len();
-            items.iter_mut().zip(identities).zip(places).map(|((item, identity), place)| settled(&mut standing, item, place, identity)).collect()
+            items.iter_mut().zip(identities).zip(rows).map(|((item, identity), row)| settled(&mut standing, item, place(row)?, identity)).collect()
         }))
     }
 
     /// A place for the first of each group, so that every stratum has about the same shares.
-    fn stratified(&self, firsts: &[u32], points: &[f64], strata: &Strata) -> Vec<Split> {
-        let mut sizes = vec![0_u32; firsts.len()];
-        firsts.iter().for_each(|&first| sizes[first as usize] += 1);
-        let mut members: BTreeMap<u32, Vec<(f64, u32)>> = BTreeMap::new();
-        for (row, _) in (0..).zip(firsts).filter(|(row, first)| row == *first) {
-            members.entry(strata.of[row as usize]).or_default().push((points[row as usize], row));
-        }
-        let mut places = vec![Split::Train; firsts.len()];
-        for groups in members.values_mut() {
-            groups.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            let size = |first: u32| f64::from(sizes[first as usize]);
-            let all: f64 = groups.iter().map(|(_, first)| size(*first)).sum();
-            let mut before = 0.0;
-            for (_, first) in groups {
-                // By the middle of the group, so that a stratum of few rows is rounded and not cut off.
-                places[*first as usize] = self.place_point((before + size(*first) / 2.0) / all);
-                before += size(*first);
+    fn stratified(&self, firsts: &Numbers, points: &Numbers, strata: &Strata, flow: &Flow) -> Result<Numbers, DataError> {
+        let sizes = sizes(firsts, flow.numbers())?;
+        let size = |first: usize| Ok::<_, DataError>(f64::from(sizes.get(first)?));
+        // Groups by stratum and point; of equal ones those that come first.
+        let (mut groups, mut totals) = (flow.ordered::<u128>(), vec![0.0; strata.numbers.len()]);
+        for row in (0..firsts.len()).map(|row| Ok::<_, DataError>((row, sizes.get(row)? > 0))) {
+            if let (first, true) = row? {
+                let stratum = strata.of.get(first)?;
+                totals[stratum as usize] += size(first)?;
+                groups.push(u128::from(stratum) << 96 | u128::from(points.wide(first)?) << 32 | first as u128)?;
             }
         }
-        places
+        let mut places = flow.numbers().with(std::iter::repeat_n(Split::Train as u32, firsts.len()))?;
+        let (mut last, mut before) = (None, 0.0);
+        for group in groups.into_order()? {
+            let group = group?;
+            let (stratum, first) = ((group >> 96) as usize, group as u32 as usize);
+            if last.replace(stratum) != Some(stratum) {
+                before = 0.0;
+            }
+            // By the middle of the group, so that a stratum of few rows is rounded and not cut off.
+            places.set(first, self.place_point((before + size(first)? / 2.0) / totals[stratum]) as u32)?;
+            before += size(first)?;
+        }
+        Ok(places)
     }
 
     /// Where a key belongs. Case and white space do not count, so that what is nearly the same text stays together.
@@ -191,16 +203,15 @@ fn normal(key: &str) -> String {
 }
 
 /// The strata of rows, each by a number.
-#[derive(Default)]
 struct Strata {
     numbers: HashMap<String, u32>,
-    of: Vec<u32>,
+    of: Numbers,
 }
 
 impl Strata {
-    fn push(&mut self, name: String) {
+    fn push(&mut self, name: String) -> Result<(), DataError> {
         let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-        self.of.push(*self.numbers.entry(name).or_insert(next));
+        self.of.push(*self.numbers.entry(name).or_insert(next))
     }
 }
 
@@ -229,8 +240,37 @@ fn settled(standing: &mut Identities, item: &mut Item, place: Split, identity: O
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    use super::super::Row;
+    use super::*;
+
+    #[test]
+    fn rows_go_where_they_do_in_memory_and_on_disk() {
+        // Some stand alone, some are nearly the same as others, and all are of some customer.
+        let words = |of: u64| (0..12).map(|at| format!("w{}", (of * 100 + at).wrapping_mul(2_654_435_761) % 9973)).collect::<Vec<_>>().join(" ");
+        let text = |n: u64| if n % 10 == 9 { format!("{} more", words(n - 3)) } else { words(n) };
+        let fields = |n: u64| Map::from_iter([("text".to_owned(), json!(text(n))), ("of".to_owned(), json!(n / 2)), ("class".to_owned(), json!(n % 7))]);
+        let items = || (0..600).map(|n| Item::new(0, Row { source: "all.json".into(), line: n, fields: fields(n).into() }));
+        let places = |near: Option<f64>, stratify: Option<&str>, most: usize| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let flow = Flow::new(folder.path(), BTreeMap::new()).expect("a flow").holding(most);
+            let splitter = Splitter { shares: [0.6, 0.2, 0.2], key: Some("of".into()), seed: 1, stratify: stratify.map(str::to_owned), near };
+            let parts: Vec<Vec<Item>> = items().collect::<Vec<_>>().chunks(64).map(<[Item]>::to_vec).collect();
+            let rows = splitter.divide(Box::new(parts.into_iter().map(Ok)), &flow).expect("it divides");
+            rows.flat_map(|items| items.expect("there is room")).map(|item| item.split.expect("a place")).collect::<Vec<Split>>()
+        };
+        for (near, stratify) in [(Some(0.8), None), (None, Some("class")), (Some(0.8), Some("class"))] {
+            let wanted = places(near, stratify, 1 << 20);
+            assert!(Split::ALL.iter().all(|split| wanted.contains(split)), "each has some");
+            for most in [0, 1, 50] {
+                assert_eq!(places(near, stratify, most), wanted, "{near:?} {stratify:?} {most}");
+            }
+        }
+    }
 
     proptest! {
         #[test]

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::identities::HELD;
 use super::near::Groups;
 use super::numbers::Numbers;
+use super::ordered::{Ordered, Word};
 use super::{DataError, Example, Identities, Role, Row, Split};
 
 pub use account::{Account, CLUSTERS, Step};
@@ -104,8 +105,8 @@ pub struct Flow {
     /// How many places in the folder were given out.
     places: AtomicUsize,
     beside: Beside,
-    /// How many identities an operator holds in memory.
-    most_identities: usize,
+    /// How much of each kind an operator holds in memory, where it is not the usual.
+    most: Option<usize>,
 }
 
 impl Flow {
@@ -119,13 +120,13 @@ impl Flow {
 
     /// A flow of few rows, whose account stays in memory.
     fn held(folder: &Path, beside: Beside) -> Self {
-        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), places: AtomicUsize::new(0), beside, most_identities: HELD }
+        Self { account: Mutex::new(Account::held()), folder: folder.to_owned(), places: AtomicUsize::new(0), beside, most: None }
     }
 
-    /// The same with so many identities in memory, for tests of what goes to disk.
+    /// The same with so much of each kind in memory, for tests of what goes to disk.
     #[cfg(test)]
-    pub fn holding(self, most_identities: usize) -> Self {
-        Self { most_identities, ..self }
+    pub fn holding(self, most: usize) -> Self {
+        Self { most: Some(most), ..self }
     }
 
     fn folder(&self) -> &Path {
@@ -197,18 +198,18 @@ impl Flow {
     /// # Errors
     /// When a row before went wrong, or the disk is full.
     pub fn spool(&self, rows: Stream<'_>) -> Result<Spool, DataError> {
-        self.spool_seen(rows, |_| ())
+        self.spool_seen(rows, |_| Ok(()))
     }
 
     /// The same, with a look at the rows as they come.
     ///
     /// # Errors
     /// As [`Flow::spool`].
-    pub fn spool_seen(&self, rows: Stream<'_>, mut see: impl FnMut(&[Item])) -> Result<Spool, DataError> {
+    pub fn spool_seen(&self, rows: Stream<'_>, mut see: impl FnMut(&[Item]) -> Result<(), DataError>) -> Result<Spool, DataError> {
         let mut spool = Spool::new(self.place("spool"));
         for items in rows {
             let items = items?;
-            see(&items);
+            see(&items)?;
             spool.push(items)?;
         }
         Ok(spool)
@@ -216,14 +217,21 @@ impl Flow {
 
     /// Identities that are met, which may go to disk where there are many.
     pub fn identities(&self) -> Identities {
-        Identities::new(self.place("identities"), self.most_identities)
+        Identities::new(self.place("identities"), self.most.unwrap_or(HELD))
     }
 
     /// Numbers, which may go to disk where there are many.
     pub fn numbers(&self) -> Numbers {
         /// What is held in memory: 64 MiB.
         const HELD: usize = 16 << 20;
-        Numbers::new(self.place("numbers"), HELD)
+        Numbers::new(self.place("numbers"), self.most.unwrap_or(HELD))
+    }
+
+    /// Numbers that will be asked for in their order, which may go to disk where there are many.
+    pub fn ordered<T: Word>(&self) -> Ordered<T> {
+        /// What is held in memory: 64 MiB.
+        const HELD: usize = 64 << 20;
+        Ordered::new(self.place("ordered"), self.most.unwrap_or(HELD / T::BYTES))
     }
 
     /// Groups of texts that are nearly the same, which may go to disk beside the rows.
@@ -231,7 +239,7 @@ impl Flow {
     /// # Errors
     /// When the folder cannot be written.
     pub fn groups(&self, threshold: f64) -> Result<Groups, DataError> {
-        Groups::new(threshold, self.place("near"))
+        Groups::new(threshold, self.place("near"), self.most)
     }
 
     /// Lets the rows of a spool go on, with a verdict for each by its number, on all cores.

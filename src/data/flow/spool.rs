@@ -28,6 +28,9 @@ impl Spool {
 
     pub(super) fn push(&mut self, items: Vec<Item>) -> Result<(), DataError> {
         self.rows += items.len();
+        if u32::try_from(self.rows).is_err() {
+            return Err(DataError::TooMany { most: u32::MAX });
+        }
         self.weight += items.iter().map(weight).sum::<usize>();
         self.held.extend(items);
         if self.weight <= MOST {

@@ -42,28 +42,30 @@ impl Operator for Balance {
         let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
         let mut spool = flow.spool_seen(flow.needs_field("balance", &self.by, rows), |items| {
             items.iter().filter_map(class).for_each(|class| *sizes.entry(class).or_default() += 1);
+            Ok(())
         })?;
         let smallest = sizes.values().min().copied().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows are far below 2^52")]
         let limit = ((smallest as f64 * self.ratio) as usize).min(self.most.unwrap_or(usize::MAX));
         let chance = |item: &Item| chance("balance", self.seed, item);
-        let mut lowest: BTreeMap<String, Lowest> = sizes.into_keys().map(|class| (class, Lowest::of(limit))).collect();
-        let mut row = 0;
+        let classes: BTreeMap<String, u32> = sizes.into_keys().zip(0..).collect();
+        let (mut lowest, mut row) = (Lowest::of(flow.ordered()), 0);
         spool.look(|items| {
             let chances: Vec<f64> = items.par_iter().map(chance).collect();
             for (item, chance) in items.iter().zip(chances) {
-                if let Some(lowest) = class(item).and_then(|class| lowest.get_mut(&class)) {
-                    lowest.see(chance, row);
+                if let Some(class) = class(item).and_then(|class| classes.get(&class)) {
+                    lowest.see(*class, chance, row)?;
                 }
                 row += 1;
             }
             Ok(())
         })?;
+        let chosen = lowest.chosen(|_| limit)?;
         Ok(flow.decide("balance", spool, move |row, item| {
             let Some(class) = class(item) else {
                 return Ok(Verdict::Reject(format!("there is nothing in its `{}`, by which classes are told apart", self.by)));
             };
-            let stays = lowest.get(&class).is_some_and(|lowest| lowest.has(chance(item), row));
+            let stays = classes.get(&class).is_some_and(|class| chosen.has(*class, chance(item), row));
             Ok(if stays { Verdict::Keep } else { Verdict::Drop(format!("`{class}` has more than {limit} rows")) })
         }))
     }

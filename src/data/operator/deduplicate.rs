@@ -1,8 +1,12 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use rayon::prelude::*;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::flow::{CLUSTERS, Flow, Item, Stream, Verdict};
+use super::super::near::sizes;
 use super::super::numbers::Numbers;
 use super::super::{DataError, Identifying, Identity};
 use super::{Operator, OperatorKind};
@@ -156,42 +160,60 @@ impl Deduplicate {
     /// After all have been seen, where the first, or the one that is worth most, stays of those that are nearly the same.
     fn near<'a>(&'a self, threshold: f64, rows: Stream<'a>, flow: &'a Flow) -> Result<Stream<'a>, DataError> {
         let (mut spool, mut groups) = (flow.spool(rows)?, flow.groups(threshold)?);
-        let (mut places, mut worth) = (PlacesByRow::of(flow), Vec::new());
+        let (mut places, mut worth) = (PlacesByRow::of(flow), flow.numbers());
         spool.look(|items| {
             items.iter().try_for_each(|item| places.push(item))?;
             if !matches!(self.keep, Keep::First) {
-                worth.extend(items.iter().map(|item| self.worth(item)));
+                items.iter().try_for_each(|item| worth.push_wide(self.worth(item).to_bits()))?;
             }
             let texts: Vec<String> = items.par_iter().map(|item| compared(item.text(self.key.as_deref()))).collect();
             groups.add(&texts)
         })?;
         let firsts = groups.firsts()?;
-        let mut best: Vec<u32> = Vec::new();
-        if !worth.is_empty() {
-            best.extend(0..firsts.len() as u32);
-            for (row, &first) in (0..).zip(&firsts) {
-                let best = &mut best[first as usize];
-                if worth[row as usize] > worth[*best as usize] {
-                    *best = row;
-                }
-            }
+        let mut best = None;
+        if worth.len() > 0 {
+            let worth = |row: usize| Ok::<_, DataError>(f64::from_bits(worth.wide(row)?));
+            let best = best.insert(flow.numbers().with(0..firsts.len() as u32)?);
+            firsts.each(|from, some| {
+                (from..).zip(some).try_for_each(|(row, &first)| {
+                    let is_better = worth(row)? > worth(best.get(first as usize)? as usize)?;
+                    if is_better { best.set(first as usize, row as u32) } else { Ok(()) }
+                })
+            })?;
         }
-        let mut sizes = vec![0_u32; firsts.len()];
-        firsts.iter().for_each(|&first| sizes[first as usize] += 1);
-        let kept = move |row: u32| best.get(firsts[row as usize] as usize).copied().unwrap_or(firsts[row as usize]);
+        let largest = largest(&firsts, flow)?;
+        let kept = move |row: usize| {
+            let first = firsts.get(row)?;
+            best.as_ref().map_or(Ok(first), |best| best.get(first as usize))
+        };
         let told = move |row: u32| places.told(row.into());
         let step = flow.account().steps.len();
-        let mut largest: Vec<u32> = (0..sizes.len() as u32).filter(|&first| sizes[first as usize] > 1).collect();
-        largest.sort_by_key(|&first| (std::cmp::Reverse(sizes[first as usize]), first));
-        let clusters = largest.into_iter().take(CLUSTERS).map(|first| Ok((first, told(kept(first))?, sizes[first as usize] as usize)));
+        let clusters = largest.into_iter().map(|(rows, first)| Ok((first, told(kept(first as usize)?)?, rows as usize)));
         let clusters: Vec<(u32, String, usize)> = clusters.collect::<Result<_, DataError>>()?;
-        let rows = flow.decide("deduplicate", spool, move |row, _| match kept(row as u32) {
+        let rows = flow.decide("deduplicate", spool, move |row, _| match kept(row)? {
             kept if kept as usize == row => Ok(Verdict::Keep),
             kept => Ok(Verdict::Drop(format!("nearly the same as {}", told(kept)?))),
         });
         clusters.into_iter().for_each(|(first, place, rows)| flow.account().cluster(step, first.into(), place, rows));
         Ok(rows)
     }
+}
+
+/// The largest groups of more than one row: how many rows, and the first of them.
+fn largest(firsts: &Numbers, flow: &Flow) -> Result<Vec<(u32, u32)>, DataError> {
+    let sizes = sizes(firsts, flow.numbers())?;
+    // The least of those that are kept comes out first.
+    let mut largest = BinaryHeap::new();
+    sizes.each(|from, some| {
+        for (first, &rows) in (from as u32..).zip(some).filter(|(_, rows)| **rows > 1) {
+            largest.push((Reverse(rows), first));
+            if largest.len() > CLUSTERS {
+                largest.pop();
+            }
+        }
+        Ok(())
+    })?;
+    Ok(largest.into_sorted_vec().into_iter().map(|(Reverse(rows), first)| (rows, first)).collect())
 }
 
 /// What is compared of a row. One without a word is one word of its own, so that it is like none but its equals.
@@ -325,10 +347,10 @@ mod tests {
         (0..40).map(|n| Item::new(0, Row { source: "all.json".into(), line: 1, fields: fields(n).into() })).collect()
     }
 
-    fn kept(keep: Keep, most: usize) -> (Vec<u64>, Vec<u64>) {
+    fn kept(keep: Keep, near: Option<f64>, most: usize) -> (Vec<u64>, Vec<u64>) {
         let folder = tempfile::tempdir().expect("a folder");
         let flow = Flow::new(folder.path(), std::collections::BTreeMap::new()).expect("a flow").holding(most);
-        let operator = Deduplicate { key: Some("text".into()), near: None, keep };
+        let operator = Deduplicate { key: Some("text".into()), near, keep };
         let parts: Vec<Vec<Item>> = rows().chunks(7).map(<[Item]>::to_vec).collect();
         let stream: Stream<'_> = Box::new(parts.into_iter().map(Ok));
         let left: Vec<Item> = operator.attach(stream, &flow).expect("it attaches").flat_map(|items| items.expect("there is room")).collect();
@@ -352,16 +374,17 @@ mod tests {
             .iter()
             .map(|text| rows().iter().filter(|item| item.text(Some("text")) == *text).count() as u64)
             .collect();
-        sizes.sort_unstable_by_key(|size| std::cmp::Reverse(*size));
-        for most in [1, 3, 1 << 20] {
-            let (best, clusters) = kept(Keep::Best("score".into()), most);
+        sizes.sort_unstable_by_key(|size| Reverse(*size));
+        // Of texts this short, nearly the same is the same.
+        for (most, near) in [1, 3, 1 << 20].into_iter().flat_map(|most| [(most, None), (most, Some(0.8))]) {
+            let (best, clusters) = kept(Keep::Best("score".into()), near, most);
             assert_eq!((best, &clusters), (wanted(|a, b| a > b), &sizes), "{most}");
-            let (first, clusters) = kept(Keep::First, most);
+            let (first, clusters) = kept(Keep::First, near, most);
             let mut met = std::collections::BTreeSet::new();
             let firsts: Vec<u64> =
                 rows().iter().filter(|item| met.insert(item.text(Some("text")))).map(|item| item.row.fields["score"].as_u64().expect("a score")).collect();
             assert_eq!((first, &clusters), (firsts, &sizes), "{most}");
-            let (longest, clusters) = kept(Keep::Longest, most);
+            let (longest, clusters) = kept(Keep::Longest, near, most);
             assert_eq!((longest.len(), &clusters), (sizes.len(), &sizes), "{most}");
         }
     }

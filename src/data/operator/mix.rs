@@ -36,27 +36,26 @@ impl Operator for Mix {
         let mut sizes = vec![0_usize; self.weights.len()];
         let mut spool = flow.spool_seen(rows, |items| {
             items.iter().for_each(|item| sizes.get_mut(item.from).into_iter().for_each(|size| *size += 1));
+            Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
         let scale = sizes.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0).map(|(size, weight)| *size as f64 / weight);
         let scale = scale.min_by(f64::total_cmp).unwrap_or_default();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of rows")]
         let wanted = |weight: &f64| weight.mul_add(scale, 1e-9) as usize;
-        let mut lowest: Vec<Lowest> = self.weights.iter().map(|weight| Lowest::of(wanted(weight))).collect();
         let chance = |item: &Item| chance("mix", self.seed, item);
-        let mut row = 0;
+        let (mut lowest, mut row) = (Lowest::of(flow.ordered()), 0);
         spool.look(|items| {
             let chances: Vec<f64> = items.par_iter().map(chance).collect();
             for (item, chance) in items.iter().zip(chances) {
-                if let Some(lowest) = lowest.get_mut(item.from) {
-                    lowest.see(chance, row);
-                }
+                lowest.see(item.from as u32, chance, row)?;
                 row += 1;
             }
             Ok(())
         })?;
+        let chosen = lowest.chosen(|from| self.weights.get(from as usize).map_or(0, wanted))?;
         Ok(flow.decide("mix", spool, move |row, item| {
-            let stays = lowest.get(item.from).is_some_and(|lowest| lowest.has(chance(item), row));
+            let stays = chosen.has(item.from as u32, chance(item), row);
             Ok(if stays { Verdict::Keep } else { Verdict::Drop("more than its part of the mix".into()) })
         }))
     }

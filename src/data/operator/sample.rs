@@ -1,4 +1,4 @@
-use std::collections::BinaryHeap;
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 
@@ -6,6 +6,7 @@ use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
 use super::super::DataError;
 use super::super::flow::{Flow, Item, Stream, Verdict};
+use super::super::ordered::Ordered;
 use super::{Operator, OperatorKind, chance};
 
 static SETTING: Setting = Setting::new("sample", "Keeps some of the rows, chosen by a hash of what they say.").operator(1).properties(&[
@@ -54,46 +55,75 @@ impl Operator for Sample {
         match self.size {
             Size::Share(share) => Ok(flow.each("sample", rows, move |item| if chance(item) < share { Verdict::Keep } else { Verdict::Drop(LEFT.into()) })),
             Size::Rows(wanted) => {
-                let (mut lowest, mut row) = (Lowest::of(wanted), 0);
+                let (mut lowest, mut row) = (Lowest::of(flow.ordered()), 0);
                 let spool = flow.spool_seen(rows, |items| {
                     let chances: Vec<f64> = items.par_iter().map(chance).collect();
-                    (row..).zip(&chances).for_each(|(row, chance)| lowest.see(*chance, row));
+                    let rows = row..;
                     row += items.len();
+                    rows.zip(chances).try_for_each(|(row, chance)| lowest.see(0, chance, row))
                 })?;
-                let verdict = move |row, item: &Item| if lowest.has(chance(item), row) { Verdict::Keep } else { Verdict::Drop(LEFT.into()) };
+                let chosen = lowest.chosen(|_| wanted)?;
+                let verdict = move |row, item: &Item| if chosen.has(0, chance(item), row) { Verdict::Keep } else { Verdict::Drop(LEFT.into()) };
                 Ok(flow.decide("sample", spool, move |row, item| Ok(verdict(row, item))))
             }
         }
     }
 }
 
-/// The lowest so many of the numbers of rows; of equal ones those that come first. No more are held than are wanted.
+/// Rows of which those with the lowest numbers are to stay, so many of each class; of equal ones those that come first.
 #[derive(Debug)]
-pub struct Lowest {
-    wanted: usize,
-    held: BinaryHeap<(u64, usize)>,
+pub struct Lowest(Ordered<u128>);
+
+/// A row in the order of its class, its number, which is not negative, and its place.
+fn placed(class: u32, number: f64, row: usize) -> u128 {
+    // Of numbers that are not negative, the bits are in the order of the numbers.
+    u128::from(class) << 96 | u128::from(number.to_bits()) << 32 | row as u32 as u128
 }
 
 impl Lowest {
-    /// The lowest `wanted`.
-    pub const fn of(wanted: usize) -> Self {
-        Self { wanted, held: BinaryHeap::new() }
+    /// None of none yet.
+    pub const fn of(none: Ordered<u128>) -> Self {
+        Self(none)
     }
 
-    /// Takes the number of a row, which is not negative.
-    pub fn see(&mut self, number: f64, row: usize) {
-        // Of numbers that are not negative, the bits are in the order of the numbers.
-        let own = (number.to_bits(), row);
-        if self.held.len() < self.wanted {
-            self.held.push(own);
-        } else if let Some(mut highest) = self.held.peek_mut().filter(|highest| **highest > own) {
-            *highest = own;
+    /// Takes the number of a row.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn see(&mut self, class: u32, number: f64, row: usize) -> Result<(), DataError> {
+        self.0.push(placed(class, number, row))
+    }
+
+    /// The lowest of each class, as many as are wanted of it.
+    ///
+    /// # Errors
+    /// When what was written cannot be read again.
+    pub fn chosen(self, wanted: impl Fn(u32) -> usize) -> Result<Chosen, DataError> {
+        let mut highest: HashMap<u32, u128> = HashMap::new();
+        let (mut last, mut count) = (None, 0);
+        for row in self.0.into_order()? {
+            let row = row?;
+            let class = (row >> 96) as u32;
+            count = if last.replace(class) == Some(class) { count + 1 } else { 1 };
+            if count <= wanted(class) {
+                highest.insert(class, row);
+            }
         }
+        Ok(Chosen { highest })
     }
+}
 
+/// The rows that stay.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The last of each class.
+    highest: HashMap<u32, u128>,
+}
+
+impl Chosen {
     /// Whether a row that was seen is among them.
-    pub fn has(&self, number: f64, row: usize) -> bool {
-        self.held.peek().is_some_and(|highest| (number.to_bits(), row) <= *highest)
+    pub fn has(&self, class: u32, number: f64, row: usize) -> bool {
+        self.highest.get(&class).is_some_and(|highest| placed(class, number, row) <= *highest)
     }
 }
 
@@ -104,14 +134,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_lowest_are_those_that_come_first_in_order(numbers in prop::collection::vec(0..9_u8, 0..40), wanted in 0..45_usize) {
-            let mut order: Vec<(u8, usize)> = numbers.iter().copied().zip(0..).collect();
-            order.sort_unstable();
-            order.truncate(wanted);
-            let mut lowest = Lowest::of(wanted);
-            (0..).zip(&numbers).for_each(|(row, number)| lowest.see(f64::from(*number) / 9.0, row));
-            for (row, number) in (0..).zip(&numbers) {
-                prop_assert_eq!(lowest.has(f64::from(*number) / 9.0, row), order.contains(&(*number, row)));
+        fn the_lowest_of_each_class_are_those_that_come_first_in_order(
+            rows in prop::collection::vec((0..3_u32, 0..9_u8), 0..40), wanted in 0..45_usize, most in 0..50_usize,
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut lowest = Lowest::of(Ordered::new(folder.path().join("ordered"), most));
+            for (row, (class, number)) in rows.iter().enumerate() {
+                lowest.see(*class, f64::from(*number) / 9.0, row).expect("there is room");
+            }
+            let chosen = lowest.chosen(|_| wanted).expect("it can be read");
+            for (row, &(class, number)) in rows.iter().enumerate() {
+                let before = rows.iter().enumerate().filter(|(at, other)| other.0 == class && (other.1, *at) < (number, row)).count();
+                prop_assert_eq!(chosen.has(class, f64::from(number) / 9.0, row), before < wanted);
             }
         }
     }
