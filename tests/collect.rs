@@ -140,14 +140,21 @@ fn exports_of_what_a_product_logged_become_conversations() {
     }
 }
 
+/// The lines that were rejected, with their texts.
+fn rejected(workspace: &Workspace) -> Vec<(u64, String)> {
+    let told = |line: &str| {
+        let row: Value = serde_json::from_str(line).expect("it is JSON");
+        (row["line"].as_u64().expect("a line"), row["text"].as_str().expect("a text").to_owned())
+    };
+    workspace.read("out/rejected").lines().map(told).collect()
+}
+
 #[test]
 fn lines_of_an_export_are_those_of_the_file() {
     let workspace = workspace("\"export.jsonl\" format=\"langfuse\"", "");
     workspace.write("export.jsonl", "\n\n\n{broken\n\n{\"input\":\"q\",\"output\":\"a\"}\n{\"input\":null,\"output\":\"b\"}\n");
     assert_eq!(rows(&workspace).len(), 1);
-    let rejected: Vec<Value> = workspace.read("out/rejected").lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
-    let told: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64(), row["text"].as_str())).collect();
-    assert_eq!(told, [(Some(4), Some("{broken")), (Some(7), Some("{\"input\":null,\"output\":\"b\"}"))]);
+    assert_eq!(rejected(&workspace), [(4, "{broken".to_owned()), (7, "{\"input\":null,\"output\":\"b\"}".to_owned())]);
 }
 
 #[test]
@@ -187,9 +194,7 @@ fn lines_of_a_table_are_those_of_the_file_and_quotes_must_close_where_they_end()
     let workspace = workspace("\"t.csv\"", "");
     workspace.write("t.csv", "a,b\n1,2\n\n\n3\n4,5\n\n6,\"x\"y\"\n7,8\n");
     assert_eq!(rows(&workspace).len(), 3);
-    let rejected: Vec<Value> = workspace.read("out/rejected").lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
-    let told: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64(), row["text"].as_str())).collect();
-    assert_eq!(told, [(Some(5), Some("3")), (Some(8), Some("6,\"x\"y\""))]);
+    assert_eq!(rejected(&workspace), [(5, "3".to_owned()), (8, "6,\"x\"y\"".to_owned())]);
 }
 
 #[test]

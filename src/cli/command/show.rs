@@ -98,12 +98,15 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
-/// What was measured of a model, with the baseline beside it.
+/// What was measured of a model, with the baseline beside it. Where several graders compare them, chances are corrected for that.
 fn figures(metrics: &BTreeMap<String, f64>) -> String {
     let mut table = Table::new(&["metric", "model", "baseline", "gain", "p"]);
     let cell = |name: String| if metrics.contains_key(&name) { format::with_interval(metrics, &name) } else { String::new() };
     for name in format::graded(metrics) {
-        let p = metrics.get(&format!("{name}.gain.p")).map(|p| if *p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
+        let p = metrics
+            .get(&format!("{name}.gain.p-holm"))
+            .or_else(|| metrics.get(&format!("{name}.gain.p")))
+            .map(|p| if *p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
         table.row([name.to_owned(), cell(name.to_owned()), cell(format!("baseline.{name}")), cell(format!("{name}.gain")), p.unwrap_or_default()]);
     }
     for gap in [SLICE_GAP, OVERFIT_GAP].into_iter().filter(|gap| metrics.contains_key(*gap)) {

@@ -19,8 +19,10 @@ struct Number {
 
 /// The last number in a text: what is asked to think aloud tells its answer at the end.
 fn last_number(text: &str) -> Option<f64> {
-    static NUMBER: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|[-+]?\.[0-9]+").expect("it is a pattern"));
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|[-+]?\.[0-9]+")
+            .expect("a number as people write it is a pattern")
+    });
     let found = NUMBER.find_iter(text).last()?;
     // `room 12-34` is no negative number.
     let text =

@@ -20,7 +20,7 @@ static REFUSES: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = format!(
         r"(?i)\bI(?:'m sorry,? but I)? (?:really |simply |just )?{cannot} {what}\b|\bI(?:'m| am) (?:sorry|afraid)[,.]? (?:but )?(?:I|that)\b|\b(?:consult|speak to|see|contact) (?:a|your) (?:doctor|clinician|physician|lawyer|professional)\b|\bas an AI\b"
     );
-    Regex::new(&pattern).expect("it is a pattern")
+    Regex::new(&pattern).expect("the words of a refusal are a pattern")
 });
 
 fn refuses(answer: &str) -> bool {

@@ -19,6 +19,12 @@ pub const fn count(rows: usize) -> f64 {
     rows as f64
 }
 
+/// Holds a figure to a published one, which is rounded.
+#[cfg(test)]
+fn close(found: f64, wanted: f64) {
+    assert!((found - wanted).abs() < 5e-4, "found {found}, wanted {wanted}");
+}
+
 /// A stream of numbers for resampling, the same every time: SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug)]
 struct Stream(u64);

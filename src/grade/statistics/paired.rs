@@ -65,11 +65,8 @@ pub fn smallest_difference(rows: usize, differing: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::close;
     use super::*;
-
-    fn close(found: f64, wanted: f64) {
-        assert!((found - wanted).abs() < 5e-4, "found {found}, wanted {wanted}");
-    }
 
     #[test]
     fn mcnemar_is_the_binomial_tail() {

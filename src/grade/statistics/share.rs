@@ -58,11 +58,8 @@ fn at_most(successes: usize, rows: usize, share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::close;
     use super::*;
-
-    fn close(found: f64, wanted: f64) {
-        assert!((found - wanted).abs() < 5e-4, "found {found}, wanted {wanted}");
-    }
 
     #[test]
     fn wilson_agrees_with_published_values() {

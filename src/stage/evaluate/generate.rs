@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::config::Block;
 use crate::data::{DataError, Example, parse_examples, write_lines};
@@ -13,9 +12,7 @@ use crate::store::{RecordOutcome, Store};
 use super::super::action::given;
 use super::super::{Context, Estimate, Given, StageError, Work, train};
 use super::ask::{Asking, estimate, place_of_answers};
-
-pub const BASELINE_ANSWERS: &str = "baseline-answers";
-pub const TRAINING_ANSWERS: &str = "training-answers";
+use super::rows::Answer;
 
 /// Rows of the training data that are asked to see whether the model learnt them by heart, at most.
 pub const SAMPLE: usize = 200;
@@ -26,12 +23,6 @@ pub fn sample(examples: &[Example]) -> Vec<&Example> {
     let mut sampled: Vec<(Digest, &Example)> = examples.iter().map(|example| (question_digest(&example.messages), example)).collect();
     sampled.sort_by_key(|(digest, _)| *digest);
     sampled.into_iter().take(SAMPLE).map(|(_, example)| example).collect()
-}
-
-/// What a model said to one question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    pub answer: String,
 }
 
 /// The model that is asked.
@@ -79,6 +70,7 @@ impl Work for Generate {
             declared: &declared,
             model: &model,
             max_tokens: self.max_tokens,
+            setting: Some("generate max-tokens"),
             temperature: 0.0,
             batch: self.batch.then(|| Batch {
                 key: context.key.to_string(),

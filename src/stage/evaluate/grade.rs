@@ -4,16 +4,16 @@ use async_trait::async_trait;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::{Example, parse_examples, parse_lines, write_lines};
+use crate::data::{parse_examples, parse_lines, write_lines};
 use crate::grade::grader::{Graded, Named};
 use crate::grade::{Scores, measure, overfit_gap, slice_gap, slices};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
-use super::ask::ANSWERS;
-use super::generate::{Answer, BASELINE_ANSWERS, TRAINING_ANSWERS, sample};
+use super::generate::sample;
 use super::judge::{Said, output};
 use super::mistakes::mistakes;
+use super::rows::{Row, TRAINING_ANSWERS, answers, rows};
 
 pub const SCORES: &str = "scores";
 pub const METRICS: &str = "metrics";
@@ -35,19 +35,11 @@ pub struct Grade {
 #[async_trait]
 impl Work for Grade {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let examples = parse_examples(&context.read("data")?)?;
-        let answers = answers_in(context, ANSWERS)?;
-        let baseline = context.inputs.contains_key(BASELINE_ANSWERS).then(|| answers_in(context, BASELINE_ANSWERS)).transpose()?;
-        if answers.len() != examples.len() || baseline.as_ref().is_some_and(|baseline| baseline.len() != examples.len()) {
-            return Err(StageError::Unreadable { what: "the answers", problem: "there is not one for each question".into() });
-        }
-        let baseline: Vec<Option<Answer>> = baseline.map_or_else(|| vec![None; examples.len()], |all| all.into_iter().map(Some).collect());
-        let rows: Vec<(&Example, Answer, Option<Answer>)> =
-            examples.iter().zip(answers).zip(baseline).map(|((example, answer), baseline)| (example, answer, baseline)).collect();
+        let rows = rows(context)?;
         let mut scores: Vec<Scores> = tokio::task::block_in_place(|| {
-            let scored = |(example, answer, baseline): (&Example, Answer, Option<Answer>)| {
+            let scored = |Row { example, answer, baseline }: Row| {
                 let asked = example.prompt().last().map_or("", |message| message.content.as_str());
-                Scores::of(&self.graders, asked, example.answer(), answer.answer, baseline.map(|baseline| baseline.answer))
+                Scores::of(&self.graders, asked, example.answer(), answer, baseline)
             };
             rows.into_par_iter().map(scored).collect()
         });
@@ -96,8 +88,9 @@ impl Grade {
     /// The scores of a sample of the rows that were learnt, by the first grader.
     fn learnt(&self, context: &Context<'_>) -> Result<Vec<f64>, StageError> {
         let examples = parse_examples(&context.read(TRAINING)?)?;
-        let answers = answers_in(context, TRAINING_ANSWERS)?;
-        let scored = sample(&examples).into_iter().zip(answers).filter_map(|(example, Answer { answer })| {
+        let sampled = sample(&examples);
+        let answers = answers(context, TRAINING_ANSWERS, sampled.len())?;
+        let scored = sampled.into_iter().zip(answers).filter_map(|(example, answer)| {
             let first = self.graders.first()?;
             Some(first.grader.score(Graded { wanted: example.answer(), answer: &answer }))
         });
@@ -107,8 +100,4 @@ impl Grade {
 
 fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
-}
-
-pub fn answers_in(context: &Context<'_>, role: &str) -> Result<Vec<Answer>, StageError> {
-    parse_lines(&context.read(role)?).map_err(|error| StageError::Unreadable { what: "the answers", problem: error.to_string() })
 }

@@ -14,9 +14,8 @@ use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
 use super::super::{Context, Estimate, Given, StageError, Work, train};
-use super::ask::{ANSWERS, Asking, estimate, place_of_answers};
-use super::generate::BASELINE_ANSWERS;
-use super::grade::answers_in;
+use super::ask::{Asking, estimate, place_of_answers};
+use super::rows::{BASELINE_ANSWERS, rows};
 
 /// What somebody outside said of one row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,26 +64,20 @@ struct Judgement {
 #[async_trait]
 impl Work for Judge {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let examples = parse_examples(&context.read("data")?)?;
-        let answers = answers_in(context, ANSWERS)?;
-        let baseline = context.inputs.contains_key(BASELINE_ANSWERS).then(|| answers_in(context, BASELINE_ANSWERS)).transpose()?;
+        let rows = rows(context)?;
         let model = train::untuned(&self.declared, &self.model)?;
         let asking = Asking {
             declared: &self.declared,
             model: &model,
             max_tokens: MAX_TOKENS,
+            setting: None,
             temperature: if self.votes > 1 { FREELY } else { 0.0 },
             batch: None,
             place: place_of_answers(context.store, &way(context.preimage)),
         };
-        let of = |said: &[String]| {
-            let rows = examples.iter().zip(said).map(|(example, said)| (example.prompt().to_vec(), example.answer().to_owned(), said.clone()));
-            rows.collect::<Vec<_>>()
-        };
-        let said: Vec<String> = answers.into_iter().map(|answer| answer.answer).collect();
-        let mut rows = of(&said);
-        rows.extend(baseline.iter().flat_map(|baseline| of(&baseline.iter().map(|answer| answer.answer.clone()).collect::<Vec<_>>())));
-        let prompts = rows.iter().flat_map(|(asked, wanted, said)| (1..=self.votes).map(move |vote| self.prompt(asked, wanted, said, vote)));
+        let said = rows.iter().map(|row| (&row.example, &row.answer));
+        let said = said.chain(rows.iter().filter_map(|row| Some((&row.example, row.baseline.as_ref()?))));
+        let prompts = said.flat_map(|(example, said)| (1..=self.votes).map(move |vote| self.prompt(example.prompt(), example.answer(), said, vote)));
         let prompts: Vec<Vec<Message>> = prompts.collect();
         let (judged, metrics) = asking.ask(context, prompts.iter().cloned()).await?;
         let read: Vec<Option<Judgement>> = judged.iter().map(|vote| judgement(&vote.text)).collect();
@@ -105,10 +98,10 @@ impl Work for Judge {
             (mean, read.first().map(|vote| vote.reason.clone()).unwrap_or_default())
         };
         let marks: Vec<(f64, String)> = read.chunks(self.votes).map(mark).collect();
-        let baseline = |row: usize| marks.get(examples.len() + row).map(|(score, _)| *score);
+        let baseline = |row: usize| marks.get(rows.len() + row).map(|(score, _)| *score);
         let lines: Vec<Said> = marks
             .iter()
-            .take(examples.len())
+            .take(rows.len())
             .enumerate()
             .map(|(row, (score, reason))| Said { score: *score, reason: reason.clone(), baseline: baseline(row) })
             .collect();

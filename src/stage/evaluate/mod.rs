@@ -5,6 +5,7 @@ mod grade;
 mod judge;
 mod mistakes;
 mod program;
+mod rows;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::store::Reading;
 use super::exec::environment;
 use super::{Action, Compiler, Input, StageKind, Work, prepare, providers, scheduling, train};
 use generate::{Asked, Generate};
+use rows::{BASELINE_ANSWERS, TRAINING_ANSWERS};
 
 static SETTING: Setting = Setting::new("evaluate", "Asks a model questions that it was not trained on, grades the answers and holds them against gates.")
     .many()
@@ -54,7 +56,7 @@ pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
 const MAX_TOKENS: i64 = 32;
 /// The version of grading; raised when the same answers would be graded or measured in another way.
-const GRADE_VERSION: u32 = 2;
+const GRADE_VERSION: u32 = 3;
 /// The version of generating; raised when the same model would be asked in another way.
 const GENERATE_VERSION: u32 = 1;
 /// The version of asking graders that are not of this program.
@@ -135,8 +137,8 @@ fn asking(stage: &StageDecl, name: &'static str, role: &str, compiler: &Compiler
     let max_tokens = usize::try_from(limit).unwrap_or(usize::MAX);
     let batch = block.child("generate").is_some_and(|generate| generate.flag("batch"));
     let output = match role {
-        "baseline" => generate::BASELINE_ANSWERS,
-        "training" => generate::TRAINING_ANSWERS,
+        "baseline" => BASELINE_ANSWERS,
+        "training" => TRAINING_ANSWERS,
         _ => ANSWERS,
     };
     let is_sample = role == "training";
@@ -209,11 +211,11 @@ fn grading(stage: &StageDecl, compiler: &Compiler<'_>, [baseline, overfit]: [boo
     let mut inputs: Vec<Input> = questions(block, compiler).into_iter().collect();
     inputs.push(Input::output(ANSWERS, &stage.name, ANSWERS));
     if baseline {
-        inputs.push(Input::output(generate::BASELINE_ANSWERS, &stage.name, generate::BASELINE_ANSWERS));
+        inputs.push(Input::output(BASELINE_ANSWERS, &stage.name, BASELINE_ANSWERS));
     }
     if overfit {
         inputs.extend(from_data(grade::TRAINING, "train", block, compiler));
-        inputs.push(Input::output(generate::TRAINING_ANSWERS, &stage.name, generate::TRAINING_ANSWERS));
+        inputs.push(Input::output(TRAINING_ANSWERS, &stage.name, TRAINING_ANSWERS));
     }
     if let Some(data) = block.child("data").filter(|_| fields(block).next().is_some()) {
         inputs.extend(from_data(grade::SLICES, &prepare::sliced_output(data.text("split")), block, compiler));
@@ -278,7 +280,7 @@ fn outside(stage: &StageDecl, declared: &Block, compiler: &mut Compiler<'_>, bas
     let mut inputs: Vec<Input> = questions(block, compiler).into_iter().collect();
     inputs.push(Input::output(ANSWERS, &stage.name, ANSWERS));
     if baseline {
-        inputs.push(Input::output(generate::BASELINE_ANSWERS, &stage.name, generate::BASELINE_ANSWERS));
+        inputs.push(Input::output(BASELINE_ANSWERS, &stage.name, BASELINE_ANSWERS));
     }
     let mut context = BTreeMap::new();
     let mut settings = BTreeMap::from([("name".to_owned(), Tree::text(&name))]);

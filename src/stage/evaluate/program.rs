@@ -6,16 +6,15 @@ use std::path::Path;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::data::{Message, parse_examples, write_lines};
+use crate::data::{Message, write_lines};
 use crate::graph::plain;
 use crate::store::RecordOutcome;
 
 use super::super::exec::{Launch, Program, Sandbox, launch, lay};
 use super::super::{Context, StageError, Work};
 use super::ask::ANSWERS;
-use super::generate::BASELINE_ANSWERS;
-use super::grade::answers_in;
 use super::judge::{Said, output};
+use super::rows::{BASELINE_ANSWERS, Row, rows};
 
 /// What the command finds in its folder, and leaves there.
 const ROWS: &str = "rows.jsonl";
@@ -30,18 +29,27 @@ pub struct Graders {
     pub inputs: Vec<String>,
 }
 
+/// An answer as the command finds it.
 #[derive(Serialize)]
-struct Row<'a> {
+struct Given<'a> {
     messages: &'a [Message],
     wanted: &'a str,
     answer: &'a str,
 }
 
+impl<'a> Given<'a> {
+    fn of(row: &'a Row, answer: &'a str) -> Self {
+        Self { messages: row.example.prompt(), wanted: row.example.answer(), answer }
+    }
+}
+
 #[async_trait]
 impl Work for Graders {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
-        let said = self.grade(ANSWERS, context).await?;
-        let baseline = if context.inputs.contains_key(BASELINE_ANSWERS) { Some(self.grade(BASELINE_ANSWERS, context).await?) } else { None };
+        let rows = rows(context)?;
+        let said = self.grade(ANSWERS, &rows.iter().map(|row| Given::of(row, &row.answer)).collect::<Vec<_>>(), context).await?;
+        let baseline: Vec<Given<'_>> = rows.iter().filter_map(|row| Some(Given::of(row, row.baseline.as_deref()?))).collect();
+        let baseline = if baseline.is_empty() { None } else { Some(self.grade(BASELINE_ANSWERS, &baseline, context).await?) };
         let score = |row: usize| baseline.as_ref().and_then(|baseline| baseline.get(row)).map(|said: &Said| said.score);
         let lines: Vec<Said> = said.into_iter().enumerate().map(|(row, said)| Said { baseline: score(row), ..said }).collect();
         let outputs = BTreeMap::from([(output(&self.name), context.store.put_bytes(&write_lines(&lines))?)]);
@@ -50,19 +58,16 @@ impl Work for Graders {
 }
 
 impl Graders {
-    /// What the command says of the answers in a role.
-    async fn grade(&self, role: &str, context: &Context<'_>) -> Result<Vec<Said>, StageError> {
-        let examples = parse_examples(&context.read("data")?)?;
-        let answers = answers_in(context, role)?;
+    /// What the command says of some answers, in a folder of their own.
+    async fn grade(&self, role: &str, answers: &[Given<'_>], context: &Context<'_>) -> Result<Vec<Said>, StageError> {
         let folder = context.folder.join(role);
         let io = |doing: &'static str, path: &Path| {
             let path = path.to_owned();
             move |source| StageError::Io { doing, path, source }
         };
         std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
-        let rows = examples.iter().zip(&answers).map(|(example, answer)| Row { messages: example.prompt(), wanted: example.answer(), answer: &answer.answer });
         let place = folder.join(ROWS);
-        std::fs::write(&place, write_lines(&rows.collect::<Vec<_>>())).map_err(io("write", &place))?;
+        std::fs::write(&place, write_lines(answers)).map_err(io("write", &place))?;
         let is_own = |path: &str| self.inputs.iter().any(|input| input == path || plain(input) == path);
         lay(context, context.inputs.iter().filter(|(name, _)| is_own(name)).map(|(_, given)| given), &folder)?;
         let line = Program::Shell(self.line.clone());

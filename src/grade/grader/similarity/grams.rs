@@ -52,7 +52,7 @@ pub fn bleu(wanted: &str, said: &str) -> f64 {
 fn tokens(text: &str) -> Vec<String> {
     static RULES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
         [(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", " $1 "), (r"([^0-9])([\.,])", "$1 $2 "), (r"([\.,])([^0-9])", " $1 $2"), (r"([0-9])(-)", "$1 $2 ")]
-            .map(|(pattern, to)| (Regex::new(pattern).expect("it is a pattern"), to))
+            .map(|(pattern, to)| (Regex::new(pattern).expect("the rules of mteval-v13a are patterns"), to))
     });
     let text = RULES.iter().fold(format!(" {text} "), |text, (pattern, to)| pattern.replace_all(&text, *to).into_owned());
     text.split_whitespace().map(str::to_owned).collect()

@@ -41,7 +41,7 @@ impl Similarity {
             "rouge-2" => |wanted, said| words::rouge(wanted, said, 2),
             "rouge-l" => words::rouge_l,
             "levenshtein" => |wanted, said| strsim::normalized_levenshtein(wanted.trim(), said.trim()),
-            _ => |wanted, said| words::rouge(wanted, said, 1),
+            _ => words::token_f1,
         };
         Self { name: name.to_owned(), measure }
     }
