@@ -195,6 +195,9 @@ fn lines_of_a_table_are_those_of_the_file_and_quotes_must_close_where_they_end()
     workspace.write("t.csv", "a,b\n1,2\n\n\n3\n4,5\n\n6,\"x\"y\"\n7,8\n");
     assert_eq!(rows(&workspace).len(), 3);
     assert_eq!(rejected(&workspace), [(5, "3".to_owned()), (8, "6,\"x\"y\"".to_owned())]);
+    workspace.write("t.csv", "a,b\r1,2\r3\r4,\"5\r6\"\r7\r");
+    assert_eq!(rows(&workspace).len(), 2, "of an old Mac");
+    assert_eq!(rejected(&workspace), [(3, "3".to_owned()), (6, "7".to_owned())]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub const TAB: Format = Format { name: "tsv", endings: &["tsv"], read: How::InPa
 fn read(file: &str, content: &mut dyn Read, shape: &Shape, usual: u8, rows: Sink<'_>) -> Result<(), DataError> {
     let delimiter = shape.delimiter.unwrap_or(usual);
     let mut table = Table { file, delimiter, names: None, before: 0, restarts: 0 };
-    let mut records = Records { content, delimiter, buffer: Vec::new() };
+    let mut records = Records::of(content, delimiter);
     loop {
         let some = records.further().map_err(|error| packed::failed(file, &error))?.ok_or_else(|| {
             let problem = format!("a line of it is longer than {} MiB", LONGEST >> 20);
@@ -89,9 +89,15 @@ struct Records<'a> {
     content: &'a mut dyn Read,
     delimiter: u8,
     buffer: Vec<u8>,
+    /// Whether lines end in a carriage return alone, as old Macs wrote them; known once something was read.
+    returns: Option<bool>,
 }
 
-impl Records<'_> {
+impl<'a> Records<'a> {
+    const fn of(content: &'a mut dyn Read, delimiter: u8) -> Self {
+        Self { content, delimiter, buffer: Vec::new(), returns: None }
+    }
+
     /// What comes next, up to the end of a record; nothing at the end. A record that is longer than any should be is handed out in
     /// part: a quote in it was left open, most likely. `None` where so much is one line.
     fn further(&mut self) -> io::Result<Option<&[u8]>> {
@@ -99,8 +105,12 @@ impl Records<'_> {
         const SOME: usize = 1 << 20;
         let mut wanted = SOME.max(self.buffer.len());
         loop {
-            let missing = (wanted.saturating_sub(self.buffer.len())) as u64;
-            self.content.take(missing).read_to_end(&mut self.buffer)?;
+            let before = self.buffer.len();
+            self.content.take(wanted.saturating_sub(before) as u64).read_to_end(&mut self.buffer)?;
+            let read = &mut self.buffer[before..];
+            if *self.returns.get_or_insert_with(|| read.contains(&b'\r') && !read.contains(&b'\n')) {
+                read.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+            }
             if self.buffer.len() < wanted {
                 return Ok(Some(&self.buffer));
             }
@@ -214,7 +224,7 @@ mod tests {
     fn a_table_of_quoted_fields_is_handed_out_in_small_pieces() {
         let text = "\"a\",\"b, and\nb\",\"\"\"c\"\"\"\n".repeat(200_000);
         let (mut content, mut whole) = (text.as_bytes(), Vec::new());
-        let mut records = Records { content: &mut content, delimiter: b',', buffer: Vec::new() };
+        let mut records = Records::of(&mut content, b',');
         loop {
             let piece = records.further().expect("it is in memory").expect("it has lines").to_vec();
             if piece.is_empty() {

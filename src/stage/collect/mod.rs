@@ -74,7 +74,7 @@ static FIELD: Setting =
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 const FETCH_VERSION: u32 = 1;
 /// What later stages call the outputs.
 pub const ROWS: &str = "rows";
