@@ -117,6 +117,6 @@ fn furthest(place: &Path) -> Option<String> {
     let step = names.iter().filter_map(number).max();
     match step {
         Some(step) => Some(format!("step {step}")),
-        None => names.first().map(|_| format!("a checkpoint of {} files", names.len())),
+        None => names.first().map(|_| format!("a checkpoint of {} file{}", names.len(), if names.len() == 1 { "" } else { "s" })),
     }
 }
