@@ -7,7 +7,7 @@ use crate::data::DataError;
 use crate::ledger::LedgerError;
 
 use super::prices::dollars;
-use super::transport::Plan;
+use super::transport::TooSoon;
 
 /// What can go wrong with a provider.
 #[derive(Debug, Error, Diagnostic)]
@@ -130,9 +130,9 @@ pub enum ProviderError {
     Refused { method: String, url: String, status: u16, message: String },
 
     /// Something that is paid for was asked for too soon. It is asked for again after a look whether it was made all the same.
-    #[error("{refused}")]
+    #[error("{}", .0.refused)]
     #[diagnostic(code(provider::too_soon), help("wait a while, and run again"))]
-    TooSoon { refused: Box<ProviderError>, again: Plan },
+    TooSoon(Box<TooSoon>),
 
     /// The provider said something that cannot be understood.
     #[error("{url} answered with something unexpected: {problem}")]

@@ -7,7 +7,7 @@ use crate::fake::{Fault, KEY, Server, limited};
 
 #[test]
 fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
-    for fault in [Fault::LoseReply, Fault::Reset, Fault::Truncate, Fault::TooMany(20), Fault::DoneAnd(429), Fault::Slow(Duration::from_millis(200))] {
+    for fault in [Fault::LoseReply, Fault::Reset, Fault::Truncate, Fault::TooMany(20), Fault::Slow(Duration::from_millis(200))] {
         let (server, workspace) = (Server::start(), colours_workspace());
         limited(&server, &workspace, "visible=\"2s\"");
         server.world().faults = vec![("POST /fine_tuning/jobs", fault)];
@@ -15,8 +15,8 @@ fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
         assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
         assert_eq!(server.billed(), 1, "{fault:?}");
     }
-    // Whatever begins with a 5 may come after it was done, or instead of it.
-    for fault in [Fault::DoneAnd(500), Fault::DoneAnd(501), Fault::DoneAnd(503)] {
+    // Whatever begins with a 5 may come after it was done, or instead of it; so may, at a server that lies, that it was too soon.
+    for fault in [Fault::DoneAnd(500), Fault::DoneAnd(501), Fault::DoneAnd(503), Fault::DoneAnd(429)] {
         let (server, workspace) = (Server::start(), colours_workspace());
         limited(&server, &workspace, "visible=\"3s\"");
         workspace.write("p.kdl", workspace.read("p.kdl").replace("    seed 3\n", "    seed 3\n    retry 3 delay=\"1ms\"\n"));
@@ -39,6 +39,25 @@ fn whatever_happens_to_the_request_that_makes_a_job_it_is_paid_for_once() {
         assert_eq!(server.run(&workspace).code, 0);
         assert_eq!(server.billed(), 1);
     }
+}
+
+#[test]
+fn where_nobody_could_look_after_a_refusal_the_job_may_be_there() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    limited(&server, &workspace, "visible=\"500ms\"");
+    // Too soon, and it is made; and then no list is to be had.
+    let unharmed = ("GET /fine_tuning/jobs", Fault::Slow(Duration::ZERO));
+    let refused = ("GET /fine_tuning/jobs", Fault::Status(403));
+    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::DoneAnd(429)), unharmed, unharmed, unharmed];
+    server.world().faults.extend([refused; 40]);
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("whether the job was made is not known"), "{}", done.stderr);
+    // The next run finds no key of ours, and waits until it shows.
+    server.world().faults.clear();
+    server.world().late = 2;
+    let done = server.run(&workspace);
+    assert_eq!((done.code, server.billed()), (0, 1), "{}", done.stderr);
 }
 
 #[test]
@@ -98,8 +117,7 @@ fn a_batch_is_made_once_whatever_is_answered() {
     for fault in [Fault::DoneAnd(503), Fault::DoneAnd(409), Fault::LoseReply, Fault::Reset, Fault::DoneAnd(429), Fault::TooMany(20)] {
         let (server, workspace) = batched("visible=\"5s\"");
         server.world().faults = vec![("POST /batches", fault)];
-        // Of one that was asked for too soon there is nothing to wait for, if it does not show.
-        server.world().late_batches = if matches!(fault, Fault::DoneAnd(429) | Fault::TooMany(_)) { 0 } else { 2 };
+        server.world().late_batches = 2;
         let done = server.run(&workspace);
         assert_eq!(done.code, 0, "{fault:?}: {}", done.stderr);
         assert_eq!(server.world().batches.len(), 1, "{fault:?}");

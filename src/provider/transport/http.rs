@@ -44,6 +44,16 @@ pub struct Request {
     pub tokens: u32,
 }
 
+/// A request that makes something paid for and was refused as too soon: it is sent again only after a look whether it was done all
+/// the same.
+#[derive(Debug)]
+pub struct TooSoon {
+    /// The refusal.
+    pub refused: ProviderError,
+    again: retry::Plan,
+    request: Recorded,
+}
+
 /// What a request carries.
 #[derive(Debug)]
 pub enum Body {
@@ -189,7 +199,7 @@ impl Client {
                 Err(failed) => failed,
             };
             if let (Repeat::Never, ProviderError::Refused { .. }, Next::After(_)) = (request.repeat, &error, next.at(attempt)) {
-                return Err(ProviderError::TooSoon { refused: Box::new(error), again: next });
+                return Err(ProviderError::TooSoon(Box::new(TooSoon { refused: error, again: next, request: request.recorded(self.provider()) })));
             }
             let Next::After(wait) = next.at(attempt) else {
                 // Only what came of it in the end is worth replaying.
@@ -204,20 +214,24 @@ impl Client {
         }
     }
 
-    /// Waits until what came too soon may be asked for again, after an attempt (from 1). The caller looks first whether it was
-    /// done all the same.
+    /// Waits after an attempt (from 1) that came too soon. Tells whether there may be another.
     ///
     /// # Errors
-    /// The failure itself, where it is another, or was the last attempt.
-    pub async fn until_again(&self, error: ProviderError, attempt: u32, watch: &dyn Watch) -> Result<(), ProviderError> {
-        let ProviderError::TooSoon { refused, again } = error else {
-            return Err(error);
-        };
-        let Next::After(wait) = again.at(attempt) else {
-            return Err(*refused);
-        };
-        watch.retried(&refused.to_string(), wait);
-        self.rest(wait, watch).await
+    /// When the user wants it to stop.
+    pub async fn wait_after(&self, early: &TooSoon, attempt: u32, watch: &dyn Watch) -> Result<bool, ProviderError> {
+        match early.again.at(attempt) {
+            Next::After(wait) => {
+                watch.retried(&early.refused.to_string(), wait);
+                self.rest(wait, watch).await?;
+                Ok(true)
+            }
+            Next::GiveUp => {
+                if let (Some(tape), ProviderError::Refused { status, message, .. }) = (self.network.tape(), &early.refused) {
+                    tape.record(early.request.clone(), *status, json!({ "error": { "message": message } }).to_string().as_bytes());
+                }
+                Ok(false)
+            }
+        }
     }
 
     fn keep(&self, request: &Request, status: u16, body: &[u8]) {

@@ -8,9 +8,9 @@ pub mod retry;
 mod sending;
 mod tape;
 
-pub use http::{Client, Request};
+pub use http::{Client, Request, TooSoon};
 pub use network::{Network, Profile, today};
 pub use pace::{Limits, Pace};
-pub use retry::{Plan, Repeat, printable};
+pub use retry::{Repeat, printable};
 pub use sending::FilePart;
 pub use tape::Tape;

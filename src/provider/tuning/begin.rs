@@ -24,10 +24,29 @@ fn is_worth(job: &Job, gone: &[GivenUp]) -> bool {
     !matches!(job.state, JobState::Failed | JobState::Cancelled) && !job.is_ending() && !given_up
 }
 
-/// Whether a reply says for certain that no job was made.
-pub fn is_no(error: &ProviderError) -> bool {
-    // 409 also says that it is there already, where ids are ours to choose. Whatever begins with a 5 may come after the job was made.
-    matches!(error, ProviderError::Refused { status: 400..=407 | 410..=499, .. } | ProviderError::Detached { .. })
+/// What came of asking for something that is paid for.
+#[derive(Debug)]
+pub enum Asked<T> {
+    /// It was made.
+    Made(T),
+    /// It was there, made by a request that was refused as too soon.
+    Found(T),
+    /// It was certainly not made.
+    No(ProviderError),
+    /// Nobody knows.
+    Unknown(ProviderError),
+}
+
+impl<T> Asked<T> {
+    /// What the reply to the request says.
+    pub fn of(reply: Result<T, ProviderError>) -> Self {
+        match reply {
+            Ok(made) => Self::Made(made),
+            // 409 also says that it is there already, where ids are ours to choose. Whatever begins with a 5 may come after it was made.
+            Err(error @ (ProviderError::Refused { status: 400..=407 | 410..=499, .. } | ProviderError::Detached { .. })) => Self::No(error),
+            Err(error) => Self::Unknown(error),
+        }
+    }
 }
 
 impl Hosted {
@@ -110,9 +129,9 @@ impl Hosted {
         journal.note(JobStep::Learners { jobs: learners })?;
         journal.note(JobStep::Creating)?;
         let gone: Vec<GivenUp> = journal.ended().collect();
-        let (job, found) = match self.created(request, &train, validation.as_deref(), journal, watch).await {
-            Ok((job, true)) => (job, true),
-            Ok((job, false)) => {
+        let (job, found) = match self.ask(request, &train, validation.as_deref(), journal, watch).await? {
+            Asked::Found(job) => (job, true),
+            Asked::Made(job) => {
                 *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 let only = self.only_one(request.key, job.clone(), &gone, watch).await?;
                 if only.id == job.id {
@@ -120,13 +139,13 @@ impl Hosted {
                 }
                 (only, true)
             }
-            Err(error) if is_no(&error) => {
+            Asked::No(error) => {
                 let status = if matches!(error, ProviderError::Detached { .. }) { "interrupted" } else { "refused" };
                 journal.note(JobStep::Ended { status: status.into() })?;
                 return Err(error);
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
-            Err(error) => {
+            Asked::Unknown(error) => {
                 self.doubt();
                 let mut found = self.look(request.key, self.visible(), &gone, watch).await.unwrap_or_default();
                 if found.is_none() {
@@ -142,18 +161,19 @@ impl Hosted {
         Ok((job.id, found))
     }
 
-    /// A job that was asked for, or found then. A server that says that it was too soon is asked again, each time after a look: it
-    /// may have made one all the same.
-    async fn created(
+    /// Asks for the job. A server that says that it was too soon is asked again, each time after a look as long as a job may take to
+    /// show: it may have made one all the same.
+    async fn ask(
         &self,
         request: &TuningRequest,
         train: &str,
         validation: Option<&str>,
         journal: &mut JobJournal,
         watch: &dyn Watch,
-    ) -> Result<(Job, bool), ProviderError> {
+    ) -> Result<Asked<Job>, ProviderError> {
         let gone: Vec<GivenUp> = journal.ended().collect();
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             self.creating.store(true, Ordering::Relaxed);
             let created = self.wire.create(request, train, validation, watch).await;
             if let Ok(job) = &created {
@@ -161,19 +181,25 @@ impl Hosted {
                 journal.note(JobStep::Exists { job: job.id.clone(), found: false })?;
             }
             self.creating.store(false, Ordering::Relaxed);
-            match created {
-                Ok(job) => return Ok((job, false)),
-                Err(error) => self.wire.client().until_again(error, attempt, watch).await?,
-            }
-            let found = match self.look(request.key, Duration::ZERO, &gone, watch).await? {
-                None => self.alike(request, journal, &gone, watch).await?,
+            let early = match created {
+                Err(ProviderError::TooSoon(early)) => early,
+                created => return Ok(Asked::of(created)),
+            };
+            // Who stops it here leaves it open whether there is a job.
+            let again = self.wire.client().wait_after(&early, attempt, watch).await?;
+            let found = match self.look(request.key, self.visible(), &gone, watch).await {
+                Ok(None) => self.alike(request, journal, &gone, watch).await,
                 found => found,
             };
-            if let Some(job) = found {
-                return Ok((job, true));
+            match found {
+                Ok(Some(job)) => return Ok(Asked::Found(job)),
+                Ok(None) if again => attempt += 1,
+                Ok(None) => return Ok(Asked::No(early.refused)),
+                Err(error @ (ProviderError::Indistinct { .. } | ProviderError::Detached { .. })) => return Err(error),
+                // That there is none was not seen.
+                Err(error) => return Ok(Asked::Unknown(error)),
             }
         }
-        Err(ProviderError::Stopped)
     }
 
     /// From now on a job of ours may show that nobody follows.
@@ -198,7 +224,7 @@ impl Hosted {
         let job = found.pop();
         if let Some(job) = &job {
             watch.note(&format!(
-                "job {} shows no key, but learns from the same files with the same settings: it is taken for the one whose reply was lost",
+                "job {} shows no key, but learns from the same files with the same settings: it is taken for the one that was asked for",
                 job.id
             ));
         }

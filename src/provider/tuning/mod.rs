@@ -6,7 +6,7 @@ mod monitor;
 mod rows;
 mod wire;
 
-pub use begin::is_no;
+pub use begin::Asked;
 pub use hosted::Hosted;
 pub use monitor::{Alarm, Care, Monitor, Verdict};
 pub use rows::csv;

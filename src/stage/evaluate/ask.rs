@@ -21,8 +21,6 @@ pub struct Asking<'a> {
     pub declared: &'a Declared,
     pub model: &'a ModelHandle,
     pub max_tokens: usize,
-    /// How the user sets that, where it can be set.
-    pub setting: Option<&'static str>,
     /// 0 for the likeliest token each time.
     pub temperature: f64,
     /// Where a hosted model is asked in one batch.
@@ -76,7 +74,7 @@ impl Asking<'_> {
                 context.watch.billed(expected.unwrap_or_default() * come as f64 / open.len().max(1) as f64);
             }
         })?;
-        let mut new = figures(answers.iter(), price);
+        let new = figures(answers.iter(), price);
         if let Some(usd) = new.get("usd") {
             context.watch.billed(*usd);
         }
@@ -88,12 +86,13 @@ impl Asking<'_> {
         let cut = all.iter().filter(|answered| answered.cut).count();
         if cut > 0 {
             let (all, most) = (all.len(), self.max_tokens);
-            let advice = self.setting.map(|setting| format!(": `{setting}={most}` may be too few")).unwrap_or_default();
-            context.watch.note(&format!("warning: {cut} of {all} answers were cut off at {most} tokens, and are taken as they are{advice}"));
-            new.insert("cut-off".to_owned(), cut as f64);
+            context.watch.note(&format!(
+                "warning: {cut} of {all} answers were cut off at {most} tokens, and are graded as they are: `generate max-tokens={most}` may be too few"
+            ));
         }
-        // What was paid in this run: answers that are there from before cost nothing more.
-        Ok((all, new))
+        // What the rows cost, whenever it was paid: a figure of the evaluation, and not of the run.
+        let metrics = figures(found.values(), price);
+        Ok((all, metrics))
     }
 
     /// Lets go of answers that say nothing.
@@ -169,12 +168,16 @@ fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<O
 /// What the answers took, where the provider told it.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
 fn figures<'a>(answers: impl Iterator<Item = &'a Answered>, price: Option<Price>) -> BTreeMap<String, f64> {
-    let (mut asked, mut answered) = (0.0, 0.0);
+    let (mut asked, mut answered, mut cut) = (0.0, 0.0, 0.0);
     for answer in answers {
         asked += answer.tokens_in as f64;
         answered += answer.tokens_out as f64;
+        cut += f64::from(u8::from(answer.cut));
     }
     let mut figures = BTreeMap::new();
+    if cut > 0.0 {
+        figures.insert("cut-off".to_owned(), cut);
+    }
     if asked + answered == 0.0 {
         return figures;
     }

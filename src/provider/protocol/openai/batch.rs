@@ -14,7 +14,7 @@ use crate::store::write_atomically;
 
 use super::super::super::request::Batch;
 use super::super::super::transport::{Client, FilePart, Repeat, Request, printable};
-use super::super::super::tuning::is_no;
+use super::super::super::tuning::Asked as Outcome;
 use super::super::super::watch::until_stopped;
 use super::super::super::{Answered, ProviderError, Watch};
 use super::pages::Pages;
@@ -190,20 +190,23 @@ impl Asked<'_> {
             return Err(ProviderError::Stopped);
         }
         state.write(CREATING)?;
-        match self.made(&body, state, watch).await {
-            Ok((found, false)) => Ok((found, true)),
-            Ok((begun, true)) => {
+        match self.ask(&body, state, watch).await? {
+            Outcome::Made(begun) => {
                 if key_of(&begun) != Some(&state.key) {
                     watch.note("warning: this server keeps no metadata of a batch: should this workspace lose its state, it cannot be found again");
                 }
                 Ok((begun, true))
             }
-            Err(error) if is_no(&error) => {
+            Outcome::Found(found) => {
+                state.write(&found.id)?;
+                Ok((found, true))
+            }
+            Outcome::No(error) => {
                 state.forget();
                 Err(error)
             }
             // Nobody knows whether it arrived: look, and never send it again in this run.
-            Err(error) => {
+            Outcome::Unknown(error) => {
                 let found = look(self.client, state, state.visible, watch).await.unwrap_or_default();
                 let found = found.ok_or_else(|| ProviderError::Lost { what: "batch", problem: error.to_string() })?;
                 state.write(&found.id)?;
@@ -212,25 +215,31 @@ impl Asked<'_> {
         }
     }
 
-    /// A batch that was asked for, and whether its reply says that it is ours. A server that says that it was too soon is asked
-    /// again, each time after a look: it may have made one all the same.
-    async fn made(&self, body: &Value, state: &State, watch: &dyn Watch) -> Result<(BatchObject, bool), ProviderError> {
-        for attempt in 1.. {
+    /// Asks for the batch. A server that says that it was too soon is asked again, each time after a look as long as a batch may take
+    /// to show: it may have made one all the same.
+    async fn ask(&self, body: &Value, state: &State, watch: &dyn Watch) -> Result<Outcome<BatchObject>, ProviderError> {
+        let mut attempt = 1;
+        loop {
             self.sending.store(true, Ordering::Relaxed);
             let made: Result<BatchObject, _> = self.client.json(Request::post("/batches", body.clone(), Repeat::Never), watch).await;
             let noted = made.as_ref().map_or(Ok(()), |batch| state.write(&batch.id));
             self.sending.store(false, Ordering::Relaxed);
             noted?;
-            match made {
-                Ok(batch) => return Ok((batch, true)),
-                Err(error) => self.client.until_again(error, attempt, watch).await?,
-            }
-            if let Some(found) = look(self.client, state, Duration::ZERO, watch).await? {
-                state.write(&found.id)?;
-                return Ok((found, false));
+            let early = match made {
+                Err(ProviderError::TooSoon(early)) => early,
+                made => return Ok(Outcome::of(made)),
+            };
+            // Who stops it here leaves it open whether there is a batch.
+            let again = self.client.wait_after(&early, attempt, watch).await?;
+            match look(self.client, state, state.visible, watch).await {
+                Ok(Some(found)) => return Ok(Outcome::Found(found)),
+                Ok(None) if again => attempt += 1,
+                Ok(None) => return Ok(Outcome::No(early.refused)),
+                Err(error @ ProviderError::Detached { .. }) => return Err(error),
+                // That there is none was not seen.
+                Err(error) => return Ok(Outcome::Unknown(error)),
             }
         }
-        Err(ProviderError::Stopped)
     }
 
     /// The request for a new batch, after its questions were sent as a file.
