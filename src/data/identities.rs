@@ -1,5 +1,5 @@
 //! Identities with a value each, however many: in memory while they are few, and in sorted files from then on. What stays in memory
-//! of those is eleven bits each, up to 64 MiB a file.
+//! of those is eleven bits each, up to 64 MiB a file, and one bit each beyond.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};

@@ -36,7 +36,7 @@ impl Numbers {
     /// When the file cannot be written.
     pub fn extend(&mut self, numbers: &[u32]) -> io::Result<()> {
         self.held.extend_from_slice(numbers);
-        if self.held.len() <= self.most {
+        if self.held.len() < self.most {
             return Ok(());
         }
         let file = match &mut self.file {

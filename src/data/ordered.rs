@@ -42,8 +42,10 @@ macro_rules! word {
 word!(u64);
 word!(u128);
 
-/// Numbers that are read from a run at once.
+/// Numbers that are read from a run at once, at most.
 const PIECE: usize = 8192;
+/// The same of all runs together.
+const PIECES: usize = 4 << 20;
 
 /// Numbers that will be asked for in their order.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl<T: Word> Ordered<T> {
     /// When the file cannot be written.
     pub fn push(&mut self, number: T) -> Result<(), DataError> {
         self.held.push(number);
-        if self.held.len() <= self.most { Ok(()) } else { self.spill().map_err(DataError::disk(&self.place)) }
+        if self.held.len() < self.most { Ok(()) } else { self.spill().map_err(DataError::disk(&self.place)) }
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -98,10 +100,11 @@ impl<T: Word> Ordered<T> {
     pub fn into_order(mut self) -> Result<impl Iterator<Item = Result<T, DataError>>, DataError> {
         self.held.par_sort_unstable();
         let begins = std::iter::once(0).chain(self.runs.iter().copied());
-        let mut runs: Vec<Run<T>> = begins.zip(&self.runs).map(|(next, &end)| Run { next, end, read: Vec::new() }).collect();
+        let piece = (PIECES / self.runs.len().max(1)).clamp(1, PIECE);
+        let mut runs: Vec<Run<T>> = begins.zip(&self.runs).map(|(next, &end)| Run { next, end, piece, read: Vec::new() }).collect();
         // What is held is a run that was read already.
         self.held.reverse();
-        runs.push(Run { next: 0, end: 0, read: self.held });
+        runs.push(Run { next: 0, end: 0, piece, read: self.held });
         let (place, file, mut first) = (self.place, self.file, BinaryHeap::new());
         for (number, run) in runs.iter_mut().enumerate() {
             let least = run.take(file.as_ref()).map_err(DataError::disk(&place))?;
@@ -123,13 +126,15 @@ struct Run<T> {
     /// Where in the file that is which was not read yet, and where it ends.
     next: usize,
     end: usize,
+    /// How many are read at once.
+    piece: usize,
     /// What was read, the least last.
     read: Vec<T>,
 }
 
 impl<T: Word> Run<T> {
     fn take(&mut self, file: Option<&File>) -> io::Result<Option<T>> {
-        let some = PIECE.min(self.end - self.next);
+        let some = self.piece.min(self.end - self.next);
         if let (true, 1.., Some(file)) = (self.read.is_empty(), some, file) {
             let mut bytes = vec![0; some * T::BYTES];
             file.read_exact_at(&mut bytes, (self.next * T::BYTES) as u64)?;

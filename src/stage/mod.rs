@@ -12,6 +12,7 @@ mod exec;
 mod prepare;
 mod providers;
 mod scheduling;
+mod spent;
 mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
@@ -23,6 +24,7 @@ pub use evaluate::{ANSWERS, answers_of};
 pub use exec::{Guard, guard};
 pub use prepare::KEPT;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
+pub use spent::{SPENT, TOKENS_IN, TOKENS_OUT, USD, USD_PAID};
 
 /// A kind of stage.
 #[derive(Clone, Copy, Debug)]

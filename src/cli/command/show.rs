@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::engine::{self, PlannedAction, Standing, Workspace};
 use crate::grade::{OVERFIT_GAP, SLICE_GAP, Verdict};
 use crate::ledger::LockFile;
+use crate::stage::SPENT;
 use crate::store::{Artifact, Known, Record};
 
 use super::super::exit::Exit;
@@ -86,7 +87,7 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
         stage: planned.name.clone(),
         kind: planned.kind.clone(),
         current: planned.standing() == Standing::Cached,
-        metrics: records().flat_map(|record| record.outcome.metrics.clone()).collect(),
+        metrics: together(records().map(|record| &record.outcome.metrics)),
         verdict,
         actions,
     };
@@ -98,9 +99,20 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
+/// The figures of all actions of a stage. What is spent adds up.
+fn together<'a>(all: impl Iterator<Item = &'a BTreeMap<String, f64>>) -> BTreeMap<String, f64> {
+    let mut together = BTreeMap::new();
+    for (name, value) in all.flatten() {
+        let adds_up = SPENT.contains(&name.as_str());
+        together.entry(name.clone()).and_modify(|before: &mut f64| *before = if adds_up { *before + value } else { *value }).or_insert(*value);
+    }
+    together
+}
+
 /// What was measured of a model, with the baseline beside it. Where several graders compare them, chances are corrected for that.
 fn figures(metrics: &BTreeMap<String, f64>) -> String {
-    let mut table = Table::new(&["metric", "model", "baseline", "gain", "p"]);
+    let is_corrected = metrics.keys().any(|name| name.ends_with(".gain.p-holm"));
+    let mut table = Table::new(&["metric", "model", "baseline", "gain", if is_corrected { "p (Holm)" } else { "p" }]);
     let cell = |name: String| if metrics.contains_key(&name) { format::with_interval(metrics, &name) } else { String::new() };
     for name in format::graded(metrics) {
         let p = metrics

@@ -10,7 +10,7 @@ use crate::grade::Metrics;
 use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, price, question_digest};
 use crate::store::Store;
 
-use super::super::{Context, Estimate, StageError, providers, train};
+use super::super::{Context, Estimate, StageError, TOKENS_IN, TOKENS_OUT, USD, USD_PAID, providers, train};
 
 /// The output with the answers, and the folder in which they are kept.
 pub const ANSWERS: &str = "answers";
@@ -21,6 +21,8 @@ pub struct Asking<'a> {
     pub declared: &'a Declared,
     pub model: &'a ModelHandle,
     pub max_tokens: usize,
+    /// How the user sets that, where it can be set.
+    pub setting: Option<&'static str>,
     /// 0 for the likeliest token each time.
     pub temperature: f64,
     /// Where a hosted model is asked in one batch.
@@ -75,7 +77,7 @@ impl Asking<'_> {
             }
         })?;
         let new = figures(answers.iter(), price);
-        if let Some(usd) = new.get("usd") {
+        if let Some(usd) = new.get(USD) {
             context.watch.billed(*usd);
         }
         for ((question, _), answered) in open.into_iter().zip(answers) {
@@ -86,12 +88,14 @@ impl Asking<'_> {
         let cut = all.iter().filter(|answered| answered.cut).count();
         if cut > 0 {
             let (all, most) = (all.len(), self.max_tokens);
-            context.watch.note(&format!(
-                "warning: {cut} of {all} answers were cut off at {most} tokens, and are graded as they are: `generate max-tokens={most}` may be too few"
-            ));
+            let advice = self.setting.map(|setting| format!(": `{setting}={most}` may be too few")).unwrap_or_default();
+            context.watch.note(&format!("warning: {cut} of {all} answers were cut off at {most} tokens, and are taken as they are{advice}"));
         }
-        // What the rows cost, whenever it was paid: a figure of the evaluation, and not of the run.
-        let metrics = figures(found.values(), price);
+        // What the rows cost, whenever it was paid: a figure of the evaluation; beside it what was paid this time.
+        let mut metrics = figures(found.values(), price);
+        if metrics.contains_key(USD) {
+            metrics.insert(USD_PAID.to_owned(), new.get(USD).copied().unwrap_or_default());
+        }
         Ok((all, metrics))
     }
 
@@ -182,8 +186,8 @@ fn figures<'a>(answers: impl Iterator<Item = &'a Answered>, price: Option<Price>
         return figures;
     }
     let usd = price.and_then(|price| Some(f64::mul_add(asked, price.input?, answered * price.output?) / 1e6));
-    figures.extend([("tokens-in".to_owned(), asked), ("tokens-out".to_owned(), answered)]);
-    figures.extend(usd.map(|usd| ("usd".to_owned(), usd)));
+    figures.extend([(TOKENS_IN.to_owned(), asked), (TOKENS_OUT.to_owned(), answered)]);
+    figures.extend(usd.map(|usd| (USD.to_owned(), usd)));
     figures
 }
 

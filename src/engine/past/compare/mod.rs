@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::fingerprint::{ActionKey, Change, explain};
 use crate::ledger::{self, Event, LockFile, LockedStage, RunSummary, SNAPSHOT};
-use crate::stage::KINDS;
+use crate::stage::{KINDS, USD, USD_PAID};
 use crate::store::{Artifact, Record, Store};
 
 use super::super::EngineError;
@@ -182,7 +182,8 @@ fn whole(store: &Store, runs: &[RunSummary], name: &str) -> Result<Whole, Engine
     let made = lock.stages.values().flat_map(|stage| records(store, stage).into_values()).flatten();
     for record in made.filter(|record| record.run == side.run && record.outcome.accepted.is_empty()) {
         side.tokens += record.outcome.metrics.get("trained-tokens").copied().unwrap_or_default();
-        side.usd += record.outcome.metrics.get("usd").copied().unwrap_or_default();
+        let figure = |name: &str| record.outcome.metrics.get(name).copied();
+        side.usd += figure(USD_PAID).or_else(|| figure(USD)).unwrap_or_default();
     }
     Ok(Whole { side, lock })
 }
