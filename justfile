@@ -27,7 +27,7 @@ data-peers *arguments:
     cargo build --release --bin retune --example chat_rows
     benches/data.py {{arguments}}
 
-# Collecting from a real PostgreSQL and a real server that speaks S3.
+# Collecting from a real PostgreSQL, and from servers that speak the protocols of S3, Google and Azure.
 servers:
     cargo build --release --bin retune
     tests/servers.py

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Collects from a real PostgreSQL and from a real S3-compatible server on loopback (`just servers`).
+"""Collects from a real PostgreSQL and from servers on loopback that speak S3, Google's and Azure's protocols (`just servers`).
 
-PostgreSQL 15 or later comes from Debian (postgresql), the server that speaks S3 from PyPI (`pip install "moto[server]"`). As root,
-the database runs as the user of RETUNE_PGUSER (`postgres` where it is not given), since it refuses to run as root.
+PostgreSQL 15 or later comes from Debian (postgresql), the server for S3 and for Google's XML API, which is alike, from PyPI
+(`pip install "moto[server]" azure-storage-blob`), the one for Azure from npm (`npm install azurite`; RETUNE_AZURITE names its
+`azurite-blob` where it is not on the PATH). As root, the database runs as the user of RETUNE_PGUSER (`postgres` where it is not
+given), since it refuses to run as root.
 """
 import glob, json, os, pathlib, pwd, shutil, socket, subprocess, sys, tempfile, time, urllib.request
 
@@ -87,7 +89,7 @@ def s3(folder):
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         def put(path, body=b""):
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", data=body, method="PUT", headers={"Content-Type": "application/octet-stream", "Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/aws4_request"})
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", data=body, method="PUT", headers={"Content-Type": "application/octet-stream", "x-amz-acl": "public-read", "Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/aws4_request"})
             return urllib.request.urlopen(request).status == 200
 
         def up():
@@ -107,13 +109,56 @@ def s3(folder):
         assert {"text": "7000"} in collected(folder, '"s3://logs/data/*.jsonl"', env.items())
         said = collected(folder, '"s3://nowhere/a.jsonl"', env.items(), code=1)
         assert "hidden-word" not in said, said
+        # Google's XML API lists and reads as S3 does.
+        key = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+        (folder / "key.json").write_text(json.dumps(key))
+        env = {"GOOGLE_SERVICE_ACCOUNT": str(folder / "key.json"), "GOOGLE_ALLOW_HTTP": "true"}
+        assert len(collected(folder, '"gs://logs/data/*.jsonl"', env.items())) == 1100
+        assert collected(folder, '"gs://logs/data/part-0008.jsonl"', env.items()) == [{"text": "8"}]
     finally:
         server.terminate()
         server.wait()
-    print("S3: 1,100 objects over two pages, a change seen, a bucket that is not there named")
+    print("S3: 1,100 objects over two pages, a change seen, a bucket that is not there named; the same objects by gs://")
+
+
+def azure(folder):
+    from azure.storage.blob import BlobServiceClient
+
+    program = os.environ.get("RETUNE_AZURITE") or shutil.which("azurite-blob")
+    assert program, "azurite is not installed"
+    port = free_port()
+    server = subprocess.Popen([program, "--blobPort", str(port), "--location", str(folder / "az"), "--silent", "--skipApiVersionCheck"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        # The account that it has for everybody.
+        account, key = "devstoreaccount1", "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+        address = f"http://127.0.0.1:{port}/{account}"
+        client = BlobServiceClient(address, credential={"account_name": account, "account_key": key}, retry_total=0)
+
+        def up():
+            try:
+                return bool(client.create_container("logs"))
+            except Exception:
+                return False
+
+        until("azurite", up)
+        put = lambda name, body: client.get_blob_client("logs", name).upload_blob(body, overwrite=True)
+        for number in range(30):
+            put(f"data/part-{number:04}.jsonl", b'{"text":"%d"}\n' % number)
+        put("data/other.txt", b"nothing of ours")
+        env = {"AZURE_STORAGE_ACCOUNT_NAME": account, "AZURE_STORAGE_ACCOUNT_KEY": key, "AZURE_STORAGE_ENDPOINT": address, "AZURE_ALLOW_HTTP": "true"}
+        rows = collected(folder, '"az://logs/data/*.jsonl"', env.items())
+        assert sorted(int(row["text"]) for row in rows) == list(range(30)), len(rows)
+        put("data/part-0007.jsonl", b'{"text":"7000"}\n')
+        assert {"text": "7000"} in collected(folder, '"az://logs/data/*.jsonl"', env.items())
+        said = collected(folder, '"az://nowhere/a.jsonl"', env.items(), code=1)
+        assert key not in said, said
+    finally:
+        server.terminate()
+        server.wait()
+    print("Azure: 30 objects, a change seen, a container that is not there named")
 
 
 if __name__ == "__main__":
-    for work in [postgres, s3]:
+    for work in [postgres, s3, azure]:
         with tempfile.TemporaryDirectory() as folder:
             work(pathlib.Path(folder))
