@@ -1,5 +1,6 @@
 //! What must not be paid for again, and what must not be said of it.
 
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -82,14 +83,11 @@ fn two_workspaces_end_with_one_job(faults: Vec<(&'static str, Fault)>) {
     let server = Server::start();
     server.world().life = vec!["running"];
     let (one, two) = (colours_workspace(), colours_workspace());
-    let start = |workspace: &Workspace| {
-        server.command(workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts")
-    };
-    let mut first = start(&one);
+    let mut first = started(&server, &one);
     wait_for(|| server.billed() == 1);
     server.world().hidden = true;
     server.world().faults = faults;
-    let mut second = start(&two);
+    let mut second = started(&server, &two);
     wait_for(|| server.billed() == 2);
     server.world().hidden = false;
     wait_for(|| server.world().jobs[1].cancelled);
@@ -103,14 +101,11 @@ fn a_job_whose_reply_was_lost_is_ended_also_after_a_crash() {
     let server = Server::start();
     server.world().life = vec!["running"];
     let (one, two) = (colours_workspace(), colours_workspace());
-    let start = |workspace: &Workspace| {
-        server.command(workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts")
-    };
-    let mut first = start(&one);
+    let mut first = started(&server, &one);
     wait_for(|| server.billed() == 1);
     server.world().hidden = true;
     server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
-    let mut second = start(&two);
+    let mut second = started(&server, &two);
     wait_for(|| server.billed() == 2);
     // It finds the one of the first workspace; its own does not show yet.
     let shown = std::mem::replace(&mut server.world().jobs[1].body["metadata"], json!({}));
@@ -121,7 +116,7 @@ fn a_job_whose_reply_was_lost_is_ended_also_after_a_crash() {
     second.wait().expect("it ends");
     assert!(!server.world().jobs[1].cancelled, "it is not known of yet");
     server.world().jobs[1].body["metadata"] = shown;
-    let mut second = start(&two);
+    let mut second = started(&server, &two);
     wait_for(|| server.world().jobs[1].cancelled);
     server.world().life = vec!["succeeded"];
     assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
@@ -224,10 +219,10 @@ fn a_job_that_was_cancelled_elsewhere_is_followed_by_the_one_that_was_kept() {
     let server = Server::start();
     server.world().life = vec!["running"];
     let (one, two) = (colours_workspace(), colours_workspace());
-    let mut first = server.command(&one, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut first = server.command(&one, RUN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     wait_for(|| server.billed() == 1 && server.world().log.iter().any(|what| what == "GET /fine_tuning/jobs/id"));
     // The second follows the first's, cancels it, and makes one of its own.
-    let mut second = server.command(&two, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut second = started(&server, &two);
     wait_for(|| server.retune(&two, &["jobs"]).stdout.contains("ftjob-1"));
     second.kill().and_then(|()| second.wait()).expect("it was ours");
     first.kill().and_then(|()| first.wait()).expect("it was ours");
@@ -237,6 +232,11 @@ fn a_job_that_was_cancelled_elsewhere_is_followed_by_the_one_that_was_kept() {
     let done = server.run(&one);
     assert!(done.code == 0 && done.stderr.contains("job ftjob-2 under our key is followed instead"), "{}", done.stderr);
     assert_eq!(server.billed(), 2);
+}
+
+/// A run that goes on, and says nothing.
+fn started(server: &Server, workspace: &Workspace) -> Child {
+    server.command(workspace, RUN).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
 }
 
 /// Waits until something holds.
@@ -255,7 +255,7 @@ fn a_key_that_is_written_with_escapes_does_not_come_out() {
     let done = server.command(&workspace, &[RUN, &["--record", "tape"]].concat()).env("OPENAI_API_KEY", "sk-ab+cd/efgh==").output().expect("it starts");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.contains("[secret]") && !said.contains("sk-ab+cd"), "{said}");
-    let disk = std::process::Command::new("grep").args(["-rF", "ab+cd", "."]).current_dir(workspace.path()).output().expect("grep starts");
+    let disk = Command::new("grep").args(["-rF", "ab+cd", "."]).current_dir(workspace.path()).output().expect("grep starts");
     assert!(disk.stdout.is_empty(), "{}", String::from_utf8_lossy(&disk.stdout));
 }
 
@@ -288,7 +288,7 @@ fn a_job_that_takes_a_while_to_end_is_not_said_to_be_over() {
             job["status"] = json!("running");
         }
     });
-    let mut child = server.command(&workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut child = started(&server, &workspace);
     wait_for(|| server.billed() == 1 && server.world().log.iter().any(|what| what == "GET /fine_tuning/jobs/id"));
     child.kill().and_then(|()| child.wait()).expect("it was ours");
     let plan = server.retune(&workspace, &["plan", "p.kdl", "--profile", "openai", "--json"]);
@@ -308,7 +308,7 @@ fn a_file_that_another_job_learns_from_is_not_deleted() {
     assert_eq!(server.run(&workspace).code, 0);
     edit(&workspace, "    seed 3\n", "    seed 4\n");
     server.world().life = vec!["running"];
-    let mut child = server.command(&workspace, RUN).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut child = started(&server, &workspace);
     wait_for(|| server.billed() == 2);
     child.kill().and_then(|()| child.wait()).expect("it was ours");
     server.world().life = vec!["succeeded"];
