@@ -131,3 +131,64 @@ fn rows_that_come_later_move_none_that_are_there() {
     });
     checked.expect("it holds");
 }
+
+#[test]
+fn every_operator_makes_the_same_with_any_number_of_threads() {
+    let chat = "    chat {\n        user \"{{ text }}\"\n        assistant \"{{ answer }}\"\n    }\n";
+    let before = [
+        "filter \"n|int % 3 > 0\"",
+        "map { field \"text\" \"{{ text }}!\"; without \"n\"; }",
+        "normalize whitespace=#true",
+        "redact \"email\"",
+        "deduplicate \"exact\"",
+        "deduplicate \"exact\" keep=\"longest\"",
+        "deduplicate \"near\" threshold=0.8",
+        "deduplicate \"near\" threshold=0.8 keep=\"best\" by=\"n\"",
+        "language \"en\" field=\"text\"",
+        "quality min-words=3 field=\"text\"",
+        "balance by=\"answer\"",
+        "sample share=0.5",
+        "sample rows=1000",
+        "mix 1",
+    ];
+    let after = [
+        "decontaminate against=\"bench.jsonl\"",
+        "limit tokens=24 overflow=\"truncate\"",
+        "expect \"rows\" min=1",
+        "split train=0.5 validation=0.0 test=0.5 stratify=\"answer\" near=0.9",
+    ];
+    let templates = [
+        "completion { prompt \"{{ text }}\"; completion \"{{ answer }}\"; }",
+        "preference { user \"{{ text }}\"; preferred \"{{ answer }}\"; other \"no\"; }",
+        "reinforcement { user \"{{ text }}\"; field \"wanted\" \"{{ answer }}\"; }",
+        "passthrough",
+        "fix \"roles\"\n    passthrough",
+    ];
+    let before = before.iter().map(|operator| format!("    {operator}\n{chat}"));
+    let after = after.iter().map(|operator| format!("{chat}    {operator}\n"));
+    let all = before.chain(after).chain(templates.iter().map(|operator| format!("    {operator}\n")));
+    let row = |n: u64| {
+        let (text, answer) = (format!("number {}  writes from m{}@example.com that the card of {} is lost", n % 3500, n % 13, n % 90), format!("a{}", n % 3));
+        let messages = json!([{ "role": "human", "content": text }, { "role": "gpt", "content": answer }]);
+        json!({ "text": text, "answer": answer, "n": n, "messages": messages })
+    };
+    let rows: String = (0..5000).map(|n| format!("{}\n", row(n))).collect();
+    for operators in all {
+        let locks = ["1", "3"].map(|threads| {
+            let workspace = Workspace::new();
+            workspace.write(
+                "rows.jsonl",
+                if operators.starts_with("    passthrough") { rows.replace("human", "user").replace("gpt", "assistant") } else { rows.clone() },
+            );
+            workspace.write("bench.jsonl", format!("{}\n", row(7)));
+            workspace.write(
+                "p.kdl",
+                format!("pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.jsonl\"\n}}\nprepare \"chat\" {{\n    from \"rows\"\n{operators}}}\n"),
+            );
+            let done = workspace.command(&["run", "p.kdl"]).env("RAYON_NUM_THREADS", threads).output().expect("it starts");
+            assert!(done.status.success(), "{operators}: {}", String::from_utf8_lossy(&done.stderr));
+            workspace.read("p.lock.kdl")
+        });
+        assert_eq!(locks[0], locks[1], "{operators}");
+    }
+}
