@@ -83,12 +83,7 @@ fn two_workspaces_end_with_one_job(faults: Vec<(&'static str, Fault)>) {
     let server = Server::start();
     server.world().life = vec!["running"];
     let (one, two) = (colours_workspace(), colours_workspace());
-    let mut first = started(&server, &one);
-    wait_for(|| server.billed() == 1);
-    server.world().hidden = true;
-    server.world().faults = faults;
-    let mut second = started(&server, &two);
-    wait_for(|| server.billed() == 2);
+    let [mut first, mut second] = both_buy(&server, [&one, &two], faults);
     server.world().hidden = false;
     wait_for(|| server.world().jobs[1].cancelled);
     server.world().life = vec!["succeeded"];
@@ -101,12 +96,7 @@ fn a_job_whose_reply_was_lost_is_ended_also_after_a_crash() {
     let server = Server::start();
     server.world().life = vec!["running"];
     let (one, two) = (colours_workspace(), colours_workspace());
-    let mut first = started(&server, &one);
-    wait_for(|| server.billed() == 1);
-    server.world().hidden = true;
-    server.world().faults = vec![("POST /fine_tuning/jobs", Fault::LoseReply)];
-    let mut second = started(&server, &two);
-    wait_for(|| server.billed() == 2);
+    let [mut first, mut second] = both_buy(&server, [&one, &two], vec![("POST /fine_tuning/jobs", Fault::LoseReply)]);
     // It finds the one of the first workspace; its own does not show yet.
     let shown = std::mem::replace(&mut server.world().jobs[1].body["metadata"], json!({}));
     server.world().hidden = false;
@@ -237,6 +227,17 @@ fn a_job_that_was_cancelled_elsewhere_is_followed_by_the_one_that_was_kept() {
 /// A run that goes on, and says nothing.
 fn started(server: &Server, workspace: &Workspace) -> Child {
     server.command(workspace, RUN).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+}
+
+/// Two runs that make the same job, where the second sees none of the first's and something may go wrong.
+fn both_buy(server: &Server, [one, two]: [&Workspace; 2], faults: Vec<(&'static str, Fault)>) -> [Child; 2] {
+    let first = started(server, one);
+    wait_for(|| server.billed() == 1);
+    server.world().hidden = true;
+    server.world().faults = faults;
+    let second = started(server, two);
+    wait_for(|| server.billed() == 2);
+    [first, second]
 }
 
 /// Waits until something holds.
