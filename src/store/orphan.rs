@@ -44,6 +44,19 @@ fn children() -> Vec<i32> {
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
+/// The environment that a process was begun with; nothing of one that is gone.
+fn environment(place: &Path) -> Vec<u8> {
+    // One that becomes another program just now shows nothing for a moment, as do those that are over or the system's own: these
+    // have no program.
+    for _ in 0..16 {
+        match fs::read(place.join("environ")) {
+            Ok(environment) if environment.is_empty() && fs::read_link(place.join("exe")).is_ok() => {}
+            read => return read.unwrap_or_default(),
+        }
+    }
+    Vec::new()
+}
+
 /// Whether a process works in a folder, or has its temporary folder there.
 fn belongs(process: i32, folder: &Path) -> bool {
     let place = format!("/proc/{process}");
@@ -51,9 +64,7 @@ fn belongs(process: i32, folder: &Path) -> bool {
     if fs::read_link(place.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)) {
         return true;
     }
-    let Ok(environment) = fs::read(place.join("environ")) else {
-        return false;
-    };
+    let environment = environment(place);
     let temporary = environment.split(|&byte| byte == 0).find_map(|variable| variable.strip_prefix(b"TMPDIR="));
     temporary.is_some_and(|temporary| Path::new(std::ffi::OsStr::from_bytes(temporary)).starts_with(folder))
 }
