@@ -321,3 +321,39 @@ fn the_first_interruption_lets_what_runs_end_and_the_second_ends_it() {
         assert_eq!(workspace.read("y.txt"), "y\n");
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_command_ends_with_its_run_even_if_the_guard_was_killed_before() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let kill = |process: &str| kill_process(Pid::from_raw(process.parse().expect("a number")).expect("a process"), Signal::KILL).expect("it is ours");
+    for sandbox in ["off", "on", "strict"] {
+        let workspace = workspace("");
+        let outside = tempfile::tempdir().expect("a folder");
+        let ready = outside.path().join("ready");
+        let line = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", ready.display());
+        workspace.write("p.kdl", format!("pipeline \"p\"\nexec \"x\" {{\n    run \"{line}\"\n    output \"o\"\n    sandbox \"{sandbox}\"\n}}\n"));
+        let mut run = workspace.command(&["run", "p.kdl"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        while !ready.exists() {
+            assert!(run.try_wait().expect("it is ours").is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        let command = std::fs::read_to_string(&ready).expect("it is there").trim().to_owned();
+        let threads = std::fs::read_dir(format!("/proc/{}/task", run.id())).expect("it runs").flatten();
+        let children = threads.flat_map(|thread| {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            children.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let is_guard = |process: &String| std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "stage-guard");
+        let guard = children.into_iter().find(is_guard).expect("there is a guard");
+        kill(&guard);
+        kill(&run.id().to_string());
+        run.wait().expect("it is ours");
+        let goes_on = || std::fs::read_link(format!("/proc/{command}/exe")).is_ok();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while goes_on() && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert!(!goes_on(), "sandbox {sandbox}: {command} goes on");
+    }
+}

@@ -5,33 +5,31 @@
 //! taken: tools keep caches there.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tokio::process::{Child, Command};
-use tokio::runtime::Handle;
+/// A fence around a workspace.
+#[derive(Debug)]
+pub struct Fence {
+    /// What it stands around.
+    pub workspace: PathBuf,
+    /// The folders in it that may be written in.
+    pub open: Vec<PathBuf>,
+}
 
-/// Begins a command behind a fence around a workspace, with gates to the folders in it that the command may write in. The outer
-/// error is that there can be no fence, the inner one that the command cannot be begun.
-///
-/// # Errors
-/// When the system cannot do that.
-pub fn begin_behind(workspace: &Path, open: &[&Path], mut command: Command) -> io::Result<io::Result<Child>> {
-    let runtime = Handle::current();
-    let fenced = || {
-        give_up(workspace, open)?;
-        let _inside = runtime.enter();
-        Ok(command.spawn())
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("fence".into()).spawn_scoped(scope, fenced)?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that begins the command panicked")))
-    })
+impl Fence {
+    /// Puts this thread behind it for good, and what it begins from now on.
+    ///
+    /// # Errors
+    /// When the system cannot do that.
+    pub fn raise(&self) -> io::Result<()> {
+        give_up(&self.workspace, &self.open)
+    }
 }
 
 /// Takes from this thread the right to write in the workspace. Landlock only knows what is allowed, so that all beside the way from
 /// the root to the workspace is named, and the open folders in it.
 #[cfg(target_os = "linux")]
-fn give_up(workspace: &Path, open: &[&Path]) -> io::Result<()> {
+fn give_up(workspace: &Path, open: &[PathBuf]) -> io::Result<()> {
     use landlock::{ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr};
     let writing = AccessFs::from_write(ABI::V3);
     let workspace = workspace.canonicalize()?;
@@ -61,6 +59,6 @@ fn give_up(workspace: &Path, open: &[&Path]) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_up(_workspace: &Path, _open: &[&Path]) -> io::Result<()> {
+fn give_up(_workspace: &Path, _open: &[PathBuf]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -12,13 +12,14 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::Child;
 
 use crate::store::{adopt_orphans, end_adopted, end_orphans};
 
 use super::super::{Context, StageError};
-use super::fence::begin_behind;
+use super::fence::Fence;
+use super::parent::Running;
 use super::process::Sandbox;
+use super::spawn::Birth;
 
 /// The command of the program that [`guard`] is behind.
 pub const COMMAND: &str = "guard";
@@ -47,20 +48,17 @@ impl Guard {
     ///
     /// # Errors
     /// When it cannot be begun, or there can be no fence where one is wanted.
-    pub fn start(
-        &self,
-        mut command: tokio::process::Command,
-        sandbox: Sandbox,
-        checkpoints: Option<&Path>,
-        context: &Context<'_>,
-    ) -> Result<io::Result<Child>, StageError> {
+    pub fn start(&self, command: Birth, sandbox: Sandbox, checkpoints: Option<&Path>, context: &Context<'_>) -> Result<io::Result<Running>, StageError> {
         self.ready(context.session);
-        if sandbox != Sandbox::Strict {
-            return Ok(command.spawn());
-        }
-        let mut open = vec![context.folder, context.temporary];
-        open.extend(checkpoints);
-        begin_behind(context.workspace, &open, command).map_err(|error| StageError::NoFence { problem: error.to_string() })
+        let fence = (sandbox == Sandbox::Strict).then(|| {
+            let open = [context.folder, context.temporary].into_iter().chain(checkpoints);
+            Fence { workspace: context.workspace.to_owned(), open: open.map(Path::to_owned).collect() }
+        });
+        let fenced = fence.is_some();
+        Running::begin(command, fence).map_err(|error| match fenced {
+            true => StageError::NoFence { problem: error.to_string() },
+            false => StageError::Io { doing: "start", path: "a thread for the command".into(), source: error },
+        })
     }
 
     /// Takes its place, if it has not yet, over all that works in the folder of the attempts of this run. A command that begins

@@ -6,7 +6,9 @@ mod environment;
 mod fence;
 mod guard;
 mod layout;
+mod parent;
 mod process;
+mod spawn;
 
 use std::collections::{BTreeMap, BTreeSet};
 

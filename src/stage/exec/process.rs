@@ -1,17 +1,20 @@
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
+use rustix::process::{Signal, kill_process_group};
 
 use crate::store::end_orphans;
 
 use super::super::{Context, StageError};
 use super::environment;
+use super::parent::Running;
+use super::spawn::Birth;
 
 /// How a command comes to the programs that are on the user's own `PATH`.
 const YOURS: &str = "a command finds the programs that the system has for all: declare `knob \"PATH\"` in the stage to look on yours too, or `env \"PATH\"` to run again when it changes";
@@ -83,20 +86,34 @@ pub struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    fn command(&self) -> Command {
-        match self.program {
-            Program::Shell(line) => {
-                let mut command = Command::new("/bin/sh");
-                command.arg("-c").arg(line);
-                command
-            }
-            Program::Arguments(words) => {
-                let mut words = words.iter();
-                let mut command = Command::new(words.next().map_or("", String::as_str));
-                command.args(words);
-                command
-            }
-        }
+    /// The command with all that it is begun with; its output goes to a log.
+    fn birth(&self, temporary: &Path, log: File) -> io::Result<Birth> {
+        let words = match self.program {
+            Program::Shell(line) => vec!["/bin/sh", "-c", line],
+            Program::Arguments(words) => words.iter().map(String::as_str).collect(),
+        };
+        let mut variables: BTreeMap<&str, &str> = BTreeMap::new();
+        let minimum: Vec<(&str, String)> = environment::minimum(temporary).collect();
+        variables.extend(minimum.iter().map(|(name, value)| (*name, value.as_str())));
+        variables.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let name = words.first().copied().unwrap_or_default();
+        let places = if name.contains('/') {
+            vec![name.to_owned()]
+        } else {
+            let folders = variables.get("PATH").copied().unwrap_or_default().split(':');
+            folders.map(|folder| if folder.is_empty() { format!("./{name}") } else { format!("{folder}/{name}") }).collect()
+        };
+        let text = |text: Vec<u8>| CString::new(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it has a zero byte in it"));
+        let all = |texts: Vec<String>| texts.into_iter().map(|word| text(word.into_bytes())).collect::<io::Result<Vec<CString>>>();
+        Ok(Birth {
+            places: all(places)?,
+            arguments: all(words.into_iter().map(str::to_owned).collect())?,
+            environment: all(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect())?,
+            folder: text(self.folder.as_os_str().as_bytes().to_owned())?,
+            input: File::open("/dev/null")?,
+            errors: log.try_clone()?,
+            output: log,
+        })
     }
 
     fn not_begun(&self, source: io::Error) -> StageError {
@@ -132,34 +149,30 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     };
     let log = open_log(context.log).map_err(failed("create", context.log))?;
     let begins = log.metadata().map_or(0, |metadata| metadata.len());
-    let errors = log.try_clone().map_err(failed("open", context.log))?;
-    let mut process = launch.command();
-    process.current_dir(launch.folder).stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).process_group(0);
-    process.env_clear().envs(environment::minimum(context.temporary)).envs(launch.environment);
-    let mut child = context.guard.start(process, launch.sandbox, launch.checkpoints, context)?.map_err(|error| launch.not_begun(error))?;
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    group.inspect(|&group| context.guard.began(group));
+    let birth = launch.birth(context.temporary, log).map_err(|error| launch.not_begun(error))?;
+    let begun = context.guard.start(birth, launch.sandbox, launch.checkpoints, context)?;
+    let mut running = begun.map_err(|error| launch.not_begun(error))?;
+    let group = running.group();
+    context.guard.began(group);
     let status = loop {
         tokio::select! {
-            status = child.wait() => break status.map_err(failed("wait for", launch.name()))?,
+            status = running.ended() => break status.map_err(failed("wait for", launch.name()))?,
             () = tokio::time::sleep(Duration::from_millis(50)) => {
                 if context.watch.stopped() {
-                    end(&mut child).await;
+                    end(&mut running).await;
                     // What went to a session of its own works in the folder still.
                     end_orphans(context.folder);
                     end_orphans(context.temporary);
-                    group.inspect(|&group| context.guard.ended(group));
+                    context.guard.ended(group);
                     return Err(StageError::Stopped);
                 }
             }
         }
     };
     // What the command left running in the background must not write any more.
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::KILL);
-        context.guard.ended(group);
-        context.guard.end_left(context.temporary);
-    }
+    let _ = kill_process_group(group, Signal::KILL);
+    context.guard.ended(group);
+    context.guard.end_left(context.temporary);
     if status.success() {
         return Ok(());
     }
@@ -181,15 +194,14 @@ fn open_log(path: &Path) -> io::Result<File> {
 }
 
 /// Asks the whole process group to end, and makes it end where it does not.
-async fn end(child: &mut Child) {
-    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
-        return;
-    };
-    let _ = kill_process_group(group, Signal::TERM);
-    let _ = tokio::time::timeout(GRACE, child.wait()).await;
+async fn end(running: &mut Running) {
+    let _ = kill_process_group(running.group(), Signal::TERM);
+    let ended = tokio::time::timeout(GRACE, running.ended()).await.is_ok();
     // The command may be gone and leave children behind that did not hear.
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = child.wait().await;
+    let _ = kill_process_group(running.group(), Signal::KILL);
+    if !ended {
+        let _ = running.ended().await;
+    }
 }
 
 fn how_it_ended(status: ExitStatus) -> String {
