@@ -339,13 +339,17 @@ fn a_command_ends_with_its_run_even_if_the_guard_was_killed_before() {
             std::thread::yield_now();
         }
         let command = std::fs::read_to_string(&ready).expect("it is there").trim().to_owned();
-        let threads = std::fs::read_dir(format!("/proc/{}/task", run.id())).expect("it runs").flatten();
-        let children = threads.flat_map(|thread| {
-            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            children.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        });
         let is_guard = |process: &String| std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "stage-guard");
-        let guard = children.into_iter().find(is_guard).expect("there is a guard");
+        let look = || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", run.id())).expect("it runs").flatten();
+            let children = threads.flat_map(|thread| {
+                let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+                children.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            });
+            children.into_iter().find(is_guard)
+        };
+        // It gives itself its name a moment after it was begun.
+        let guard = std::iter::repeat_with(look).flatten().next().expect("it never ends");
         kill(&guard);
         kill(&run.id().to_string());
         run.wait().expect("it is ours");
@@ -356,4 +360,36 @@ fn a_command_ends_with_its_run_even_if_the_guard_was_killed_before() {
         }
         assert!(!goes_on(), "sandbox {sandbox}: {command} goes on");
     }
+}
+
+#[test]
+fn a_program_that_began_it_and_heeds_no_children_changes_nothing() {
+    let workspace = workspace("exec \"x\" {\n    run \"grep SigIgn /proc/self/status > o\"\n    output \"o\"\n}\n");
+    let line = "trap '' CHLD; exec \"$0\" run p.kdl";
+    let done = std::process::Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_retune")]).current_dir(workspace.path()).output().expect("it starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let ignored = u64::from_str_radix(workspace.read("o").trim_start_matches("SigIgn:").trim(), 16).expect("a mask");
+    assert_eq!(ignored & 1 << 16, 0, "the command is to hear of its children (17)");
+}
+
+#[test]
+fn a_script_that_names_no_shell_is_run_by_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = workspace("exec \"x\" {\n    run \"tool\" \"a b\" \"c\"\n    output \"o\"\n    knob \"PATH\"\n}\n");
+    let tool = workspace.write("bin/tool", "echo \"$#: $1\" > o\n");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = format!("/nowhere:{}:{}", workspace.path().join("bin").display(), std::env::var("PATH").expect("there is one"));
+    let done = workspace.command(&["run", "p.kdl"]).env("PATH", path).output().expect("it starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(workspace.read("o"), "2: a b\n");
+}
+
+#[test]
+fn nothing_stays_in_the_systems_list_of_what_stages_left_behind() {
+    let list = "for child in $(cat /proc/$PPID/task/$PPID/children); do cat /proc/$child/stat; done > b";
+    let workspace = workspace(&format!(
+        "exec \"a\" {{\n    run \"sleep 1000 & setsid sleep 1000 & echo a > a\"\n    output \"a\"\n}}\nexec \"b\" {{\n    run \"{list}\"\n    input \"a\"\n    output \"b\"\n}}\n"
+    ));
+    workspace.run(&[], 0);
+    assert!(!workspace.read("b").contains(") Z "), "{}", workspace.read("b"));
 }

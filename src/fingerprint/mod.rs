@@ -4,7 +4,6 @@
 mod digest;
 mod explain;
 mod file;
-mod map;
 mod merkle;
 mod preimage;
 mod settings;

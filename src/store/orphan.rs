@@ -3,15 +3,19 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, set_child_subreaper, waitpid};
+
+/// How long it is waited for a process that is just becoming another program to show what it was begun with.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Kills whatever still works in a folder of attempts, or was begun with its temporary folder in it: it would write into what
 /// the next attempt reads.
 pub fn end_orphans(folder: &Path) {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
-    for process in processes.filter(|process| belongs(*process, folder)).filter_map(Pid::from_raw) {
+    for process in belonging(processes.collect(), folder) {
         let _ = kill_process(process, Signal::KILL);
     }
 }
@@ -26,8 +30,12 @@ pub fn adopt_orphans() {
 pub fn end_adopted(temporary: &Path, known: impl Fn(i32) -> bool) {
     // Who loses its parent shows up here only then, so that it takes a look for each generation.
     for _ in 0..64 {
-        let left = children().into_iter().filter(|child| !known(*child) && belongs(*child, temporary));
-        let left: Vec<Pid> = left.filter_map(Pid::from_raw).collect();
+        let adopted: Vec<i32> = children().into_iter().filter(|child| !known(*child)).collect();
+        // What was killed with its group is over already, and only stands in the system's list.
+        adopted.iter().filter(|child| is_over(**child)).filter_map(|child| Pid::from_raw(*child)).for_each(|child| {
+            let _ = waitpid(Some(child), WaitOptions::NOHANG);
+        });
+        let left = belonging(adopted, temporary);
         if left.is_empty() {
             return;
         }
@@ -38,33 +46,53 @@ pub fn end_adopted(temporary: &Path, known: impl Fn(i32) -> bool) {
     }
 }
 
+/// Whether a process of another group than ours has ended and nobody has asked how.
+fn is_over(process: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name before may hold anything.
+    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    let (state, group) = (fields.next(), fields.nth(1).and_then(|group| group.parse().ok()));
+    state == Some("Z") && group.is_some_and(|group: i32| group != getpgrp().as_raw_pid())
+}
+
 /// The children of the first thread of this process, by the system's own list: it is the one that orphans come to.
 fn children() -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).unwrap_or_default();
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// The environment that a process was begun with; nothing of one that is gone.
-fn environment(place: &Path) -> Vec<u8> {
-    // One that becomes another program just now shows nothing for a moment, as do those that are over or the system's own: these
-    // have no program.
-    for _ in 0..16 {
-        match fs::read(place.join("environ")) {
-            Ok(environment) if environment.is_empty() && fs::read_link(place.join("exe")).is_ok() => {}
-            read => return read.unwrap_or_default(),
+/// Those of some processes that work in a folder, or have their temporary folder there.
+fn belonging(mut processes: Vec<i32>, folder: &Path) -> Vec<Pid> {
+    let (mut found, until) = (Vec::new(), Instant::now() + PATIENCE);
+    loop {
+        let mut unclear = Vec::new();
+        for process in processes {
+            match belongs(process, folder) {
+                Some(true) => found.extend(Pid::from_raw(process)),
+                Some(false) => {}
+                None => unclear.push(process),
+            }
         }
+        if unclear.is_empty() || Instant::now() > until {
+            return found;
+        }
+        processes = unclear;
+        std::thread::sleep(Duration::from_millis(1));
     }
-    Vec::new()
 }
 
-/// Whether a process works in a folder, or has its temporary folder there.
-fn belongs(process: i32, folder: &Path) -> bool {
+/// Whether a process belongs to a folder. One that is just becoming another program does not show it.
+fn belongs(process: i32, folder: &Path) -> Option<bool> {
     let place = format!("/proc/{process}");
     let place = Path::new(&place);
     if fs::read_link(place.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)) {
-        return true;
+        return Some(true);
     }
-    let environment = environment(place);
+    let environment = fs::read(place.join("environ")).unwrap_or_default();
+    // Those that are over or the system's own have no program.
+    if environment.is_empty() {
+        return if fs::read_link(place.join("exe")).is_ok() { None } else { Some(false) };
+    }
     let temporary = environment.split(|&byte| byte == 0).find_map(|variable| variable.strip_prefix(b"TMPDIR="));
-    temporary.is_some_and(|temporary| Path::new(std::ffi::OsStr::from_bytes(temporary)).starts_with(folder))
+    Some(temporary.is_some_and(|temporary| Path::new(std::ffi::OsStr::from_bytes(temporary)).starts_with(folder)))
 }

@@ -54,11 +54,7 @@ impl Guard {
             let open = [context.folder, context.temporary].into_iter().chain(checkpoints);
             Fence { workspace: context.workspace.to_owned(), open: open.map(Path::to_owned).collect() }
         });
-        let fenced = fence.is_some();
-        Running::begin(command, fence).map_err(|error| match fenced {
-            true => StageError::NoFence { problem: error.to_string() },
-            false => StageError::Io { doing: "start", path: "a thread for the command".into(), source: error },
-        })
+        Running::begin(command, fence).map_err(|error| StageError::NoFence { problem: error.to_string() })
     }
 
     /// Takes its place, if it has not yet, over all that works in the folder of the attempts of this run. A command that begins

@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, kill_process_group, waitid, waitpid};
 use tokio::sync::oneshot;
 
@@ -31,8 +32,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Begins a command, behind a fence if there is one. The outer error is that there can be no thread or no fence, the inner one
-    /// that the command cannot be begun.
+    /// Begins a command, behind a fence if there is one. The outer error is that there can be no fence, the inner one that the command
+    /// cannot be begun.
     ///
     /// # Errors
     /// When the system cannot do that.
@@ -49,11 +50,13 @@ impl Running {
                 let _ = ended.send(wait(process));
                 // Nothing is ever sent: it waits for the other side to be dropped.
                 let _ = held.recv();
-                let _ = waitpid(Some(process), WaitOptions::empty());
+                let _ = retry_on_intr(|| waitpid(Some(process), WaitOptions::empty()));
             }
         };
-        thread::Builder::new().name("parent".into()).stack_size(STACK).spawn(parent)?;
-        let begun = told.recv().map_err(|_| io::Error::other("the thread that begins the command panicked"))??;
+        if let Err(error) = thread::Builder::new().name("parent".into()).stack_size(STACK).spawn(parent) {
+            return Ok(Err(error));
+        }
+        let begun = told.recv().unwrap_or_else(|_| Ok(Err(io::Error::other("the thread that begins the command panicked"))))?;
         Ok(begun.map(|group| Self { group, end, over: false, _number: number }))
     }
 
@@ -68,7 +71,7 @@ impl Running {
     /// When the system does not say how it ended.
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
         let end = (&mut self.end).await.unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the command panicked")));
-        self.over = true;
+        self.over = end.is_ok();
         end
     }
 }

@@ -4,12 +4,13 @@
 //! long with it. So the new process borrows the memory of this one until it becomes the command (`CLONE_VM | CLONE_VFORK`), and
 //! everything that it needs is laid out before.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{io, mem, ptr};
 
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 /// A program, all that it is begun with, and where its output goes.
@@ -29,6 +30,8 @@ pub struct Birth {
 struct Way<'a> {
     birth: &'a Birth,
     arguments: &'a [*const c_char],
+    /// For each place the arguments of a shell that runs what lies there.
+    scripts: &'a [Vec<*const c_char>],
     environment: &'a [*const c_char],
     parent: c_int,
     /// Why it could not become the program.
@@ -37,6 +40,8 @@ struct Way<'a> {
 
 /// What the new process needs of a stack before it becomes the program, in bytes.
 const STACK: usize = 64 << 10;
+/// What runs a script that names no shell.
+const SHELL: &CStr = c"/bin/sh";
 
 impl Birth {
     /// Begins the process, in a group of its own. The system kills it when the thread that called this ends.
@@ -46,8 +51,11 @@ impl Birth {
     pub fn begin(&self) -> io::Result<Pid> {
         let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
         let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
+        let script = |place: &CString| [SHELL.as_ptr(), place.as_ptr()].into_iter().chain(arguments.iter().skip(1).copied()).collect();
+        let scripts: Vec<Vec<*const c_char>> = self.places.iter().map(script).collect();
         let parent = rustix::process::getpid().as_raw_pid();
-        let way = Way { birth: self, arguments: &arguments, environment: &environment, parent, problem: AtomicI32::new(0) };
+        let way = Way { birth: self, arguments: &arguments, scripts: &scripts, environment: &environment, parent, problem: AtomicI32::new(0) };
+        heed_children();
         let mut stack = vec![0_u128; STACK / size_of::<u128>()];
         // SAFETY: with CLONE_VFORK this thread stands still until the new process has become the program or ended, so that `way`,
         // all it refers to, and the stack outlive their use, and the `errno` that both share has one user at a time. The stack is
@@ -69,9 +77,22 @@ impl Birth {
         match way.problem.load(Ordering::Relaxed) {
             0 => Ok(process),
             problem => {
-                let _ = waitpid(Some(process), WaitOptions::empty());
+                let _ = retry_on_intr(|| waitpid(Some(process), WaitOptions::empty()));
                 Err(io::Error::from_raw_os_error(problem))
             }
+        }
+    }
+}
+
+/// Has the system keep how children ended until it is asked. Whoever began this program may have told it not to.
+fn heed_children() {
+    // SAFETY: `action` is plain data of this stack, and no handler is set, only the usual behaviour.
+    #[allow(unsafe_code)]
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        if libc::sigaction(libc::SIGCHLD, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN {
+            action.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut());
         }
     }
 }
@@ -85,11 +106,15 @@ extern "C" fn become_program(way: *mut c_void) -> c_int {
         let way = &*way.cast::<Way<'_>>();
         let problem = set_up(way).err().unwrap_or_else(|| {
             let mut problem = libc::ENOENT;
-            for place in &way.birth.places {
+            for (place, script) in way.birth.places.iter().zip(way.scripts) {
                 libc::execve(place.as_ptr(), way.arguments.as_ptr(), way.environment.as_ptr());
+                if *libc::__errno_location() == libc::ENOEXEC {
+                    // A script whose first line names no shell, as `execvp` runs it.
+                    libc::execve(SHELL.as_ptr(), script.as_ptr(), way.environment.as_ptr());
+                }
                 match *libc::__errno_location() {
                     // It may be in the next place; that one may not be run here is worth more than that it is not there.
-                    libc::ENOENT | libc::ENOTDIR => {}
+                    libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
                     libc::EACCES => problem = libc::EACCES,
                     other => {
                         problem = other;
@@ -126,7 +151,8 @@ unsafe fn set_up(way: &Way<'_>) -> Result<(), c_int> {
         for signal in 1..=64 {
             let mut action: libc::sigaction = mem::zeroed();
             // What is ignored stays so, as after `nohup`, but for what Rust itself ignores.
-            if libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && (action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE) {
+            let known = libc::sigaction(signal, ptr::null(), &raw mut action) == 0;
+            if known && (action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE) {
                 action = mem::zeroed();
                 action.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &raw const action, ptr::null_mut());
