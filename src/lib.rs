@@ -13,5 +13,6 @@ pub mod graph;
 pub mod ledger;
 pub mod model;
 pub mod provider;
+pub mod serve;
 pub mod stage;
 pub mod store;

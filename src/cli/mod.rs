@@ -15,7 +15,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{accept, cache, cancel, check, deployments, diff, doctor, get, graph, guard, inspect, jobs, log, plan, rollback, run, runs, show, status, why};
+use command::{
+    accept, cache, cancel, check, deployments, diff, doctor, get, graph, guard, inspect, jobs, log, plan, rollback, run, runs, serve, show, status, why,
+};
 use speak::say;
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
@@ -71,6 +73,8 @@ enum Command {
     Deployments(deployments::Arguments),
     /// Let an alias stand for the version before
     Rollback(rollback::Arguments),
+    /// Answer by OpenAI's protocol for the aliases and the local model
+    Serve(serve::Arguments),
     /// Kill the commands of a run that was killed
     #[command(hide = true)]
     Guard(guard::Arguments),
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Deployments(arguments) => deployments::deployments(&arguments),
         Command::Rollback(arguments) => rollback::rollback(&arguments),
+        Command::Serve(arguments) => serve::serve(&arguments),
         Command::Guard(arguments) => Ok(guard::guard(&arguments)),
     };
     let exit = done.unwrap_or_else(|problem| {

@@ -5,6 +5,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use crate::config::PipelineErrors;
 use crate::engine::EngineError;
 use crate::ledger::LedgerError;
+use crate::serve::ServeError;
 use crate::stage::StageError;
 
 use super::exit::Exit;
@@ -12,20 +13,36 @@ use super::speak::{about, complain};
 
 /// Something that kept a command from doing what it was asked.
 #[derive(Debug)]
-pub struct Problem {
-    error: Box<EngineError>,
+pub enum Problem {
+    /// In the work on a pipeline.
+    Engine(Box<EngineError>),
+    /// In the gateway.
+    Serve(Box<ServeError>),
 }
 
 impl<E: Into<EngineError>> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error.into()) }
+        Self::Engine(Box::new(error.into()))
+    }
+}
+
+impl From<ServeError> for Problem {
+    fn from(error: ServeError) -> Self {
+        Self::Serve(Box::new(error))
     }
 }
 
 impl Problem {
     /// The exit code for it.
     pub fn exit(&self) -> Exit {
-        match &*self.error {
+        let error = match self {
+            Self::Serve(error) => {
+                let is_wrong = !matches!(**error, ServeError::Io { .. } | ServeError::Store(_) | ServeError::NoPlace { .. });
+                return if is_wrong { Exit::Wrong } else { Exit::Failed };
+            }
+            Self::Engine(error) => &**error,
+        };
+        match error {
             EngineError::Pipeline(_)
             | EngineError::Usage(_)
             | EngineError::NotAccepted { .. }
@@ -42,9 +59,12 @@ impl Problem {
 
     /// Prints it.
     pub fn print(&self) {
-        match &*self.error {
-            EngineError::Pipeline(errors) => print_pipeline(errors),
-            error => print_diagnostic(error),
+        match self {
+            Self::Serve(error) => print_diagnostic(&**error),
+            Self::Engine(error) => match &**error {
+                EngineError::Pipeline(errors) => print_pipeline(errors),
+                error => print_diagnostic(error),
+            },
         }
     }
 }

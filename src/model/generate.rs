@@ -10,15 +10,18 @@ use super::weights::{Matrix, Weights};
 
 /// Keys and values of one conversation so far, for one layer.
 #[derive(Clone, Debug, Default)]
-struct Memory {
+pub struct Memory {
     keys: Vec<f32>,
     values: Vec<f32>,
 }
 
 /// One answer under way.
-struct Answer {
-    tokens: Vec<u32>,
-    position: usize,
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What was said so far.
+    pub tokens: Vec<u32>,
+    /// How many tokens the model took in.
+    pub position: usize,
     memories: Vec<Memory>,
     finished: bool,
 }
@@ -51,7 +54,8 @@ pub fn generate(weights: &Weights, prompts: &[Vec<u32>], max_tokens: usize, end:
     Ok(groups.into_iter().flatten().collect())
 }
 
-fn likeliest(logits: &[f32]) -> u32 {
+/// The likeliest token; among equals the first.
+pub fn likeliest(logits: &[f32]) -> u32 {
     let best = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (token, &logit)| if logit > best.1 { (token, logit) } else { best });
     u32::try_from(best.0).unwrap_or(u32::MAX)
 }
@@ -81,7 +85,7 @@ impl Decoder<'_> {
     }
 
     /// Reads the prompts, and gives the logits after each.
-    fn read(&self, prompts: &[Vec<u32>]) -> (Vec<Answer>, Vec<f32>) {
+    pub fn read(&self, prompts: &[Vec<u32>]) -> (Vec<Answer>, Vec<f32>) {
         let a = self.weights.architecture;
         let packed = Packed::prompts(prompts.iter().map(Vec::as_slice));
         let mut trace = Trace::default();
@@ -105,7 +109,7 @@ impl Decoder<'_> {
     }
 
     /// Takes each answer's last token in, and gives the logits after it.
-    fn next(&self, mut answers: Vec<&mut Answer>) -> Vec<f32> {
+    pub fn next(&self, mut answers: Vec<&mut Answer>) -> Vec<f32> {
         let (a, layout, rows) = (self.weights.architecture, self.weights.layout(), answers.len());
         let part = |range: std::ops::Range<usize>| &self.weights.values[range];
         let tokens: Vec<u32> = answers.iter().filter_map(|answer| answer.tokens.last().copied()).collect();

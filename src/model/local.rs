@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -112,18 +113,26 @@ impl Infer for LocalEngine {
     }
 }
 
-fn answer_here(model: &ModelHandle, prompts: &[Vec<Message>], how: Generation, watch: &dyn Watch) -> Result<Vec<String>, ModelError> {
+/// The weights of a model: those of its base, with what was learnt.
+///
+/// # Errors
+/// When its base is not known, or its files do not fit it.
+pub fn weights(model: &ModelHandle) -> Result<Cow<'static, Weights>, ModelError> {
     let base = base(&model.card.base)?;
-    let tuned = match model.card.name.as_str() {
-        "adapter" => Some(load_adapter(base.architecture, &model.files)?.merged(base)),
+    Ok(match model.card.name.as_str() {
+        "adapter" => Cow::Owned(load_adapter(base.architecture, &model.files)?.merged(base)),
         "weights" => {
             let file = model.files.get("model.safetensors").ok_or_else(|| ModelError::Misfit { problem: "model.safetensors is missing".into() })?;
-            Some(load_weights(base.architecture, file)?)
+            Cow::Owned(load_weights(base.architecture, file)?)
         }
-        _ => None,
-    };
+        _ => Cow::Borrowed(base),
+    })
+}
+
+fn answer_here(model: &ModelHandle, prompts: &[Vec<Message>], how: Generation, watch: &dyn Watch) -> Result<Vec<String>, ModelError> {
+    let weights = weights(model)?;
     let tokenizer = Tokenizer::tiny();
     let prompts: Vec<Vec<u32>> = prompts.iter().map(|messages| tokenizer.prompt(messages)).collect();
-    let answers = generate(tuned.as_ref().unwrap_or(base), &prompts, how.max_tokens, tokenizer.special(Special::End), watch)?;
+    let answers = generate(&weights, &prompts, how.max_tokens, tokenizer.special(Special::End), watch)?;
     Ok(answers.iter().map(|tokens| tokenizer.decode(tokens)).collect())
 }

@@ -51,7 +51,7 @@ static SETTINGS: [&Setting; KINDS.len()] = {
 /// The language of pipeline files, with all stage kinds and built-in providers.
 pub static LANGUAGE: Language = Language { stages: &SETTINGS, providers: crate::provider::BUILT_IN, provider: &crate::provider::SETTING };
 
-pub use train::{card as model_card, takes};
+pub use train::{card as model_card, load as load_model, takes};
 
 /// Compiles a declared stage to its actions.
 ///

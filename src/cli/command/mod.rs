@@ -18,6 +18,7 @@ pub mod plan;
 pub mod rollback;
 pub mod run;
 pub mod runs;
+pub mod serve;
 pub mod show;
 pub mod status;
 pub mod why;

@@ -127,6 +127,12 @@ impl Tokenizer {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The bytes of a token; none of a special one.
+    #[must_use]
+    pub fn bytes(&self, token: u32) -> &[u8] {
+        self.pieces.get(token as usize).map_or(&[], Vec::as_slice)
+    }
+
     /// A conversation as tokens, and for each token whether the model should learn to say it: that is
     /// what an assistant says and the token that ends it.
     #[must_use]

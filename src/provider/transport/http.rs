@@ -316,7 +316,8 @@ impl Client {
         ProviderError::Refused { method: request.method.to_string(), url: self.url(&request.path), status, message: format!("{message}{id}") }
     }
 
-    async fn filled(&self, request: &Request, key: &str, flow: &Flow) -> Result<RequestBuilder, ProviderError> {
+    /// A request that is ready to be sent.
+    pub async fn filled(&self, request: &Request, key: &str, flow: &Flow) -> Result<RequestBuilder, ProviderError> {
         let client = if matches!(request.body, Body::File(_)) { &self.sending } else { &self.http };
         let mut filled = client.request(request.method.clone(), self.url(&request.path)).query(&request.query).query(&self.endpoint.query);
         filled = match self.endpoint.auth {
@@ -337,7 +338,8 @@ impl Client {
         })
     }
 
-    fn unreachable(&self, path: &str, error: &reqwest::Error, key: &str) -> ProviderError {
+    /// Why nothing came back, without the key.
+    pub fn unreachable(&self, path: &str, error: &reqwest::Error, key: &str) -> ProviderError {
         let mut reason = String::new();
         let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
         while let Some(error) = cause {
@@ -352,7 +354,7 @@ impl Client {
 }
 
 /// The body of a reply, unless it is larger than any that there is a reason for.
-async fn whole(mut reply: Response) -> Result<Vec<u8>, String> {
+pub async fn whole(mut reply: Response) -> Result<Vec<u8>, String> {
     const MOST: usize = 512 << 20;
     let mut body = Vec::new();
     while let Some(part) = reply.chunk().await.map_err(|error| error.to_string())? {

@@ -3,6 +3,7 @@
 mod header;
 pub mod http;
 mod network;
+mod onward;
 mod pace;
 pub mod retry;
 mod sending;
@@ -10,6 +11,7 @@ mod tape;
 
 pub use http::{Client, Request, TooSoon};
 pub use network::{Network, Profile, today};
+pub use onward::{Onward, Passed};
 pub use pace::{Limits, Pace};
 pub use retry::{Repeat, printable};
 pub use sending::FilePart;

@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_wait_that_is_none_is_left_to_us_and_dates_go_by_the_servers_clock() {
         let told = |headers: &[(&str, &str)]| {
-            let mut reply = axum::http::Response::builder();
+            let mut reply = http::Response::builder();
             for (name, value) in headers {
                 reply = reply.header(*name, *value);
             }

@@ -1,0 +1,249 @@
+//! Conversations that one model goes on with together, token by token: who comes later joins those that are under way.
+
+use super::decoder::Decoder;
+use super::error::ModelError;
+use super::generate::{Answer, likeliest};
+use super::kernel::Rotary;
+use super::random::Random;
+use super::weights::Weights;
+
+/// How the next token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// How freely: 0 for the likeliest token each time.
+    pub temperature: f64,
+    /// Of the likeliest tokens, as many as together are this likely (nucleus sampling; Holtzman et al. 2020).
+    pub top_p: f64,
+    /// The same seed gives the same answer to the same prompt, whoever else is answered.
+    pub seed: u64,
+}
+
+/// One more token of a conversation, or its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spoken {
+    /// The number that the conversation was begun with.
+    pub number: u64,
+    /// The token; nothing where the model has said all.
+    pub token: Option<u32>,
+    /// The natural logarithm of how likely the model found it.
+    pub likelihood: f64,
+    /// The likeliest tokens there, as many as were asked for, with the same.
+    pub others: Vec<(u32, f64)>,
+    /// Whether this was the last of it.
+    pub end: Option<End>,
+}
+
+/// Why a conversation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The model has said all.
+    Said,
+    /// It was to say no more, or can hold no more.
+    Limit,
+}
+
+/// What an answer to a prompt is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    /// The prompt.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The most tokens.
+    pub max_tokens: usize,
+    /// How many of the likeliest tokens are told beside each.
+    pub others: usize,
+}
+
+/// The conversations of one model.
+#[derive(Debug)]
+pub struct Session<'a> {
+    weights: &'a Weights,
+    rotary: Rotary,
+    end: u32,
+    open: Vec<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    answer: Answer,
+    /// What the model makes of the next token.
+    logits: Vec<f32>,
+    sampling: Sampling,
+    random: Random,
+    max_tokens: usize,
+    others: usize,
+}
+
+impl<'a> Session<'a> {
+    /// No conversation yet. `end` is the token that ends what a model says.
+    #[must_use]
+    pub fn new(weights: &'a Weights, end: u32) -> Self {
+        Self { weights, rotary: Rotary::new(&weights.architecture), end, open: Vec::new() }
+    }
+
+    /// How many conversations go on.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none goes on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Begins to answer a prompt, under a number by which it is known.
+    ///
+    /// # Errors
+    /// When the prompt leaves no room in the model's context.
+    pub fn begin(&mut self, number: u64, wish: Wish) -> Result<(), ModelError> {
+        let limit = self.weights.architecture.context;
+        if wish.prompt.len() >= limit || wish.prompt.is_empty() {
+            return Err(ModelError::NoRoom { index: 1, tokens: wish.prompt.len(), limit });
+        }
+        let decoder = Decoder { weights: self.weights, rotary: &self.rotary };
+        let (answers, logits) = decoder.read(std::slice::from_ref(&wish.prompt));
+        let random = Random::new(wish.sampling.seed, "answer");
+        let open = |answer| Open { number, answer, logits, sampling: wish.sampling, random, max_tokens: wish.max_tokens.max(1), others: wish.others };
+        self.open.extend(answers.into_iter().next().map(open));
+        Ok(())
+    }
+
+    /// Goes on with no conversation of this number.
+    pub fn forget(&mut self, number: u64) {
+        self.open.retain(|open| open.number != number);
+    }
+
+    /// One token more of each conversation. Those that end are forgotten.
+    pub fn step(&mut self) -> Vec<Spoken> {
+        let (end, context) = (self.end, self.weights.architecture.context);
+        let spoken: Vec<Spoken> = self.open.iter_mut().map(|open| open.say(end, context)).collect();
+        let mut ended = spoken.iter().map(|spoken| spoken.end.is_some());
+        self.open.retain(|_| !ended.next().unwrap_or_default());
+        if !self.open.is_empty() {
+            let decoder = Decoder { weights: self.weights, rotary: &self.rotary };
+            let logits = decoder.next(self.open.iter_mut().map(|open| &mut open.answer).collect());
+            for (open, row) in self.open.iter_mut().zip(logits.chunks_exact(self.weights.architecture.vocabulary)) {
+                open.logits.clear();
+                open.logits.extend_from_slice(row);
+            }
+        }
+        spoken
+    }
+}
+
+impl Open {
+    fn say(&mut self, end: u32, context: usize) -> Spoken {
+        let token = self.choose();
+        let all = logarithm_of_sum(&self.logits);
+        let likelihood = |token: u32| self.logits.get(token as usize).map_or(f64::NEG_INFINITY, |&logit| f64::from(logit) - all);
+        let others = best(&self.logits, self.others).into_iter().map(|token| (token, likelihood(token))).collect();
+        let likelihood = likelihood(token);
+        if token == end {
+            return Spoken { number: self.number, token: None, likelihood, others, end: Some(End::Said) };
+        }
+        self.answer.tokens.push(token);
+        let is_last = self.answer.tokens.len() >= self.max_tokens || self.answer.position >= context;
+        Spoken { number: self.number, token: Some(token), likelihood, others, end: is_last.then_some(End::Limit) }
+    }
+
+    fn choose(&mut self) -> u32 {
+        let Sampling { temperature, top_p, .. } = self.sampling;
+        if temperature <= 0.0 {
+            return likeliest(&self.logits);
+        }
+        let order = best(&self.logits, self.logits.len());
+        let highest = order.first().map_or(0.0, |&token| f64::from(self.logits[token as usize]));
+        let weight = |token: u32| ((f64::from(self.logits[token as usize]) - highest) / temperature).exp();
+        let whole: f64 = order.iter().map(|&token| weight(token)).sum();
+        let (mut kept, mut sum) = (Vec::new(), 0.0);
+        for token in order {
+            kept.push((token, weight(token)));
+            sum += weight(token);
+            if sum >= top_p * whole {
+                break;
+            }
+        }
+        let mut left = self.random.share() * sum;
+        let chosen = kept.iter().find(|(_, weight)| {
+            left -= weight;
+            left < 0.0
+        });
+        chosen.or(kept.last()).map_or(0, |(token, _)| *token)
+    }
+}
+
+/// The likeliest tokens, the likeliest first; among equals the lower number.
+fn best(logits: &[f32], count: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..u32::try_from(logits.len()).unwrap_or(u32::MAX)).collect();
+    let better = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    let count = count.min(order.len());
+    if count > 0 && count < order.len() {
+        order.select_nth_unstable_by(count - 1, better);
+    }
+    order.truncate(count);
+    order.sort_unstable_by(better);
+    order
+}
+
+fn logarithm_of_sum(logits: &[f32]) -> f64 {
+    let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    highest + logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::builtin::{TINY, base};
+    use super::super::generate::generate;
+    use super::*;
+    use crate::data::{Message, Role, Special, Tokenizer};
+    use crate::provider::Silent;
+
+    fn prompt(text: &str) -> Vec<u32> {
+        Tokenizer::tiny().prompt(&[Message::new(Role::User, text.into())])
+    }
+
+    /// What is said in each conversation, begun one step after the other.
+    fn said(wishes: &[(&str, Sampling)]) -> Vec<Vec<u32>> {
+        let weights = base(TINY).expect("it is built in");
+        let mut session = Session::new(weights, Tokenizer::tiny().special(Special::End));
+        let mut said = vec![Vec::new(); wishes.len()];
+        let mut waiting = wishes.iter().enumerate();
+        loop {
+            if let Some((number, &(text, sampling))) = waiting.next() {
+                session.begin(number as u64, Wish { prompt: prompt(text), sampling, max_tokens: 24, others: 3 }).expect("there is room");
+            } else if session.is_empty() {
+                return said;
+            }
+            for spoken in session.step() {
+                assert!(spoken.likelihood <= 0.0 && spoken.others.len() == 3 && spoken.others[0].1 >= spoken.others[2].1);
+                said[usize::try_from(spoken.number).expect("a small number")].extend(spoken.token);
+            }
+        }
+    }
+
+    #[test]
+    fn who_joins_later_is_answered_as_alone() {
+        let weights = base(TINY).expect("it is built in");
+        let plain = Sampling { temperature: 0.0, top_p: 1.0, seed: 0 };
+        let texts = ["my card was stolen", "hello", "where is my money"];
+        let together = said(&texts.map(|text| (text, plain)));
+        let end = Tokenizer::tiny().special(Special::End);
+        let alone = generate(weights, &texts.map(prompt), 24, end, &Silent).expect("there is room");
+        assert_eq!(together, alone);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_answer_whoever_else_is_answered() {
+        let free = |seed| Sampling { temperature: 1.5, top_p: 1.0, seed };
+        let one = said(&[("tell me more", free(7))]);
+        let among = said(&[("hello", free(1)), ("tell me more", free(7)), ("tell me more", free(8))]);
+        assert_eq!(one[0], among[1]);
+        assert_ne!(among[1], among[2]);
+        let narrow = said(&[("tell me more", Sampling { top_p: 0.0, ..free(7) }), ("tell me more", Sampling { temperature: 0.0, ..free(7) })]);
+        assert_eq!(narrow[0], narrow[1], "of a nucleus of one it is the likeliest");
+    }
+}

@@ -1,0 +1,97 @@
+//! A local model that answers: one thread goes on with all conversations together.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::data::{Special, Tokenizer};
+use crate::model::{ModelError, Session, Spoken, Weights, Wish};
+
+use super::refusal::Refusal;
+
+/// Conversations that go on together.
+const WIDEST: usize = 16;
+
+/// A model that is loaded.
+#[derive(Debug)]
+pub struct Engine {
+    asks: mpsc::Sender<Ask>,
+    next: AtomicU64,
+    pub tokenizer: &'static Tokenizer,
+    /// The most tokens of a prompt and its answer.
+    pub context: usize,
+}
+
+#[derive(Debug)]
+struct Ask {
+    number: u64,
+    wish: Wish,
+    tell: mpsc::UnboundedSender<Spoken>,
+}
+
+impl Engine {
+    /// Begins to answer with these weights; `queue` conversations may wait. It ends when this is dropped and all is said.
+    ///
+    /// # Errors
+    /// When there can be no thread for it.
+    pub fn start(weights: Cow<'static, Weights>, queue: usize) -> std::io::Result<Self> {
+        let (asks, asked) = mpsc::channel(queue.max(1));
+        let tokenizer = Tokenizer::tiny();
+        let context = weights.architecture.context;
+        std::thread::Builder::new().name("model".into()).spawn(move || answer(&weights, tokenizer, asked))?;
+        Ok(Self { asks, next: AtomicU64::new(0), tokenizer, context })
+    }
+
+    /// Asks for an answer, which comes token by token. Who is not there any more is not answered further.
+    ///
+    /// # Errors
+    /// When the prompt is too long, or too many wait.
+    pub fn ask(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Spoken>, Refusal> {
+        if wish.prompt.len() >= self.context {
+            let problem = ModelError::NoRoom { index: 1, tokens: wish.prompt.len(), limit: self.context }.to_string();
+            return Err(Refusal::wrong("messages", problem));
+        }
+        // An answer has at most as many parts as it has tokens.
+        let (tell, told) = mpsc::unbounded_channel();
+        match self.asks.try_send(Ask { number: self.next.fetch_add(1, Ordering::Relaxed), wish, tell }) {
+            Ok(()) => Ok(told),
+            Err(TrySendError::Full(_)) => Err(Refusal::Busy { what: "too many requests wait for this model".into(), seconds: 1 }),
+            Err(TrySendError::Closed(_)) => Err(Refusal::Broken { problem: "the model has stopped".into() }),
+        }
+    }
+}
+
+fn answer(weights: &Weights, tokenizer: &Tokenizer, mut asked: mpsc::Receiver<Ask>) {
+    let mut session = Session::new(weights, tokenizer.special(Special::End));
+    let mut tell: BTreeMap<u64, mpsc::UnboundedSender<Spoken>> = BTreeMap::new();
+    loop {
+        while session.len() < WIDEST {
+            let ask = if session.is_empty() { asked.blocking_recv() } else { asked.try_recv().ok() };
+            match ask {
+                // Whoever waited until nobody was there any more is not answered.
+                Some(ask) if ask.tell.is_closed() => {}
+                Some(Ask { number, wish, tell: to }) => {
+                    // That there is room was looked at before; who is told nothing is told so by the end of it.
+                    if session.begin(number, wish).is_ok() {
+                        tell.insert(number, to);
+                    }
+                }
+                None if session.is_empty() => return,
+                None => break,
+            }
+        }
+        for spoken in session.step() {
+            let (number, is_last) = (spoken.number, spoken.end.is_some());
+            let is_gone = tell.get(&number).is_none_or(|tell| tell.send(spoken).is_err());
+            if is_gone {
+                session.forget(number);
+            }
+            if is_gone || is_last {
+                tell.remove(&number);
+            }
+        }
+    }
+}

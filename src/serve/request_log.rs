@@ -1,0 +1,41 @@
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ServeError;
+
+/// A line for each request, as JSON: who asked which model, and how it went. Never what was said.
+#[derive(Debug)]
+pub struct RequestLog(Mutex<File>);
+
+/// One line.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    pub time: Timestamp,
+    pub id: &'a str,
+    pub key: &'a str,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub model: &'a str,
+    pub status: u16,
+    /// Until the answer, or a stream of it, began.
+    pub seconds: f64,
+}
+
+impl RequestLog {
+    pub fn open(path: &Path) -> Result<Self, ServeError> {
+        let file = File::options().create(true).append(true).open(path);
+        file.map(|file| Self(Mutex::new(file))).map_err(|source| ServeError::Io { doing: "open", path: path.to_owned(), source })
+    }
+
+    /// Writes a line. A log that cannot be written is no reason to answer nobody.
+    pub fn write(&self, line: &Line<'_>) {
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&text);
+    }
+}

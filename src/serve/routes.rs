@@ -1,0 +1,164 @@
+//! The addresses, and what is done before and after each request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State as Shared};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::StreamExt;
+use http::{HeaderValue, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::answer::answer;
+use super::catalog::{Catalog, Listed, Route};
+use super::keys::Keys;
+use super::rate::Rates;
+use super::refusal::Refusal;
+use super::request_log::{Line, RequestLog};
+use super::tally::Tally;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct State {
+    pub catalog: Catalog,
+    pub keys: Keys,
+    pub rates: Rates,
+    pub tally: Arc<Tally>,
+    pub log: Option<RequestLog>,
+    pub largest: usize,
+    pub patience: Duration,
+}
+
+/// The name of the model that a response comes from.
+#[derive(Clone, Debug)]
+struct Model(String);
+
+/// The name of a request.
+#[derive(Clone, Debug)]
+struct Id(String);
+
+/// Where it is said that it is there, without a key.
+const HEALTH: &str = "/healthz";
+
+pub fn routes(state: Arc<State>) -> Router {
+    Router::new()
+        .route(HEALTH, get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{name}", get(model))
+        .route("/v1/chat/completions", post(chat))
+        .fallback(|| async { Refusal::NoPlace })
+        .method_not_allowed_fallback(|| async { Refusal::NoMethod })
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), watched))
+        .with_state(state)
+}
+
+/// Lets those in who may come, and counts and logs what came of it.
+async fn watched(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
+    let (began, _open) = (Instant::now(), state.tally.open());
+    let id = name();
+    request.extensions_mut().insert(Id(id.clone()));
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (key, refused) = match allowed(&state, &request, began) {
+        Ok(key) => (key, None),
+        Err(refusal) => (String::new(), Some(refusal)),
+    };
+    let mut response = match refused {
+        None => next.run(request).await,
+        Some(refusal) => refusal.into_response(),
+    };
+    let model = response.extensions().get().map_or(String::new(), |Model(name)| name.clone());
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    state.tally.answered(&model, status, took);
+    if let Some(log) = &state.log {
+        let line =
+            Line { time: Timestamp::now(), id: &id, key: &key, method: method.as_str(), path: &path, model: &model, status, seconds: took.as_secs_f64() };
+        log.write(&line);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+/// The name of the key that a request comes with, where it may come.
+fn allowed(state: &State, request: &Request, now: Instant) -> Result<String, Refusal> {
+    if request.uri().path() == HEALTH {
+        return Ok(String::new());
+    }
+    let name = if state.keys.is_empty() {
+        ""
+    } else {
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = given.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
+        key.and_then(|key| state.keys.name_of(key.trim())).ok_or(Refusal::NoKey)?
+    };
+    match state.rates.take(name, now) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(seconds) => Err(Refusal::Busy { what: "this key sent as many requests as it may in a minute".into(), seconds }),
+    }
+}
+
+async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.tally.text()).into_response()
+}
+
+async fn models(Shared(state): Shared<Arc<State>>) -> Result<Json<Value>, Refusal> {
+    let all: Vec<Value> = state.catalog.list()?.iter().map(listed).collect();
+    Ok(Json(json!({ "object": "list", "data": all })))
+}
+
+async fn model(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let found = state.catalog.list()?.into_iter().find(|model| model.name == name);
+    found.map(|model| Json(listed(&model))).ok_or(Refusal::NoModel { name })
+}
+
+fn listed(model: &Listed) -> Value {
+    json!({ "id": model.name, "object": "model", "created": model.created, "owned_by": model.owner })
+}
+
+async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Response, Refusal> {
+    let id = request.extensions().get().map_or(String::new(), |Id(id)| id.clone());
+    let bytes = match tokio::time::timeout(state.patience, whole(request.into_body(), state.largest)).await {
+        Ok(bytes) => bytes?,
+        Err(_) => return Err(Refusal::TooSlow),
+    };
+    let body: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::Wrong { problem: format!("the body is no JSON: {error}"), field: None })?;
+    let name = body["model"].as_str().ok_or_else(|| Refusal::wrong("model", "`model` must name a model"))?.to_owned();
+    let route = state.catalog.route(&name)?;
+    let answered = match route {
+        Route::Here(engine) => answer(&engine, &state.tally, &name, format!("chatcmpl-{id}"), &body).await,
+        Route::There(upstream) => upstream.chat(body).await,
+    };
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    response.extensions_mut().insert(Model(name));
+    Ok(response)
+}
+
+/// A body that is not too large.
+async fn whole(body: Body, largest: usize) -> Result<Vec<u8>, Refusal> {
+    let (mut whole, mut parts) = (Vec::new(), body.into_data_stream());
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| Refusal::Wrong { problem: format!("the body broke off: {error}"), field: None })?;
+        if whole.len() + part.len() > largest {
+            return Err(Refusal::TooLarge { most: largest });
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole)
+}
+
+/// A name for a request that no other has.
+fn name() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static OF_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{:016x}{:08x}", *OF_PROCESS, NEXT.fetch_add(1, Ordering::Relaxed))
+}

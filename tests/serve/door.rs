@@ -1,0 +1,80 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::common::workspace;
+use crate::gateway::{Gateway, json_of, question};
+
+#[tokio::test]
+async fn keys_are_kept_as_hashes_and_open_what_they_should() {
+    let workspace = workspace("");
+    let open = workspace.retune(&["serve", "p.kdl", "--listen", "0.0.0.0:0"]);
+    assert!(open.code == 2 && open.stderr.contains("--new-key"), "{}", open.stderr);
+    let key = workspace.retune(&["serve", "--new-key", "phone"]).stdout.trim().to_owned();
+    assert!(key.starts_with("rt-") && key.len() == 67, "{key}");
+    assert!(!workspace.read(".retune/serve/keys").contains(&key[3..]));
+    assert_eq!(workspace.retune(&["serve", "--new-key", "phone"]).code, 2);
+    assert_eq!(workspace.retune(&["serve", "--new-key", "a b"]).code, 2);
+    assert_eq!(workspace.retune(&["serve", "--list-keys"]).stdout, "phone\n");
+    let log = workspace.path().join("requests.jsonl");
+    let gateway = Gateway::start(&workspace, &["--rate", "3", "--log", &log.display().to_string()]);
+    assert_eq!(gateway.get("/healthz").send().await.expect("it answers").status(), 200);
+    for wrong in ["", "Bearer", "Bearer rt-0", &key, &format!("Bearer {}0", &key[..66])] {
+        let (status, reply) = json_of(gateway.get("/v1/models").header("authorization", wrong)).await;
+        assert_eq!((status, &reply["error"]["code"]), (401, &json!("invalid_api_key")), "{wrong}");
+    }
+    assert_eq!(json_of(gateway.get("/metrics")).await.0, 401);
+    let asked = || gateway.post(&question("builtin:tiny", "a secret question")).bearer_auth(&key);
+    for _ in 0..3 {
+        assert_eq!(json_of(asked()).await.0, 200);
+    }
+    let late = asked().send().await.expect("it answers");
+    assert_eq!((late.status().as_u16(), late.headers()["retry-after"].to_str().expect("text")), (429, "20"));
+    let lines = std::fs::read_to_string(&log).expect("it is written");
+    assert!(lines.contains("\"key\":\"phone\"") && lines.contains("\"status\":429"), "{lines}");
+    assert!(!lines.contains("secret question") && !lines.contains(&key));
+    assert_eq!(workspace.retune(&["serve", "--drop-key", "phone"]).code, 0);
+    assert_eq!(workspace.retune(&["serve", "--drop-key", "phone"]).code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_said_to_its_end_when_it_is_to_stop() {
+    let workspace = workspace("");
+    let gateway = Gateway::start(&workspace, &[]);
+    let mut body = question("builtin:tiny", "tell me a long story");
+    body["stream"] = json!(true);
+    body["n"] = json!(16);
+    body["temperature"] = json!(2);
+    body["max_completion_tokens"] = json!(100);
+    let mut reply = gateway.post(&body).send().await.expect("it answers");
+    let mut text = String::from_utf8(reply.chunk().await.expect("it goes on").expect("a part").to_vec()).expect("text");
+    gateway.signal(Signal::TERM);
+    while let Some(part) = reply.chunk().await.expect("it goes on") {
+        text.push_str(std::str::from_utf8(&part).expect("text"));
+    }
+    assert!(text.trim_end().ends_with("data: [DONE]"));
+    assert_eq!(text.matches("\"finish_reason\":\"").count(), 16);
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[test]
+fn who_sends_a_request_too_slowly_is_sent_away() {
+    let workspace = workspace("");
+    let gateway = Gateway::start(&workspace, &["--patience", "1"]);
+    let mut heads = TcpStream::connect(&gateway.place).expect("it is there");
+    heads.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-slow: ").expect("it can be written");
+    let mut left = Vec::new();
+    let _ = heads.read_to_end(&mut left);
+    let mut body = TcpStream::connect(&gateway.place).expect("it is there");
+    body.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{\"model\"").expect("it can be written");
+    let mut reply = String::new();
+    body.read_to_string(&mut reply).expect("it answers");
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    let mut broken = TcpStream::connect(&gateway.place).expect("it is there");
+    broken.write_all(b"\x00\xff nonsense\r\n\r\n").expect("it can be written");
+    let mut reply = Vec::new();
+    let _ = broken.read_to_end(&mut reply);
+    assert!(reply.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&reply));
+}

@@ -1,0 +1,162 @@
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::common::{Workspace, workspace};
+use crate::gateway::{Gateway, json_of, question, said};
+
+const KEY: &str = "sk-upstream-0123456789";
+
+/// A provider that keeps what it was sent.
+struct Provider {
+    address: String,
+    world: Arc<World>,
+}
+
+#[derive(Default)]
+struct World {
+    asked: Mutex<Vec<(HeaderMap, Value)>>,
+    /// The statuses of the next replies; then all is well.
+    next: Mutex<Vec<u16>>,
+    /// Where it answers only when it is let.
+    gate: Option<Semaphore>,
+}
+
+async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    world.asked.lock().expect("it is whole").push((headers, body.clone()));
+    if let Some(gate) = &world.gate {
+        gate.acquire().await.expect("it is open").forget();
+    }
+    let next = world.next.lock().expect("it is whole").pop();
+    if let Some(status) = next {
+        let body = json!({ "error": { "message": format!("no, {KEY}") } });
+        return (StatusCode::from_u16(status).expect("a status"), [("retry-after", "7")], body.to_string()).into_response();
+    }
+    if body["stream"] == true {
+        let parts = ["data: {\"a\":1}\n\n", "data: [DONE]\n\n"].map(Ok::<_, std::io::Error>);
+        return ([("content-type", "text/event-stream")], Body::from_stream(futures_util::stream::iter(parts))).into_response();
+    }
+    let text = body["messages"][0]["content"].clone();
+    axum::Json(json!({ "model": body["model"], "choices": [{ "index": 0, "message": { "role": "assistant", "content": text } }] })).into_response()
+}
+
+impl Provider {
+    async fn start(world: World) -> Self {
+        let world = Arc::new(world);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let routes = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&world));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { address, world }
+    }
+
+    /// A workspace in which an alias stands for a model there.
+    fn workspace(&self, more: &str) -> Workspace {
+        let provider = format!(
+            "provider \"gate\" {{\n    api \"openai-compatible\"\n    base-url \"http://{}/v1\"\n    key (secret)\"GATE_KEY\"\n{more}}}\n",
+            self.address
+        );
+        let workspace = workspace(&provider);
+        let zeros = "0".repeat(64);
+        workspace.write(
+            "deployments/front.kdl",
+            format!(
+                "alias \"front\"\ncurrent 1\n\nversion 1 {{\n    deployed \"2026-11-26T00:00:00Z\"\n    model \"gate ft:a\" blake3=\"{zeros}\"\n    served provider=\"gate\" base=\"a\" name=\"ft:a\"\n    fingerprint \"{zeros}\"\n}}\n"
+            ),
+        );
+        workspace
+    }
+
+    fn gateway(&self, workspace: &Workspace, more: &[&str]) -> Gateway {
+        Gateway::begin(workspace, more, &[("GATE_KEY", KEY)])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_passed_on_as_it_is_but_for_the_name_and_the_key() {
+    let provider = Provider::start(World::default()).await;
+    let workspace = provider.workspace("");
+    let gateway = provider.gateway(&workspace, &[]);
+    let (_, models) = json_of(gateway.get("/v1/models")).await;
+    assert_eq!((&models["data"][0]["id"], &models["data"][0]["owned_by"]), (&json!("front"), &json!("gate")));
+    let mut body = question("front", "over there");
+    body["tools"] = json!([{ "type": "function", "function": { "name": "f" } }]);
+    let (status, reply) = json_of(gateway.post(&body).bearer_auth("the key of somebody else")).await;
+    assert_eq!((status, said(&reply), &reply["model"]), (200, "over there", &json!("ft:a")));
+    let (headers, asked) = provider.world.asked.lock().expect("it is whole").remove(0);
+    assert_eq!(headers["authorization"].to_str().ok(), Some(format!("Bearer {KEY}").as_str()));
+    body["model"] = json!("ft:a");
+    assert_eq!(asked, body);
+    body["model"] = json!("front");
+    body["stream"] = json!(true);
+    let reply = gateway.post(&body).send().await.expect("it answers");
+    assert_eq!(reply.headers()["content-type"], "text/event-stream");
+    assert_eq!(reply.text().await.expect("text"), "data: {\"a\":1}\n\ndata: [DONE]\n\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_provider_refuses_is_told_without_the_key_and_one_that_is_ill_rests() {
+    let provider = Provider::start(World { next: Mutex::new(vec![500, 500, 500, 401, 429, 400]), ..World::default() }).await;
+    let workspace = provider.workspace("");
+    let gateway = provider.gateway(&workspace, &[]);
+    for wanted in [400, 429, 502, 500, 500, 500] {
+        let reply = gateway.post(&question("front", "x")).send().await.expect("it answers");
+        let after = reply.headers().get("retry-after").and_then(|after| after.to_str().ok()).map(str::to_owned);
+        assert_eq!((reply.status().as_u16(), after.as_deref()), (wanted, Some("7")));
+        let text = reply.text().await.expect("text");
+        assert!(text.contains("no, ") && !text.contains(KEY), "{text}");
+    }
+    let asked = provider.world.asked.lock().expect("it is whole").len();
+    let reply = gateway.post(&question("front", "x")).send().await.expect("it answers");
+    assert_eq!((reply.status().as_u16(), reply.headers().contains_key("retry-after")), (502, true));
+    assert_eq!(provider.world.asked.lock().expect("it is whole").len(), asked, "it is not even asked");
+    // It is well again, which one request finds out.
+    let mut status = 502;
+    while status == 502 {
+        status = gateway.chat(question("front", "x")).await.0;
+    }
+    assert_eq!(status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_may_wait_are_told_to_come_again_and_none_is_lost() {
+    let provider = Provider::start(World { gate: Some(Semaphore::new(0)), ..World::default() }).await;
+    let workspace = provider.workspace("    limits concurrency=2\n");
+    let gateway = Arc::new(provider.gateway(&workspace, &["--queue", "3"]));
+    let ask = |number: usize| {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move { (number, gateway.chat(question("front", &number.to_string())).await) })
+    };
+    let asked: Vec<_> = (0..9).map(ask).collect();
+    // Two are there, three wait, and four are sent away at once.
+    let (mut early, mut late) = (Vec::new(), Vec::new());
+    let mut open = asked.into_iter().collect::<futures_util::stream::FuturesUnordered<_>>();
+    while early.len() < 4 {
+        early.push(futures_util::StreamExt::next(&mut open).await.expect("there are more").expect("it ends"));
+    }
+    assert!(early.iter().all(|(_, (status, reply))| *status == 429 && reply["error"]["type"] == "rate_limit_error"), "{early:?}");
+    provider.world.gate.as_ref().expect("there is one").add_permits(9);
+    while let Some(answered) = futures_util::StreamExt::next(&mut open).await {
+        late.push(answered.expect("it ends"));
+    }
+    assert_eq!(late.len(), 5);
+    assert!(late.iter().all(|(number, (status, reply))| *status == 200 && said(reply) == number.to_string()), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_not_there_is_said() {
+    let provider = Provider { address: "127.0.0.1:1".into(), world: Arc::default() };
+    let workspace = provider.workspace("");
+    let (status, reply) = provider.gateway(&workspace, &[]).chat(question("front", "x")).await;
+    assert!(status == 502 && reply["error"]["message"].as_str().is_some_and(|message| message.contains("127.0.0.1:1")), "{reply}");
+    let (status, reply) = Gateway::start(&workspace, &[]).chat(question("front", "x")).await;
+    assert!(status == 502 && reply["error"]["message"].as_str().is_some_and(|message| message.contains("GATE_KEY")), "{reply}");
+}
