@@ -194,6 +194,7 @@ deploy "production" {
     requires "quality"
     alias "p"
     target "deploy/model.env"
+    outlives "90d"
 }
 exec "tool" {
     run "cat in.txt > out.txt"
@@ -408,6 +409,7 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("deploy.name", "deploy \"production\"", "deploy \"live\"", Stay),
     ("deploy.model.stage", "model \"model\"\n    requires \"quality\"", "model \"second\"", Differ),
     ("deploy.requires.stage", "requires \"quality\"", "requires \"another\"", Differ),
+    ("deploy.outlives.time", "outlives \"90d\"", "outlives \"30d\"", Differ),
     ("deploy.target.path", "deploy/model.env", "deploy/model.json", Differ),
     ("deploy.alias.name", "alias \"p\"", "alias \"q\"", Differ),
     ("exec.name", "exec \"tool\"", "exec \"gear\"", Stay),

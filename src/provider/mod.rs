@@ -26,7 +26,7 @@ pub use error::ProviderError;
 pub use prices::{AS_OF, Price, dollars, price};
 pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, longest_suffix, methods, rules, wire};
 pub use request::{Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
-pub use retirement::shut_down;
+pub use retirement::{last_day, shut_down};
 pub use secret::Secret;
 pub use transport::{Limits, Network, Onward, Pace, Passed, Profile, Tape, today};
 pub(crate) use transport::{http, retry};

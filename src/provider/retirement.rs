@@ -17,6 +17,13 @@ pub fn shut_down(models: &BTreeMap<String, Option<Date>>, name: &str) -> Option<
     days?.into_iter().max()
 }
 
+/// The day on which a tuned model cannot be asked any more, and what goes first: it, or what it was made from.
+#[must_use]
+pub fn last_day(models: &BTreeMap<String, Option<Date>>, name: &str, base: &str) -> Option<(Date, &'static str)> {
+    let own = models.get(name).copied().flatten();
+    [(own, "the model"), (shut_down(models, base), "its base")].into_iter().filter_map(|(day, which)| Some((day?, which))).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,22 +2,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{ConfigError, Kind, Setting, Slot, StageDecl, StageName};
+use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::Metrics;
 use crate::graph::plain;
 use crate::ledger::{Alias, Manifest, Served, Version};
+use crate::provider::{Api, ModelCard, last_day, today, wire};
 use crate::store::{Record, RecordOutcome, Store};
 
 use super::action::{Effect, given};
-use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, scheduling, train};
+use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, providers, scheduling, train};
 
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &TARGET]));
+    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &OUTLIVES, &TARGET]));
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
@@ -26,6 +27,9 @@ static REQUIRES: Setting = Setting::new("requires", "A verdict without which not
 )]);
 static ALIAS: Setting =
     Setting::new("alias", "The name that users of the model know.").once().arguments(&[Slot::new("name", Kind::Text, "Letters, digits, `-`, `_` and `.`.")]);
+
+static OUTLIVES: Setting = Setting::new("outlives", "How long the provider must keep the model yet: one that it shuts down before is not deployed.")
+    .arguments(&[Slot::new("time", Kind::Duration, "A time such as `90d`; the provider is asked for its dates.")]);
 
 static TARGET: Setting = Setting::new("target", "A file that tells programs what the alias stands for: written with it, and when it goes back.")
     .many()
@@ -96,9 +100,42 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         builds_on_last: false,
         refresh: None,
         effect: true,
-        work: Box::new(Deploy { alias: alias.to_owned(), required, targets }),
+        work: Box::new(Deploy { alias: alias.to_owned(), required, targets, outlives: outlives(stage, compiler) }),
     };
     Ok(vec![action])
+}
+
+/// How long a model must last, and who is asked about it.
+#[derive(Debug)]
+struct Outlives {
+    time: SignedDuration,
+    declarations: Vec<Block>,
+}
+
+fn outlives(stage: &StageDecl, compiler: &Compiler<'_>) -> Option<Outlives> {
+    let time = SignedDuration::try_from(stage.block.child(OUTLIVES.name)?.duration("time")).ok()?;
+    Some(Outlives { time, declarations: compiler.pipeline.providers.clone() })
+}
+
+impl Outlives {
+    /// Refuses a model that its provider shuts down too soon. One that is here, or whose provider tells no dates, lasts.
+    async fn hold(&self, card: &ModelCard, context: &Context<'_>) -> Result<(), StageError> {
+        let declared = providers::of_card(card, &self.declarations)?;
+        let Api::Hosted(endpoint) = &declared.api else {
+            return Ok(());
+        };
+        let models = wire(&declared, endpoint, context.network).models(context.watch).await?;
+        let Some((day, which)) = last_day(&models, &card.name, &card.base) else {
+            context.watch.note(&format!("`{}` tells no day on which it shuts `{}` down", card.provider, card.name));
+            return Ok(());
+        };
+        let until = today().saturating_add(self.time);
+        if day >= until {
+            return Ok(());
+        }
+        let days = self.time.as_hours() / 24;
+        Err(StageError::ShutDownSoon { model: card.name.clone(), which, provider: card.provider.clone(), day: day.to_string(), days })
+    }
 }
 
 #[derive(Debug)]
@@ -106,11 +143,15 @@ struct Deploy {
     alias: String,
     required: Vec<StageName>,
     targets: Vec<String>,
+    outlives: Option<Outlives>,
 }
 
 #[async_trait]
 impl Work for Deploy {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        if let Some(outlives) = &self.outlives {
+            outlives.hold(&train::card(context.store, context.artifact("model")?)?, context).await?;
+        }
         let version = self.version(context.store, context.key, context.inputs, Timestamp::now())?;
         let model = version.model.clone();
         let known = Alias::read(context.workspace, &self.alias)?.targets;

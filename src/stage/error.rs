@@ -183,6 +183,14 @@ pub enum StageError {
     #[diagnostic(transparent)]
     Provider(ProviderError),
 
+    /// The model that is to be deployed is shut down too soon.
+    #[error("`{provider}` shuts {which} down on {day}, and `{model}` is to be there for {days} days more")]
+    #[diagnostic(
+        code(stage::shut_down_soon),
+        help("`retune doctor --lifecycle` tells who could take the recipe; the stage's `outlives` says how long a model must last")
+    )]
+    ShutDownSoon { model: String, which: &'static str, provider: String, day: String, days: i64 },
+
     /// The store failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

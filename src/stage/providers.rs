@@ -9,12 +9,14 @@ use serde_json::Value;
 use crate::config::{Block, ConfigError, Span};
 use crate::fingerprint::{Leaf, Tree};
 use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
-use crate::provider::{self, Api, Asks, Declared, Endpoint, Hosted, Infer, Network, Protocol, Tune, declared, rules, shut_down, today, wire};
+use crate::provider::{
+    self, Api, Asks, Declared, Endpoint, Hosted, Infer, ModelCard, Network, Protocol, ProviderError, Tune, declared, rules, shut_down, today, wire,
+};
 
 use crate::store::Reading;
 
 use super::exec::environment;
-use super::{Compiler, Input};
+use super::{Compiler, Input, StageError};
 
 /// The provider of this name; `at` is where it is named.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
@@ -24,6 +26,13 @@ pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, Co
         at: at.into(),
         help: "declare it at the top level: `provider \"name\" { ... }`; where it is declared, see the other points".into(),
     })
+}
+
+/// The provider of a model that was made, which the pipeline declared when it was.
+pub fn of_card(card: &ModelCard, declarations: &[Block]) -> Result<Declared, StageError> {
+    let lack = |lack: String| ProviderError::Cannot { provider: card.provider.clone(), lack };
+    let declared = declared(&card.provider, declarations).map_err(|error| lack(error.to_string()))?;
+    Ok(declared.ok_or_else(|| lack("is not declared in the pipeline".into()))?)
 }
 
 /// What tunes models there. A program is run by its stage.

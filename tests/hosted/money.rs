@@ -247,6 +247,24 @@ fn doctor_tells_what_retires_and_who_could_take_it() {
 }
 
 #[test]
+fn a_model_that_does_not_last_long_enough_is_not_deployed() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    alias \"colours\"\n", "    alias \"colours\"\n    outlives \"90d\"\n"));
+    let day = |days: i32| retune::provider::today().saturating_add(jiff::Span::new().days(days)).to_string();
+    let shuts = |days| server.world().models = vec![("gpt-4.1-nano-2025-04-14", Some(day(days).leak()))];
+    shuts(80);
+    let text = workspace.read("p.kdl").replace("    method \"supervised\"", "    allow-retiring\n    method \"supervised\"");
+    workspace.write("p.kdl", &text);
+    let done = server.run(&workspace);
+    assert!(done.code == 1 && done.stderr.contains("shuts its base down on") && done.stderr.contains("for 90 days more"), "{}", done.stderr);
+    assert!(!workspace.path().join("deployments").exists());
+    shuts(95);
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!(server.billed(), 1);
+    assert!(workspace.read("deployments/colours.kdl").contains("current 1"));
+}
+
+#[test]
 fn a_default_that_is_written_down_is_no_other_training() {
     let (server, workspace) = (Server::start(), colours_workspace());
     let text = workspace.read("p.kdl").replace("        batch-size 8\n", "").replace("    seed 3\n", "");

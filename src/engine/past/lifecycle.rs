@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::fingerprint::Digest;
 use crate::ledger::Alias;
-use crate::provider::{Api, Declared, Network, Silent, declared, rules, shut_down, wire};
+use crate::provider::{Api, Declared, Network, Silent, declared, last_day, rules, wire};
 use crate::stage::{model_card, takes};
 
 use super::super::EngineError;
@@ -85,9 +85,7 @@ async fn ask(declared: &Declared, network: &Arc<Network>, base: &str, name: &str
     match wire(declared, endpoint, network).models(&Silent).await {
         Ok(models) if models.is_empty() => outlook.note = Some("the provider does not say when models retire".into()),
         Ok(models) => {
-            let own = models.get(name).copied().flatten();
-            let first = [(own, "the model"), (shut_down(&models, base), "its base")].into_iter().filter_map(|(day, which)| Some((day?, which))).min();
-            if let Some((day, which)) = first {
+            if let Some((day, which)) = last_day(&models, name, base) {
                 (outlook.retires, outlook.which) = (Some(day.to_string()), Some(which));
             } else if !models.contains_key(name) {
                 outlook.note = Some(format!("`{name}` is not among the models that the provider lists"));

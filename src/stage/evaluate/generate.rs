@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use crate::config::Block;
 use crate::data::{DataError, Example, parse_examples, write_lines};
 use crate::fingerprint::Digest;
-use crate::provider::{Api, Batch, Declared, ModelHandle, ProviderError, declared, question_digest};
+use crate::provider::{Api, Batch, Declared, ModelHandle, question_digest};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
-use super::super::{Context, Estimate, Given, StageError, Work, train};
+use super::super::{Context, Estimate, Given, StageError, Work, providers, train};
 use super::ask::{Asking, estimate, place_of_answers};
 use super::rows::Answer;
 
@@ -58,7 +58,7 @@ impl Work for Generate {
             Asked::Made { declarations } => {
                 let artifact = context.artifact("model")?;
                 let card = train::card(context.store, artifact)?;
-                let declared = found(&card.provider, declarations)?;
+                let declared = providers::of_card(&card, declarations)?;
                 // A program finds the files in a folder.
                 let model = if declared.api == Api::Local { train::load(context.store, artifact)? } else { ModelHandle { card, files: BTreeMap::new() } };
                 (declared, model)
@@ -88,7 +88,7 @@ impl Work for Generate {
     fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
         let card = || train::card(store, given(inputs, "model").ok()?).ok();
         let asked = match &self.asked {
-            Asked::Made { declarations } => card().and_then(|card| Some((found(&card.provider, declarations).ok()?, card))),
+            Asked::Made { declarations } => card().and_then(|card| Some((providers::of_card(&card, declarations).ok()?, card))),
             Asked::Named { declared, name } => train::untuned(declared, name).ok().map(|model| (Declared::clone(declared), model.card)),
         };
         let Some((declared, card)) = asked.filter(|(declared, _)| matches!(declared.api, Api::Hosted(_))) else {
@@ -101,11 +101,4 @@ impl Work for Generate {
         });
         estimate(&declared, &card, workspace, self.max_tokens, self.batch, prompts.as_deref())
     }
-}
-
-/// The provider of a model that was made, which the pipeline declared when it was.
-fn found(name: &str, declarations: &[Block]) -> Result<Declared, StageError> {
-    let lack = |lack: String| ProviderError::Cannot { provider: name.to_owned(), lack };
-    let declared = declared(name, declarations).map_err(|error| lack(error.to_string()))?;
-    Ok(declared.ok_or_else(|| lack("is not declared in the pipeline".into()))?)
 }
