@@ -63,3 +63,17 @@ jobs:
 # The same tests held to OpenAI's published description of its API as well.
 openapi description:
     RETUNE_OPENAPI={{description}} cargo test --test hosted
+
+# 10,000 requests, 64 at a time, to servers that die (a minute).
+mortal:
+    RETUNE_REQUESTS=10000 cargo test --release --test serve die
+
+# OpenAI's own Python client against the gateway.
+client:
+    cargo build --release --bin retune
+    tests/openai_client.py
+
+# What the gateway adds to a provider's answer, in milliseconds.
+gateway-speed:
+    cargo build --release --bin retune
+    benches/gateway.py

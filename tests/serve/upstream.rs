@@ -160,3 +160,89 @@ async fn a_provider_that_is_not_there_is_said() {
     let (status, reply) = Gateway::start(&workspace, &[]).chat(question("front", "x")).await;
     assert!(status == 502 && reply["error"]["message"].as_str().is_some_and(|message| message.contains("GATE_KEY")), "{reply}");
 }
+
+/// What a server that dies does with a request.
+#[derive(Clone, Copy)]
+enum Death {
+    /// It answers.
+    None,
+    /// It goes without a word.
+    Silent,
+    /// It goes in the middle of the head.
+    Head,
+    /// It goes in the middle of the answer.
+    Body,
+    /// It goes in the middle of a stream.
+    Stream,
+}
+
+/// Answers each request by what stands in it, on a connection of its own, and dies of one in so many.
+async fn mortal(listener: tokio::net::TcpListener, one_in: usize) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let Ok((mut connection, _)) = listener.accept().await else {
+            return;
+        };
+        tokio::spawn(async move {
+            let mut came = Vec::new();
+            let body = loop {
+                let mut part = [0; 4096];
+                match connection.read(&mut part).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => came.extend_from_slice(&part[..read]),
+                }
+                let text = String::from_utf8_lossy(&came);
+                if let Some(body) = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok()) {
+                    break body;
+                }
+            };
+            let text = body["messages"][0]["content"].as_str().expect("a question").to_owned();
+            let number: usize = text.parse().expect("a number");
+            let deaths = [Death::Silent, Death::Head, Death::Body, Death::Stream];
+            let death = if number % one_in == one_in - 1 { deaths[number / one_in % deaths.len()] } else { Death::None };
+            let answer = json!({ "choices": [{ "message": { "content": text } }] }).to_string();
+            let whole = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+            let said = match death {
+                Death::None => whole,
+                Death::Silent => String::new(),
+                Death::Head => whole[..20].to_owned(),
+                Death::Body => whole[..whole.len() - 5].to_owned(),
+                Death::Stream => format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{answer}\r\n", answer.len()),
+            };
+            let _ = connection.write_all(said.as_bytes()).await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_servers_that_die_no_answer_is_wrong_and_none_is_lost_without_an_error() {
+    let requests: usize = std::env::var("RETUNE_REQUESTS").map_or(1_000, |count| count.parse().expect("RETUNE_REQUESTS is a number"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let provider = Provider { address: listener.local_addr().expect("an address").to_string(), world: Arc::default() };
+    tokio::spawn(mortal(listener, 40));
+    let workspace = provider.workspace("    limits concurrency=64\n");
+    let gateway = provider.gateway(&workspace, &["--queue", "64"]);
+    let ask = |number: usize| {
+        let request = gateway.post(&question("front", &number.to_string()));
+        async move {
+            let reply = request.send().await.expect("the gateway itself lives");
+            let status = reply.status().as_u16();
+            // An answer that breaks off must show that it did.
+            let Ok(body) = reply.bytes().await else {
+                return None;
+            };
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            if status == 200 {
+                assert_eq!(said(&body), number.to_string(), "the answer to another question");
+                return Some(());
+            }
+            assert!(status == 502 && body["error"]["message"].is_string(), "{status} {body}");
+            None
+        }
+    };
+    let asked = futures_util::stream::iter((0..requests).map(ask));
+    let answered: Vec<Option<()>> = futures_util::StreamExt::collect(futures_util::StreamExt::buffer_unordered(asked, 64)).await;
+    let well = answered.iter().flatten().count();
+    assert_eq!(answered.len(), requests);
+    assert!(well > 0 && well < requests, "{well} of {requests} are answered");
+}
