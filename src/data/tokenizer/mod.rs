@@ -6,7 +6,8 @@ mod seen;
 mod words;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,9 @@ pub use learn::learn_merges;
 
 use super::{Message, Role};
 use seen::Seen;
+
+/// A word of more bytes is merged in a way that costs more for short ones, and far less for long ones.
+const LONG: usize = 64;
 
 /// A pair of tokens that together are another.
 pub type Pair = (u32, u32);
@@ -106,12 +110,47 @@ impl Tokenizer {
         for word in words::split(text) {
             parts.clear();
             parts.extend(word.bytes().map(u32::from));
+            if parts.len() > LONG {
+                self.merge_long(&mut parts);
+            }
             while let Some((at, rank)) = self.strongest(&parts) {
                 parts[at] = 256 + rank;
                 parts.remove(at + 1);
             }
             out.extend(&parts);
         }
+    }
+
+    /// Does all merges of a long word, the strongest first and of equals the leftmost, in a time that grows little faster than the
+    /// word: parts are a chain, and pairs that may be merged stand in a heap until one of their parts is gone.
+    fn merge_long(&self, parts: &mut Vec<u32>) {
+        let end = parts.len();
+        let (mut before, mut after): (Vec<usize>, Vec<usize>) = ((0..end).map(|at| at.wrapping_sub(1)).collect(), (1..=end).collect());
+        let mut gone = vec![false; end];
+        let mut heap = BinaryHeap::new();
+        let rank = |parts: &[u32], after: &[usize], at: usize| parts.get(after[at]).and_then(|&right| self.ranks.get(&(parts[at], right)).copied());
+        heap.extend((0..end).filter_map(|at| rank(parts, &after, at).map(|rank| Reverse((rank, at)))));
+        while let Some(Reverse((strength, at))) = heap.pop() {
+            if gone[at] || rank(parts, &after, at) != Some(strength) {
+                continue;
+            }
+            let right = after[at];
+            parts[at] = 256 + strength;
+            gone[right] = true;
+            after[at] = after[right];
+            if let Some(next) = before.get_mut(after[right]) {
+                *next = at;
+            }
+            heap.extend([before[at], at].into_iter().filter(|&at| at < end).filter_map(|at| rank(parts, &after, at).map(|rank| Reverse((rank, at)))));
+        }
+        let mut gone = gone.into_iter();
+        parts.retain(|_| !gone.next().unwrap_or_default());
+    }
+
+    /// The bytes of the longest token.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.pieces.iter().map(Vec::len).max().unwrap_or(1)
     }
 
     fn strongest(&self, parts: &[u32]) -> Option<(usize, u32)> {
@@ -186,4 +225,29 @@ pub fn merges_to_text(merges: &[Pair]) -> String {
         let _ = writeln!(out, "{left} {right}");
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_word_is_merged_as_a_short_one() {
+        let tokenizer = Tokenizer::tiny();
+        let mut state = 7_u64;
+        for length in [2, 3, 65, 500, 3000] {
+            let letters = (0..length).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                u32::from(b"etaoinshr"[usize::try_from(state >> 33).unwrap_or(0) % 9])
+            });
+            let mut slow: Vec<u32> = letters.collect();
+            let mut fast = slow.clone();
+            tokenizer.merge_long(&mut fast);
+            while let Some((at, rank)) = tokenizer.strongest(&slow) {
+                slow[at] = 256 + rank;
+                slow.remove(at + 1);
+            }
+            assert_eq!(fast, slow);
+        }
+    }
 }
