@@ -65,7 +65,9 @@ impl Alias {
         workspace.join("deployments")
     }
 
-    fn path(workspace: &Path, name: &str) -> PathBuf {
+    /// The file of an alias.
+    #[must_use]
+    pub fn path(workspace: &Path, name: &str) -> PathBuf {
         Self::folder(workspace).join(format!("{name}.kdl"))
     }
 
@@ -98,16 +100,22 @@ impl Alias {
         Ok(alias)
     }
 
+    /// The names of all aliases of a workspace.
+    #[must_use]
+    pub fn names(workspace: &Path) -> Vec<String> {
+        let entries = fs::read_dir(Self::folder(workspace)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".kdl").map(str::to_owned));
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        names
+    }
+
     /// All aliases of a workspace, by name.
     ///
     /// # Errors
     /// When one of the files cannot be read.
     pub fn all(workspace: &Path) -> Result<Vec<Self>, LedgerError> {
-        let entries = fs::read_dir(Self::folder(workspace)).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".kdl").map(str::to_owned));
-        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
-        names.sort();
-        names.iter().map(|name| Self::read(workspace, name)).collect()
+        Self::names(workspace).iter().map(|name| Self::read(workspace, name)).collect()
     }
 
     /// Changes an alias, while no other process does.

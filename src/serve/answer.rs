@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Json;
 use axum::response::sse::{Event, Sse};
@@ -10,6 +11,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::data::Tokenizer;
+use crate::model::Spoken;
 
 use super::chat::{Asked, Choice, Head, likelihood, reason};
 use super::local::Engine;
@@ -31,13 +36,14 @@ struct Step {
 ///
 /// # Errors
 /// When it is not as it must be, too many wait, or the model stops in the middle.
-pub async fn answer(engine: &Arc<Engine>, tally: &Arc<Tally>, model: &str, id: String, body: &Value) -> Result<Response, Refusal> {
-    let asked = Asked::of(body, engine.tokenizer)?;
+pub async fn answer(engine: &Arc<Engine>, tally: &Arc<Tally>, model: &str, id: String, body: &[u8]) -> Result<Response, Refusal> {
+    let asked = Asked::of(body, engine.tokenizer, engine.context)?;
     let prompt = asked.wish.prompt.len();
     let head = Head { id, created: super::chat::now(), model: model.to_owned() };
     let mut steps = SelectAll::new();
-    for number in 0..asked.answers {
-        steps.push(said(engine, &asked, number)?.boxed());
+    let all = engine.ask((0..asked.answers).map(|answer| asked.wish(answer)).collect())?;
+    for (number, told) in all.into_iter().enumerate() {
+        steps.push(said(told, engine.tokenizer, &asked, number).boxed());
     }
     if asked.stream {
         let tally = Arc::clone(tally);
@@ -53,18 +59,21 @@ pub async fn answer(engine: &Arc<Engine>, tally: &Arc<Tally>, model: &str, id: S
     }
     let choices: Vec<Choice> = choices.into_values().collect();
     if choices.iter().any(|choice| choice.reason.is_none()) {
-        return Err(Refusal::Broken { problem: "the model stopped in the middle of an answer".into() });
+        return Err(stopped());
     }
     tally.used(prompt, choices.iter().map(|choice| choice.used).sum());
     Ok(Json(head.whole(&choices, prompt)).into_response())
 }
 
+fn stopped() -> Refusal {
+    Refusal::Broken { problem: "the model stopped in the middle of an answer".into() }
+}
+
 /// The steps of one answer. The last one says why it ended.
-fn said(engine: &Arc<Engine>, asked: &Asked, answer: usize) -> Result<impl Stream<Item = Step> + Send + use<>, Refusal> {
-    let told = engine.ask(asked.wish(answer))?;
-    let teller = Teller::new(engine.tokenizer, asked.stops.clone());
-    let (tokenizer, likelihoods) = (engine.tokenizer, asked.likelihoods);
-    let steps = stream::unfold(Some((told, teller)), move |state| async move {
+fn said(told: UnboundedReceiver<Spoken>, tokenizer: &'static Tokenizer, asked: &Asked, answer: usize) -> impl Stream<Item = Step> + Send + use<> {
+    let teller = Teller::new(tokenizer, asked.stops.clone());
+    let likelihoods = asked.likelihoods;
+    stream::unfold(Some((told, teller)), move |state| async move {
         let (mut told, mut teller) = state?;
         let spoken = told.recv().await?;
         let tokens = if likelihoods { likelihood(&spoken, tokenizer).into_iter().collect() } else { Vec::new() };
@@ -76,8 +85,7 @@ fn said(engine: &Arc<Engine>, asked: &Asked, answer: usize) -> Result<impl Strea
         let step = Step { answer, text, tokens, used: usize::from(spoken.token.is_some()), reason };
         // Where it stops the receiver is dropped, and the model goes on with it no further.
         Some((step, reason.is_none().then_some((told, teller))))
-    });
-    Ok(steps)
+    })
 }
 
 /// The parts of a streamed answer, as server-sent events.
@@ -90,10 +98,12 @@ fn streamed(
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let first: Vec<Value> = (0..asked.answers).map(|index| head.part(index, &json!({ "role": "assistant", "content": "" }), &[], None)).collect();
     let (usage, last_head) = (asked.usage, head.clone());
-    let used = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = Arc::clone(&used);
+    // Tokens that were said, and answers that came to their end.
+    let (used, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, ends, answers) = (Arc::clone(&used), Arc::clone(&ended), asked.answers);
     let parts = steps.flat_map(move |step| {
-        counted.fetch_add(step.used, std::sync::atomic::Ordering::Relaxed);
+        counted.fetch_add(step.used, Ordering::Relaxed);
+        ends.fetch_add(usize::from(step.reason.is_some()), Ordering::Relaxed);
         let mut parts = Vec::new();
         if !step.text.is_empty() || !step.tokens.is_empty() {
             parts.push(head.part(step.answer, &json!({ "content": step.text }), &step.tokens, None));
@@ -102,10 +112,13 @@ fn streamed(
         stream::iter(parts)
     });
     let end = stream::once(async move {
-        let answer = used.load(std::sync::atomic::Ordering::Relaxed);
+        let answer = used.load(Ordering::Relaxed);
         tally.used(prompt, answer);
-        usage.then(|| last_head.used(prompt, answer))
+        if ended.load(Ordering::Relaxed) < answers {
+            return vec![stopped().json().to_string()];
+        }
+        usage.then(|| last_head.used(prompt, answer).to_string()).into_iter().chain(["[DONE]".to_owned()]).collect()
     });
-    let parts = stream::iter(first).chain(parts).chain(end.filter_map(std::future::ready));
-    parts.map(|part| Event::default().data(part.to_string())).chain(stream::once(async { Event::default().data("[DONE]") })).map(Ok)
+    let parts = stream::iter(first).chain(parts).map(|part| part.to_string());
+    parts.chain(end.flat_map(stream::iter)).map(|text| Ok(Event::default().data(text)))
 }

@@ -1,21 +1,20 @@
 //! The models that there are: what each alias stands for, read anew when its file changes, and the base model of the local engine.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
-use crate::config::Block;
+use crate::config::{Block, StageName};
 use crate::engine::Workspace;
 use crate::fingerprint::Digest;
 use crate::ledger::{Alias, Version};
 use crate::model::{TINY, weights};
-use crate::provider::{Api, Declared, ModelCard, ModelHandle, Onward, declared};
+use crate::provider::{Api, Declared, ModelCard, ModelHandle, Network, Onward, declared};
 use crate::stage;
 
 use super::local::Engine;
 use super::refusal::Refusal;
-use super::upstream::Upstream;
+use super::stamp::Stamp;
+use super::upstream::{Provider, Upstream};
 
 /// Where requests for a model go.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub enum Route {
     /// To a model in this process.
     Here(Arc<Engine>),
     /// To a provider.
-    There(Arc<Upstream>),
+    There(Upstream),
 }
 
 /// A model in the list.
@@ -41,40 +40,39 @@ pub struct Listed {
 pub struct Catalog {
     workspace: Workspace,
     providers: Vec<Block>,
+    network: Arc<Network>,
     queue: usize,
     aliases: Mutex<BTreeMap<String, (Stamp, Arc<Alias>)>>,
-    /// What is loaded, by content: two aliases of one model share it, and what was loaded stays while it is used.
-    routes: Mutex<BTreeMap<Identity, Route>>,
+    /// What is loaded, by the content of what was tuned; the base model has none. Two aliases of one model share it.
+    engines: Mutex<BTreeMap<Option<Digest>, Arc<Engine>>>,
+    /// The ways to providers, which all of their models share.
+    ways: Mutex<BTreeMap<String, Arc<Provider>>>,
 }
-
-/// Which model it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Identity {
-    Base,
-    Tuned(Digest),
-    Hosted { provider: String, model: String },
-}
-
-/// The time and size of a file.
-type Stamp = (SystemTime, u64);
 
 impl Catalog {
     pub fn new(workspace: Workspace, providers: Vec<Block>, queue: usize) -> Self {
-        Self { workspace, providers, queue, aliases: Mutex::default(), routes: Mutex::default() }
+        let (aliases, engines, ways) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { workspace, providers, network: Arc::default(), queue, aliases, engines, ways }
     }
 
-    /// The models that there are.
+    /// The models that there are. An alias whose file cannot be read is left out, unless it could be before.
+    pub fn list(&self) -> Vec<Listed> {
+        let aliases = Alias::names(&self.workspace.root);
+        aliases.iter().filter_map(|name| self.listed(name).ok()).chain(self.listed(TINY)).collect()
+    }
+
+    /// A model as the list has it.
     ///
     /// # Errors
-    /// When an alias cannot be read.
-    pub fn list(&self) -> Result<Vec<Listed>, Refusal> {
-        let all = Alias::all(&self.workspace.root).map_err(|error| Refusal::Broken { problem: error.to_string() })?;
-        let aliases = all.iter().filter_map(|alias| {
-            let now = alias.now()?;
-            let owner = now.served.as_ref().map_or("local", |served| served.provider.as_str());
-            Some(Listed { name: alias.name.clone(), created: now.deployed.as_second(), owner: owner.to_owned() })
-        });
-        Ok(aliases.chain([Listed { name: TINY.to_owned(), created: 0, owner: "local".to_owned() }]).collect())
+    /// When there is none of that name.
+    pub fn listed(&self, name: &str) -> Result<Listed, Refusal> {
+        if name == TINY {
+            return Ok(Listed { name: TINY.to_owned(), created: 0, owner: LOCAL.to_owned() });
+        }
+        let (alias, place) = self.named(name)?;
+        let version = &alias.versions[place];
+        let owner = version.served.as_ref().map_or(LOCAL, |served| served.provider.as_str());
+        Ok(Listed { name: name.to_owned(), created: version.deployed.as_second(), owner: owner.to_owned() })
     }
 
     /// Where requests for a model go: by an alias, `ALIAS@VERSION`, or the name of the base model.
@@ -83,95 +81,98 @@ impl Catalog {
     /// When there is none of that name, or it cannot be loaded.
     pub fn route(&self, name: &str) -> Result<Route, Refusal> {
         if name == TINY {
-            let base = ModelHandle { card: ModelCard { provider: "local".into(), base: TINY.into(), name: String::new() }, files: BTreeMap::new() };
-            return self.found(Identity::Base, || self.engine(&base));
+            let card = ModelCard { provider: LOCAL.into(), base: TINY.into(), name: String::new() };
+            return self.engine(None, || Ok(ModelHandle { card, files: BTreeMap::new() }));
         }
+        let (alias, place) = self.named(name)?;
+        self.version(&alias.versions[place])
+    }
+
+    /// The alias and the place among its versions that a name stands for, whose model is still there.
+    fn named(&self, name: &str) -> Result<(Arc<Alias>, usize), Refusal> {
+        let unknown = || Refusal::NoModel { name: name.to_owned() };
         let (alias, number) = match name.split_once('@') {
-            Some((alias, number)) => (alias, Some(number.parse::<usize>().map_err(|_| Refusal::NoModel { name: name.to_owned() })?)),
+            Some((alias, number)) => (alias, Some(number.parse::<usize>().ok().filter(|parsed| parsed.to_string() == number).ok_or_else(unknown)?)),
             None => (name, None),
         };
         let alias = self.alias(alias)?;
-        let version = match number {
-            Some(number) => number.checked_sub(1).and_then(|index| alias.versions.get(index)),
-            None => alias.now(),
-        };
-        self.version(version.ok_or_else(|| Refusal::NoModel { name: name.to_owned() })?)
+        let number = number.unwrap_or(alias.current as usize);
+        let place = number.checked_sub(1).filter(|place| alias.versions.get(*place).is_some_and(|version| version.deleted.is_none()));
+        Ok((alias, place.ok_or_else(unknown)?))
     }
 
-    /// An alias as its file has it now.
+    /// An alias as its file has it now; one that cannot be read just now stays what it was.
     fn alias(&self, name: &str) -> Result<Arc<Alias>, Refusal> {
-        let unknown = || Refusal::NoModel { name: name.to_owned() };
         // What is no name of an alias is no name of a file either.
-        let is_name = crate::config::StageName::new(name).is_some();
-        let path: PathBuf = self.workspace.root.join("deployments").join(format!("{name}.kdl"));
-        let state = if is_name { std::fs::metadata(path).ok() } else { None };
-        let state = state.ok_or_else(unknown)?;
-        let stamp = (state.modified().unwrap_or(SystemTime::UNIX_EPOCH), state.len());
+        let is_name = StageName::new(name).is_some();
+        let stamp = if is_name { Stamp::of(&Alias::path(&self.workspace.root, name)) } else { None };
+        let stamp = stamp.ok_or_else(|| Refusal::NoModel { name: name.to_owned() })?;
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, alias)) = aliases.get(name).filter(|(known, _)| *known == stamp) {
             return Ok(Arc::clone(alias));
         }
-        let alias = Alias::read(&self.workspace.root, name).map_err(|error| Refusal::Broken { problem: error.to_string() })?;
-        let alias = Arc::new(alias);
-        aliases.insert(name.to_owned(), (stamp, Arc::clone(&alias)));
-        Ok(alias)
+        match Alias::read(&self.workspace.root, name) {
+            Ok(alias) if alias.current > 0 => {
+                let alias = Arc::new(alias);
+                aliases.insert(name.to_owned(), (stamp, Arc::clone(&alias)));
+                Ok(alias)
+            }
+            read => {
+                let problem = read.err().map_or_else(|| format!("the file of the alias `{name}` is not whole"), |error| error.to_string());
+                aliases.get(name).map(|(_, alias)| Arc::clone(alias)).ok_or(Refusal::Broken { problem })
+            }
+        }
     }
 
     fn version(&self, version: &Version) -> Result<Route, Refusal> {
         let broken = |problem: String| Refusal::Broken { problem };
-        if version.deleted.is_some() {
-            return Err(broken(format!("{} was deleted at its provider", version.model)));
-        }
-        let local = "local".to_owned();
-        let provider = version.served.as_ref().map_or(&local, |served| &served.provider);
+        let provider = version.served.as_ref().map_or(LOCAL, |served| served.provider.as_str());
         let declared = declared(provider, &self.providers).map_err(|error| broken(error.to_string()))?;
         let declared: Declared = declared.ok_or_else(|| broken(format!("the provider `{provider}` is not declared in the pipeline")))?;
         match (&declared.api, &version.served) {
-            (Api::Local, _) => self.found(Identity::Tuned(version.artifact), || {
+            (Api::Local, _) => self.engine(Some(version.artifact), || {
                 let store = &self.workspace.store;
                 let model = store.find_tree(version.artifact);
                 let model = model.ok_or_else(|| broken(format!("the files of this model ({}) are not in the store", version.artifact.short())))?;
-                self.engine(&stage::load_model(store, model).map_err(|error| broken(error.to_string()))?)
+                stage::load_model(store, model).map_err(|error| broken(error.to_string()))
             }),
             (Api::Hosted(endpoint), Some(served)) => {
                 let model = if served.name.is_empty() { &served.base } else { &served.name };
-                let identity = Identity::Hosted { provider: provider.clone(), model: model.clone() };
-                self.found(identity, || Ok(Route::There(Arc::new(Upstream::new(Onward::new(&declared, endpoint), model.clone(), self.queue)))))
+                let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+                let way = ways.entry(provider.to_owned()).or_insert_with(|| {
+                    let onward = Onward::new(&declared, endpoint, &self.network);
+                    Arc::new(Provider::new(onward, self.queue))
+                });
+                Ok(Route::There(Upstream { provider: Arc::clone(way), model: model.clone() }))
             }
             _ => Err(broken(format!("what `{provider}` made cannot be asked from here"))),
         }
     }
 
-    fn engine(&self, model: &ModelHandle) -> Result<Route, Refusal> {
-        let broken = |problem: String| Refusal::Broken { problem };
-        let weights = weights(model).map_err(|error| broken(error.to_string()))?;
-        let engine = Engine::start(weights, self.queue).map_err(|error| broken(error.to_string()))?;
-        Ok(Route::Here(Arc::new(engine)))
-    }
-
-    /// What is loaded already, or is loaded now. Models that no alias stands for any more go when they are not used.
-    fn found(&self, identity: Identity, load: impl FnOnce() -> Result<Route, Refusal>) -> Result<Route, Refusal> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(route) = routes.get(&identity) {
-            return Ok(route.clone());
+    /// The engine of a model that is loaded already, or is loaded now. Those that nobody uses go when there are many.
+    fn engine(&self, identity: Option<Digest>, model: impl FnOnce() -> Result<ModelHandle, Refusal>) -> Result<Route, Refusal> {
+        let engines = || self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines().get(&identity).filter(|engine| !engine.is_over()) {
+            return Ok(Route::Here(Arc::clone(engine)));
         }
-        let route = tokio::task::block_in_place(load)?;
-        if routes.len() >= LOADED {
-            routes.retain(|_, route| route.is_used());
+        // Nobody else waits for it; two that load the same at once do no harm.
+        let loaded = tokio::task::block_in_place(|| {
+            let broken = |problem: String| Refusal::Broken { problem };
+            let weights = weights(&model()?).map_err(|error| broken(error.to_string()))?;
+            Engine::start(weights, self.queue).map_err(|error| broken(error.to_string()))
+        })?;
+        let loaded = Arc::new(loaded);
+        let mut engines = engines();
+        if engines.len() >= LOADED {
+            engines.retain(|_, engine| Arc::strong_count(engine) > 1);
         }
-        routes.insert(identity, route.clone());
-        Ok(route)
+        engines.insert(identity, Arc::clone(&loaded));
+        Ok(Route::Here(loaded))
     }
 }
+
+/// Who has what is tuned here.
+const LOCAL: &str = "local";
 
 /// So many models may be loaded before those that nobody uses are let go of.
 const LOADED: usize = 8;
-
-impl Route {
-    fn is_used(&self) -> bool {
-        match self {
-            Self::Here(engine) => Arc::strong_count(engine) > 1,
-            Self::There(upstream) => Arc::strong_count(upstream) > 1,
-        }
-    }
-}

@@ -10,8 +10,11 @@ use crate::model::{End, Sampling, Spoken, Wish};
 
 use super::refusal::Refusal;
 
+/// A byte of text is at most so many of JSON (`\u0000`), and so many bytes more are enough for all that is no text.
+const ESCAPED: usize = 6;
+const OVERHEAD: usize = 64 << 10;
 /// The most answers to one request, and the most texts at which an answer stops.
-const ANSWERS: usize = 16;
+pub const ANSWERS: usize = 16;
 const STOPS: usize = 4;
 /// The most of the likeliest tokens that are told beside each.
 const OTHERS: usize = 20;
@@ -61,12 +64,20 @@ impl Asked {
     ///
     /// # Errors
     /// When it is not as it must be, or asks for what a local model cannot do.
-    pub fn of(body: &Value, tokenizer: &Tokenizer) -> Result<Self, Refusal> {
-        let written: Written = serde_json::from_value(body.clone()).map_err(|error| Refusal::Wrong { problem: error.to_string(), field: None })?;
+    pub fn of(body: &[u8], tokenizer: &Tokenizer, context: usize) -> Result<Self, Refusal> {
+        // No prompt of so many bytes fits, however it is written. What is larger is not even taken apart.
+        let fits = context * tokenizer.longest();
+        if body.len() > fits * ESCAPED + OVERHEAD {
+            return Err(Refusal::TooLong { most: context });
+        }
+        let written: Written = serde_json::from_slice(body).map_err(|error| Refusal::Wrong { problem: error.to_string(), field: None })?;
         written.is_possible()?;
         let messages = written.messages.iter().map(message).collect::<Result<Vec<Message>, Refusal>>()?;
         if messages.is_empty() {
             return Err(Refusal::wrong("messages", "`messages` needs at least one message"));
+        }
+        if messages.iter().map(|message| message.content.len()).sum::<usize>() > fits {
+            return Err(Refusal::TooLong { most: context });
         }
         let within = |field: &'static str, value: Option<f64>, most: f64, usual: f64| match value {
             Some(value) if !(0.0..=most).contains(&value) => Err(Refusal::wrong(field, format!("`{field}` is from 0 to {most}, and not {value}"))),
@@ -97,7 +108,8 @@ impl Asked {
     /// The wish for one of the answers: each is chosen with a seed of its own.
     pub fn wish(&self, answer: usize) -> Wish {
         let mut wish = self.wish.clone();
-        wish.sampling.seed = wish.sampling.seed.wrapping_add(answer as u64);
+        // No other seed's answers come into sight by adding one.
+        wish.sampling.seed ^= (answer as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         wish
     }
 }
@@ -126,7 +138,14 @@ impl Written {
 }
 
 fn message(written: &Value) -> Result<Message, Refusal> {
-    let parts = written["content"].as_array().map_or(&[][..], Vec::as_slice);
+    let content = &written["content"];
+    if !(content.is_string() || content.is_array() || content.is_null()) {
+        return Err(Refusal::wrong("messages", "the `content` of a message is a text, or a list of parts"));
+    }
+    if !written["tool_calls"].is_null() {
+        return Err(Refusal::wrong("messages", "a local model does not know `tool_calls`"));
+    }
+    let parts = content.as_array().map_or(&[][..], Vec::as_slice);
     if let Some(other) = parts.iter().find(|part| part["text"].as_str().is_none()) {
         return Err(Refusal::wrong("messages", format!("a local model reads text alone, and not a part of type {}", other["type"])));
     }

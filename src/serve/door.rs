@@ -12,9 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::Options;
+use super::patient::Patient;
 
-/// Lets connections in until it is to stop, then waits for the answers that are under way.
-pub async fn stand(listener: TcpListener, routes: Router, options: &Options, stop: impl Future<Output = ()>) {
+/// Lets connections in until it is to stop, then waits for the answers that are under way. Whether all of them came to their end.
+pub async fn stand(listener: TcpListener, routes: Router, options: &Options, stop: impl Future<Output = ()>) -> bool {
     let places = Arc::new(Semaphore::new(options.connections));
     let open = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -36,7 +37,7 @@ pub async fn stand(listener: TcpListener, routes: Router, options: &Options, sto
         let _ = connection.set_nodelay(true);
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(options.patience);
-        let served = open.watch(builder.serve_connection(TokioIo::new(connection), TowerToHyperService::new(routes.clone())));
+        let served = open.watch(builder.serve_connection(TokioIo::new(Patient::new(connection, options.patience)), TowerToHyperService::new(routes.clone())));
         tokio::spawn(async move {
             // A client that breaks off hurts nobody else.
             let _ = served.await;
@@ -44,5 +45,5 @@ pub async fn stand(listener: TcpListener, routes: Router, options: &Options, sto
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(options.farewell, open.shutdown()).await;
+    tokio::time::timeout(options.farewell, open.shutdown()).await.is_ok()
 }

@@ -54,13 +54,6 @@ pub enum ServeError {
         /// The name.
         name: String,
     },
-    /// The models cannot be listed.
-    #[error("the models cannot be listed: {problem}")]
-    #[diagnostic(code(serve::models), help("the files in `deployments` are written by retune; bring back what was committed"))]
-    Models {
-        /// What is wrong.
-        problem: String,
-    },
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     #[diagnostic(code(serve::io), help("look at the path and its permissions"))]

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::data::{Special, Tokenizer};
-use crate::model::{ModelError, Session, Spoken, Weights, Wish};
+use crate::model::{Session, Spoken, Weights, Wish};
 
+use super::chat::ANSWERS;
 use super::refusal::Refusal;
 
 /// Conversations that go on together.
@@ -33,34 +34,43 @@ struct Ask {
 }
 
 impl Engine {
-    /// Begins to answer with these weights; `queue` conversations may wait. It ends when this is dropped and all is said.
+    /// Begins to answer with these weights; `queue` answers may wait, and at least those of one request. It ends when this is dropped and all is said.
     ///
     /// # Errors
     /// When there can be no thread for it.
     pub fn start(weights: Cow<'static, Weights>, queue: usize) -> std::io::Result<Self> {
-        let (asks, asked) = mpsc::channel(queue.max(1));
+        let (asks, asked) = mpsc::channel(queue.max(ANSWERS));
         let tokenizer = Tokenizer::tiny();
         let context = weights.architecture.context;
         std::thread::Builder::new().name("model".into()).spawn(move || answer(&weights, tokenizer, asked))?;
         Ok(Self { asks, next: AtomicU64::new(0), tokenizer, context })
     }
 
-    /// Asks for an answer, which comes token by token. Who is not there any more is not answered further.
+    /// Whether it has stopped.
+    pub fn is_over(&self) -> bool {
+        self.asks.is_closed()
+    }
+
+    /// Asks for answers, each of which comes token by token. Who is not there any more is not answered further.
     ///
     /// # Errors
     /// When the prompt is too long, or too many wait.
-    pub fn ask(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Spoken>, Refusal> {
-        if wish.prompt.len() >= self.context {
-            let problem = ModelError::NoRoom { index: 1, tokens: wish.prompt.len(), limit: self.context }.to_string();
-            return Err(Refusal::wrong("messages", problem));
+    pub fn ask(&self, wishes: Vec<Wish>) -> Result<Vec<mpsc::UnboundedReceiver<Spoken>>, Refusal> {
+        if wishes.iter().any(|wish| wish.prompt.len() >= self.context) {
+            return Err(Refusal::TooLong { most: self.context });
         }
-        // An answer has at most as many parts as it has tokens.
-        let (tell, told) = mpsc::unbounded_channel();
-        match self.asks.try_send(Ask { number: self.next.fetch_add(1, Ordering::Relaxed), wish, tell }) {
-            Ok(()) => Ok(told),
-            Err(TrySendError::Full(_)) => Err(Refusal::Busy { what: "too many requests wait for this model".into(), seconds: 1 }),
-            Err(TrySendError::Closed(_)) => Err(Refusal::Broken { problem: "the model has stopped".into() }),
-        }
+        // All of them or none: one that waits for the others to be answered would take their place.
+        let places = self.asks.try_reserve_many(wishes.len()).map_err(|error| match error {
+            TrySendError::Full(()) => Refusal::Busy { what: "too many requests wait for this model".into(), seconds: 1 },
+            TrySendError::Closed(()) => Refusal::Broken { problem: "the model has stopped".into() },
+        })?;
+        let asked = places.zip(wishes).map(|(place, wish)| {
+            // An answer has at most as many parts as it has tokens.
+            let (tell, told) = mpsc::unbounded_channel();
+            place.send(Ask { number: self.next.fetch_add(1, Ordering::Relaxed), wish, tell });
+            told
+        });
+        Ok(asked.collect())
     }
 }
 

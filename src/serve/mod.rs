@@ -5,15 +5,20 @@ mod catalog;
 mod chat;
 mod door;
 mod error;
+mod health;
 mod keys;
 mod local;
+mod origin;
+mod patient;
 mod rate;
 mod refusal;
 mod request_log;
 mod routes;
+mod stamp;
 mod tally;
 mod text;
 mod upstream;
+mod watched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +30,7 @@ use crate::config::Block;
 use crate::engine::Workspace;
 
 use catalog::Catalog;
+use keys::Door;
 use rate::Rates;
 use request_log::RequestLog;
 use routes::State;
@@ -46,7 +52,7 @@ pub struct Options {
     pub rate: Option<u32>,
     /// Connections that are open at a time.
     pub connections: usize,
-    /// How long a client may take to send a request.
+    /// How long a client may take to send a request, and to take in a part of its answer.
     pub patience: Duration,
     /// How long those that are being answered may take when it is to stop.
     pub farewell: Duration,
@@ -68,8 +74,9 @@ impl Gateway {
     /// # Errors
     /// When it would stand open to the network without keys, somebody else has the place, or keys or log cannot be had.
     pub async fn open(workspace: Workspace, providers: Vec<Block>, options: Options) -> Result<Self, ServeError> {
-        let keys = Keys::read(workspace.store.root())?;
-        if keys.is_empty() && !options.listen.ip().is_loopback() {
+        let is_here = options.listen.ip().is_loopback();
+        let keys = Door::new(&workspace.store, !is_here)?;
+        if keys.is_without() && !is_here {
             return Err(ServeError::Open { address: options.listen });
         }
         let listener = TcpListener::bind(options.listen).await.map_err(|source| ServeError::NoPlace { address: options.listen, source })?;
@@ -95,16 +102,13 @@ impl Gateway {
     }
 
     /// The models that there are, by name, with who has them.
-    ///
-    /// # Errors
-    /// When an alias cannot be read.
-    pub fn models(&self) -> Result<Vec<(String, String)>, ServeError> {
-        let listed = self.state.catalog.list().map_err(|refusal| ServeError::Models { problem: refusal.to_string() })?;
-        Ok(listed.into_iter().map(|model| (model.name, model.owner)).collect())
+    #[must_use]
+    pub fn models(&self) -> Vec<(String, String)> {
+        self.state.catalog.list().into_iter().map(|model| (model.name, model.owner)).collect()
     }
 
-    /// Answers until it is to stop, and then those that it has begun with.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        door::stand(self.listener, routes::routes(self.state), &self.options, stop).await;
+    /// Answers until it is to stop, and then those that it has begun with. Whether all of them came to their end.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
+        door::stand(self.listener, routes::routes(self.state), &self.options, stop).await
     }
 }

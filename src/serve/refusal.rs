@@ -25,12 +25,19 @@ pub enum Refusal {
     TooLarge { most: usize },
     #[error("the request did not come to its end in time")]
     TooSlow,
+    #[error("the prompt has more tokens than the {most} that the model holds with its answer")]
+    TooLong { most: usize },
+    #[error("without keys only programs of this machine may ask, and this came by way of {from:?}: make a key with `retune serve --new-key NAME`")]
+    Foreign { from: String },
     /// It may be asked again after some seconds.
     #[error("{what}")]
     Busy { what: String, seconds: u64 },
     /// The provider behind does not answer, or what it says is no answer.
     #[error("{problem}")]
-    Upstream { problem: String, seconds: Option<u64> },
+    Upstream { problem: String },
+    /// The provider behind failed again and again, and is not asked for some seconds.
+    #[error("the provider behind this model failed again and again, and is not asked for a while")]
+    Resting { seconds: u64 },
     #[error("{problem}")]
     Broken { problem: String },
 }
@@ -50,6 +57,9 @@ impl Refusal {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", None),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", None),
             Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded")),
+            Self::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded")),
+            Self::Foreign { .. } => (StatusCode::FORBIDDEN, "authentication_error", Some("foreign_origin")),
+            Self::Resting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "api_error", Some("upstream")),
             Self::Upstream { .. } => (StatusCode::BAD_GATEWAY, "api_error", Some("upstream")),
             Self::Broken { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "api_error", None),
         }
@@ -66,7 +76,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.parts().0, Json(self.json())).into_response();
-        if let Self::Busy { seconds, .. } | Self::Upstream { seconds: Some(seconds), .. } = self {
+        if let Self::Busy { seconds, .. } | Self::Resting { seconds } = self {
             response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

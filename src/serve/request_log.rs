@@ -12,6 +12,18 @@ use super::ServeError;
 #[derive(Debug)]
 pub struct RequestLog(Mutex<File>);
 
+/// How the answer to a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// All of it was sent.
+    Whole,
+    /// It broke off here, or at the provider.
+    Broken,
+    /// The client went before.
+    Gone,
+}
+
 /// One line.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
@@ -24,6 +36,7 @@ pub struct Line<'a> {
     pub status: u16,
     /// Until the answer, or a stream of it, began.
     pub seconds: f64,
+    pub end: End,
 }
 
 impl RequestLog {

@@ -11,22 +11,24 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::StreamExt;
 use http::{HeaderValue, header};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::answer;
 use super::catalog::{Catalog, Listed, Route};
-use super::keys::Keys;
+use super::keys::Door;
+use super::origin::from_here;
 use super::rate::Rates;
 use super::refusal::Refusal;
-use super::request_log::{Line, RequestLog};
+use super::request_log::RequestLog;
 use super::tally::Tally;
+use super::upstream::Fields;
+use super::watched::Account;
 
 /// What all requests share.
 #[derive(Debug)]
 pub struct State {
     pub catalog: Catalog,
-    pub keys: Keys,
+    pub keys: Door,
     pub rates: Rates,
     pub tally: Arc<Tally>,
     pub log: Option<RequestLog>,
@@ -58,28 +60,20 @@ pub fn routes(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// Lets those in who may come, and counts and logs what came of it.
+/// Lets those in who may come, and gives an account of what came of it.
 async fn watched(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
-    let (began, _open) = (Instant::now(), state.tally.open());
     let id = name();
     request.extensions_mut().insert(Id(id.clone()));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let (key, refused) = match allowed(&state, &request, began) {
-        Ok(key) => (key, None),
-        Err(refusal) => (String::new(), Some(refusal)),
+    let mut account = Account::open(&state, id.clone(), request.method().to_string(), request.uri().path().to_owned());
+    let response = match allowed(&state, &request) {
+        Ok(key) => {
+            account.key = key;
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
     };
-    let mut response = match refused {
-        None => next.run(request).await,
-        Some(refusal) => refusal.into_response(),
-    };
-    let model = response.extensions().get().map_or(String::new(), |Model(name)| name.clone());
-    let (status, took) = (response.status().as_u16(), began.elapsed());
-    state.tally.answered(&model, status, took);
-    if let Some(log) = &state.log {
-        let line =
-            Line { time: Timestamp::now(), id: &id, key: &key, method: method.as_str(), path: &path, model: &model, status, seconds: took.as_secs_f64() };
-        log.write(&line);
-    }
+    account.answers(response.status().as_u16(), response.extensions().get().map_or(String::new(), |Model(name)| name.clone()));
+    let mut response = response.map(|body| account.follow(body));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }
@@ -87,19 +81,20 @@ async fn watched(Shared(state): Shared<Arc<State>>, mut request: Request, next: 
 }
 
 /// The name of the key that a request comes with, where it may come.
-fn allowed(state: &State, request: &Request, now: Instant) -> Result<String, Refusal> {
+fn allowed(state: &State, request: &Request) -> Result<String, Refusal> {
     if request.uri().path() == HEALTH {
         return Ok(String::new());
     }
-    let name = if state.keys.is_empty() {
-        ""
-    } else {
+    let name = if state.keys.are_wanted() {
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let key = given.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
-        key.and_then(|key| state.keys.name_of(key.trim())).ok_or(Refusal::NoKey)?
+        let key = given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        key.and_then(|(_, key)| state.keys.name_of(key.trim())).ok_or(Refusal::NoKey)?
+    } else {
+        from_here(request.headers())?;
+        String::new()
     };
-    match state.rates.take(name, now) {
-        Ok(()) => Ok(name.to_owned()),
+    match state.rates.take(&name, Instant::now()) {
+        Ok(()) => Ok(name),
         Err(seconds) => Err(Refusal::Busy { what: "this key sent as many requests as it may in a minute".into(), seconds }),
     }
 }
@@ -108,14 +103,13 @@ async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.tally.text()).into_response()
 }
 
-async fn models(Shared(state): Shared<Arc<State>>) -> Result<Json<Value>, Refusal> {
-    let all: Vec<Value> = state.catalog.list()?.iter().map(listed).collect();
-    Ok(Json(json!({ "object": "list", "data": all })))
+async fn models(Shared(state): Shared<Arc<State>>) -> Json<Value> {
+    let all: Vec<Value> = state.catalog.list().iter().map(listed).collect();
+    Json(json!({ "object": "list", "data": all }))
 }
 
 async fn model(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
-    let found = state.catalog.list()?.into_iter().find(|model| model.name == name);
-    found.map(|model| Json(listed(&model))).ok_or(Refusal::NoModel { name })
+    state.catalog.listed(&name).map(|model| Json(listed(&model)))
 }
 
 fn listed(model: &Listed) -> Value {
@@ -128,12 +122,23 @@ async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Res
         Ok(bytes) => bytes?,
         Err(_) => return Err(Refusal::TooSlow),
     };
-    let body: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::Wrong { problem: format!("the body is no JSON: {error}"), field: None })?;
-    let name = body["model"].as_str().ok_or_else(|| Refusal::wrong("model", "`model` must name a model"))?.to_owned();
+    // Only the names of the fields are looked at yet: what is in them may be large, and larger still as a tree.
+    let mut fields: Fields =
+        serde_json::from_slice(&bytes).map_err(|error| Refusal::Wrong { problem: format!("the body is no JSON: {error}"), field: None })?;
+    let name = fields.get("model").and_then(|name| serde_json::from_str::<String>(name.get()).ok());
+    let name = name.ok_or_else(|| Refusal::wrong("model", "`model` must name a model"))?;
     let route = state.catalog.route(&name)?;
     let answered = match route {
-        Route::Here(engine) => answer(&engine, &state.tally, &name, format!("chatcmpl-{id}"), &body).await,
-        Route::There(upstream) => upstream.chat(body).await,
+        Route::Here(engine) => {
+            drop(fields);
+            answer(&engine, &state.tally, &name, format!("chatcmpl-{id}"), &bytes).await
+        }
+        Route::There(upstream) => {
+            fields.remove("model");
+            let length = bytes.len();
+            drop(bytes);
+            upstream.chat(fields, length).await
+        }
     };
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     response.extensions_mut().insert(Model(name));

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::request_log::End;
+
 /// The upper bounds of the classes of times, in seconds.
 const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Counts of requests.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// By model and status.
-    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    /// By model, status and how the answer ended.
+    requests: Mutex<BTreeMap<(String, u16, End), u64>>,
     times: Mutex<BTreeMap<String, Times>>,
     open: AtomicU64,
     tokens_in: AtomicU64,
@@ -30,26 +32,16 @@ struct Times {
     sum: f64,
 }
 
-/// A request that is being answered.
-#[derive(Debug)]
-pub struct Opened<'a>(&'a Tally);
-
-impl Drop for Opened<'_> {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Tally {
-    /// Counts a request as open until the result is dropped.
-    pub fn open(&self) -> Opened<'_> {
+    /// Counts a request as one that is being answered.
+    pub fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Opened(self)
     }
 
-    /// Counts a request that was answered, or whose answer begins, after a time.
-    pub fn answered(&self, model: &str, status: u16, took: Duration) {
-        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((model.to_owned(), status)).or_default() += 1;
+    /// Counts a request whose answer ended, and had begun after a time.
+    pub fn closed(&self, model: &str, status: u16, end: End, took: Duration) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((model.to_owned(), status, end)).or_default() += 1;
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let times = times.entry(model.to_owned()).or_default();
         let seconds = took.as_secs_f64();
@@ -66,9 +58,11 @@ impl Tally {
 
     /// All of it as text.
     pub fn text(&self) -> String {
-        let mut out = String::from("# HELP retune_requests_total Requests by model and status.\n# TYPE retune_requests_total counter\n");
-        for ((model, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = writeln!(out, "retune_requests_total{{model=\"{}\",status=\"{status}\"}} {count}", label(model));
+        let mut out = String::from(
+            "# HELP retune_requests_total Requests by model, status and whether all of the answer was sent.\n# TYPE retune_requests_total counter\n",
+        );
+        for ((model, status, end), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = writeln!(out, "retune_requests_total{{model=\"{}\",status=\"{status}\",end=\"{}\"}} {count}", label(model), word(*end));
         }
         out.push_str("# HELP retune_request_seconds Time until an answer, or a stream of it, begins.\n# TYPE retune_request_seconds histogram\n");
         for (model, Times { classes, count, sum }) in &*self.times.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -91,6 +85,14 @@ impl Tally {
     }
 }
 
+fn word(end: End) -> &'static str {
+    match end {
+        End::Whole => "whole",
+        End::Broken => "broken",
+        End::Gone => "gone",
+    }
+}
+
 /// A text as the value of a label.
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -103,13 +105,13 @@ mod tests {
     #[test]
     fn requests_are_counted_by_model_status_and_time() {
         let tally = Tally::default();
-        let open = tally.open();
-        tally.answered("a\"b", 200, Duration::from_millis(3));
-        tally.answered("a\"b", 200, Duration::from_secs(60));
+        (0..3).for_each(|_| tally.opened());
+        tally.closed("a\"b", 200, End::Whole, Duration::from_millis(3));
+        tally.closed("a\"b", 200, End::Whole, Duration::from_secs(60));
         tally.used(5, 7);
         let text = tally.text();
         for line in [
-            "retune_requests_total{model=\"a\\\"b\",status=\"200\"} 2",
+            "retune_requests_total{model=\"a\\\"b\",status=\"200\",end=\"whole\"} 2",
             "retune_request_seconds_bucket{model=\"a\\\"b\",le=\"0.0025\"} 0",
             "retune_request_seconds_bucket{model=\"a\\\"b\",le=\"0.005\"} 1",
             "retune_request_seconds_bucket{model=\"a\\\"b\",le=\"30\"} 1",
@@ -119,7 +121,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
-        drop(open);
+        tally.closed("", 499, End::Gone, Duration::ZERO);
         assert!(tally.text().contains("\nretune_requests_open 0\n"));
     }
 }

@@ -5,15 +5,12 @@ use crate::data::Tokenizer;
 pub struct Teller {
     tokenizer: &'static Tokenizer,
     stops: Vec<String>,
-    /// Tokens that end in the middle of a character.
-    pending: Vec<u32>,
+    /// Bytes that end in the middle of a character.
+    pending: Vec<u8>,
     /// What may yet become a text at which it stops.
     held: String,
     stopped: bool,
 }
-
-/// A character has at most so many bytes, and a token at least one.
-const CHARACTER: usize = 4;
 
 impl Teller {
     pub fn new(tokenizer: &'static Tokenizer, stops: Vec<String>) -> Self {
@@ -27,20 +24,28 @@ impl Teller {
 
     /// Takes a token in, and gives what can be told now.
     pub fn take(&mut self, token: u32) -> String {
-        self.pending.push(token);
-        let text = self.tokenizer.decode(&self.pending);
-        if text.ends_with(char::REPLACEMENT_CHARACTER) && self.pending.len() < CHARACTER {
-            return String::new();
+        self.pending.extend_from_slice(self.tokenizer.bytes(token));
+        loop {
+            let (told, is_last) = match std::str::from_utf8(&self.pending) {
+                Ok(_) => (self.pending.len(), true),
+                Err(error) => match error.error_len() {
+                    Some(broken) => (error.valid_up_to() + broken, false),
+                    // The rest of a character may yet come.
+                    None => (error.valid_up_to(), true),
+                },
+            };
+            let rest = self.pending.split_off(told);
+            let text = std::mem::replace(&mut self.pending, rest);
+            self.held.push_str(&String::from_utf8_lossy(&text));
+            if is_last {
+                return self.tell(false);
+            }
         }
-        self.pending.clear();
-        self.held.push_str(&text);
-        self.tell(false)
     }
 
     /// What is left when the model has ended.
     pub fn rest(&mut self) -> String {
-        let text = self.tokenizer.decode(&std::mem::take(&mut self.pending));
-        self.held.push_str(&text);
+        self.held.push_str(&String::from_utf8_lossy(&std::mem::take(&mut self.pending)));
         self.tell(true)
     }
 

@@ -1,131 +1,175 @@
 //! A model that a provider has: requests for it are passed on.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::provider::{Onward, Passed, ProviderError};
+use crate::provider::{Onward, Passed, ProviderError, Reply};
 
+use super::health::Health;
 use super::refusal::Refusal;
 
-/// After so many failures one after the other a provider is not asked for a while.
-const FAILURES: u32 = 3;
-/// The longest while.
-const REST: Duration = Duration::from_secs(30);
+/// The longest that a request waits for its turn.
+const WAIT: Duration = Duration::from_secs(30);
 
-/// The way to a model that a provider has.
+/// A provider, which all of its models share.
 #[derive(Debug)]
-pub struct Upstream {
+pub struct Provider {
     onward: Onward,
-    /// What the provider calls it.
-    model: String,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
     health: Mutex<Health>,
 }
 
-/// How a provider has been lately.
-#[derive(Debug, Default)]
-struct Health {
-    failures: u32,
-    rests_until: Option<Instant>,
+/// A model that a provider has.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub provider: Arc<Provider>,
+    /// What the provider calls it.
+    pub model: String,
 }
 
-impl Health {
-    /// For how long it is not asked. Once that is over, one request is let through to see.
-    fn rests(&mut self, now: Instant) -> Option<Duration> {
-        let until = self.rests_until?;
-        if until > now {
-            return Some(until - now);
-        }
-        self.rests_until = Some(now + Self::rest(self.failures));
-        None
+/// A request that is passed on, by its fields.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
+
+impl Provider {
+    pub fn new(onward: Onward, queue: usize) -> Self {
+        let places = Arc::new(Semaphore::new(onward.at_once()));
+        Self { onward, places, waiting: AtomicUsize::new(0), queue, health: Mutex::new(Health::new(Instant::now())) }
     }
 
-    fn told(&mut self, is_well: bool, now: Instant) {
-        if is_well {
-            *self = Self::default();
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            self.rests_until = (self.failures >= FAILURES).then(|| now + Self::rest(self.failures));
+    fn told(&self, is_well: bool, began: Instant) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).told(is_well, began, Instant::now());
+    }
+
+    fn may_be_asked(&self) -> Result<(), Refusal> {
+        match self.health.lock().unwrap_or_else(PoisonError::into_inner).rests(Instant::now()) {
+            Some(rests) => Err(Refusal::Resting { seconds: rests.as_secs().max(1) }),
+            None => Ok(()),
         }
     }
 
-    fn rest(failures: u32) -> Duration {
-        Duration::from_secs(1 << failures.saturating_sub(FAILURES).min(5)).min(REST)
+    /// A place among those that are asked at a time, once it is this one's turn.
+    async fn place(&self, tokens: u32) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                let waits = Waiting::of(&self.waiting);
+                if waits.before >= self.queue {
+                    return Err(busy());
+                }
+                let place = tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await;
+                place.map_err(|_| busy())?.map_err(|_| Refusal::Broken { problem: "the way to the provider is closed".into() })?
+            }
+        };
+        tokio::time::timeout(WAIT, self.onward.turn(tokens)).await.map_err(|_| busy())?;
+        Ok(place)
     }
+}
+
+fn busy() -> Refusal {
+    Refusal::Busy { what: "too many requests wait for the provider of this model".into(), seconds: 1 }
 }
 
 impl Upstream {
-    pub fn new(onward: Onward, model: String, queue: usize) -> Self {
-        let places = Arc::new(Semaphore::new(onward.at_once()));
-        Self { onward, model, places, waiting: AtomicUsize::new(0), queue, health: Mutex::default() }
-    }
-
-    /// Passes a request on, and its answer back as it comes.
+    /// Passes a request on, and its answer back: as it comes where it is a stream.
     ///
     /// # Errors
-    /// When the provider is not well or cannot be reached, or too many wait for it.
-    pub async fn chat(&self, body: Value) -> Result<Response, Refusal> {
-        let rests = self.health.lock().unwrap_or_else(PoisonError::into_inner).rests(Instant::now());
-        if let Some(rests) = rests {
-            let problem = format!("the provider behind this model failed {FAILURES} times and more, one after the other");
-            return Err(Refusal::Upstream { problem, seconds: Some(rests.as_secs().max(1)) });
-        }
-        let place = self.place().await?;
-        let passed = self.onward.chat(&self.model, body).await;
-        let is_well = match &passed {
-            Ok(Passed::Answer { .. }) => true,
-            Ok(Passed::Refused { status, .. }) => *status < 500,
-            // A key that is missing here says nothing of the provider.
-            Err(error) => !matches!(error, ProviderError::Unreachable { .. }),
+    /// When the provider is not well, cannot be reached or gives no answer, or too many wait for it.
+    pub async fn chat(&self, fields: Fields, bytes: usize) -> Result<Response, Refusal> {
+        let provider = &self.provider;
+        // A token has about four letters.
+        let place = provider.place(u32::try_from(bytes / 4).unwrap_or(u32::MAX)).await?;
+        // Others may have failed while it waited.
+        provider.may_be_asked()?;
+        let wants_stream = fields.get("stream").is_some_and(|stream| stream.get() == "true");
+        let began = Instant::now();
+        let passed = provider.onward.chat(&self.model, fields).await;
+        let ill = |problem: String| {
+            provider.told(false, began);
+            Refusal::Upstream { problem }
         };
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).told(is_well, Instant::now());
         match passed {
-            Ok(Passed::Answer { content_type, body }) => {
-                // The place is taken until all of the answer has come.
-                let parts = body.parts().map(move |part| {
-                    let _held = &place;
-                    part
-                });
-                let mut response = Body::from_stream(parts).into_response();
-                let kind = content_type.and_then(|kind| HeaderValue::from_str(&kind).ok());
-                response.headers_mut().insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/json")));
-                Ok(response)
+            Ok(Passed::Answer { is_stream: true, body }) if wants_stream => {
+                provider.told(true, began);
+                let parts = streamed(body, Arc::clone(provider), place, began);
+                Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(parts)).into_response())
             }
-            Ok(Passed::Refused { status, retry_after, body }) => {
-                // Our own key is no concern of who asks here.
-                let status =
-                    if status == 401 || status == 403 { StatusCode::BAD_GATEWAY } else { StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY) };
-                let mut response = (status, body).into_response();
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                if let Some(after) = retry_after.and_then(|after| HeaderValue::from_str(&after).ok()) {
-                    response.headers_mut().insert(header::RETRY_AFTER, after);
+            Ok(Passed::Answer { body, .. }) if !wants_stream => {
+                let bytes = body.whole().await.map_err(|problem| ill(format!("the provider's answer broke off: {problem}")))?;
+                let is_answer = serde_json::from_slice::<Answer>(&bytes).is_ok();
+                if !is_answer {
+                    return Err(ill("what the provider answers is no chat completion".into()));
                 }
-                Ok(response)
+                provider.told(true, began);
+                Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
             }
-            Err(error) => Err(Refusal::Upstream { problem: error.to_string(), seconds: None }),
+            Ok(Passed::Answer { .. }) => Err(ill("a stream was asked for, and the provider answers with something else".into())),
+            Ok(Passed::Refused { status, retry_after, body }) => {
+                // One request that a provider stumbles over says nothing of the next.
+                provider.told(!matches!(status, 502..=504), began);
+                Ok(refused(status, retry_after, body))
+            }
+            Err(error @ ProviderError::Unreachable { .. }) => Err(ill(error.to_string())),
+            // A key that is missing here says nothing of the provider.
+            Err(error) => Err(Refusal::Upstream { problem: error.to_string() }),
         }
     }
+}
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
-        }
-        let waits = Waiting::of(&self.waiting);
-        if waits.before >= self.queue {
-            return Err(Refusal::Busy { what: "too many requests wait for this model".into(), seconds: 1 });
-        }
-        Arc::clone(&self.places).acquire_owned().await.map_err(|_| Refusal::Broken { problem: "the way to the provider is closed".into() })
+/// What every chat completion has.
+#[derive(serde::Deserialize)]
+struct Answer {
+    #[serde(rename = "choices")]
+    _choices: Vec<Value>,
+}
+
+fn refused(status: u16, retry_after: Option<String>, body: Vec<u8>) -> Response {
+    // Our own key is no concern of who asks here.
+    let status = if status == 401 || status == 403 { StatusCode::BAD_GATEWAY } else { StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY) };
+    let mut response = (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    if let Some(after) = retry_after.and_then(|after| HeaderValue::from_str(&after).ok()) {
+        response.headers_mut().insert(header::RETRY_AFTER, after);
     }
+    response
+}
+
+/// What ends every stream.
+const DONE: &[u8] = b"[DONE]";
+
+/// The parts of a stream, which must come to its end: one that only ceases is an error, and looks like one. Its place is taken
+/// until then.
+fn streamed(body: Reply, provider: Arc<Provider>, place: OwnedSemaphorePermit, began: Instant) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
+    let parts = body.parts().map(Some).chain(stream::iter([None]));
+    let (mut tail, mut is_over) = (Vec::new(), false);
+    parts.filter_map(move |part| {
+        let _held = &place;
+        let told = match part {
+            Some(Ok(bytes)) => {
+                tail.extend_from_slice(&bytes);
+                is_over |= memchr::memmem::find(&tail, DONE).is_some();
+                tail.drain(..tail.len().saturating_sub(DONE.len()));
+                Some(Ok(bytes))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None if is_over => None,
+            None => Some(Err(std::io::Error::other("the provider's stream ended in the middle"))),
+        };
+        if matches!(told, Some(Err(_))) {
+            provider.told(false, began);
+        }
+        std::future::ready(told)
+    })
 }
 
 /// One who waits, also when the request is given up meanwhile.
@@ -143,27 +187,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_provider_that_fails_again_and_again_rests_and_is_tried_by_one() {
-        let (mut health, now) = (Health::default(), Instant::now());
-        let second = Duration::from_secs(1);
-        health.told(false, now);
-        health.told(false, now);
-        assert_eq!(health.rests(now), None);
-        health.told(false, now);
-        assert_eq!(health.rests(now), Some(second));
-        assert_eq!(health.rests(now + second), None, "one may see whether it is well");
-        assert_eq!(health.rests(now + second), Some(second), "and no other meanwhile");
-        health.told(false, now + second);
-        assert_eq!(health.rests(now + second), Some(2 * second), "it rests longer each time");
-        health.told(true, now + second);
-        assert_eq!(health.rests(now + second), None);
     }
 }

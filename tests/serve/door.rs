@@ -35,8 +35,41 @@ async fn keys_are_kept_as_hashes_and_open_what_they_should() {
     let lines = std::fs::read_to_string(&log).expect("it is written");
     assert!(lines.contains("\"key\":\"phone\"") && lines.contains("\"status\":429"), "{lines}");
     assert!(!lines.contains("secret question") && !lines.contains(&key));
+    let second = workspace.retune(&["serve", "--new-key", "desk"]).stdout.trim().to_owned();
+    assert_eq!(json_of(gateway.get("/v1/models").bearer_auth(&second)).await.0, 200, "without a restart");
     assert_eq!(workspace.retune(&["serve", "--drop-key", "phone"]).code, 0);
+    assert_eq!(json_of(asked()).await.0, 401);
+    assert_eq!(workspace.retune(&["serve", "--drop-key", "desk"]).code, 0);
+    assert_eq!(json_of(gateway.get("/v1/models")).await.0, 401, "where there were keys it never stands open");
     assert_eq!(workspace.retune(&["serve", "--drop-key", "phone"]).code, 2);
+}
+
+#[test]
+fn keys_that_are_made_at_once_are_all_kept() {
+    let workspace = workspace("");
+    let makes = |number: usize| workspace.command(&["serve", "--new-key", &format!("k{number}")]).output().expect("it starts").status.success();
+    let made = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || makes(number))).collect();
+        threads.into_iter().all(|thread| thread.join().expect("it ends"))
+    });
+    assert!(made);
+    assert_eq!(workspace.retune(&["serve", "--list-keys"]).stdout.lines().count(), 8);
+}
+
+#[tokio::test]
+async fn without_keys_no_page_from_elsewhere_may_ask() {
+    let workspace = workspace("");
+    let gateway = Gateway::start(&workspace, &[]);
+    let asked = || gateway.post(&question("builtin:tiny", "hello"));
+    for (header, value, wanted) in [
+        ("origin", "http://localhost:3000", 200),
+        ("host", "localhost:8790", 200),
+        ("origin", "https://evil.example", 403),
+        ("origin", "null", 403),
+        ("host", "evil.example:8790", 403),
+    ] {
+        assert_eq!(json_of(asked().header(header, value)).await.0, wanted, "{header}: {value}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +101,8 @@ fn who_sends_a_request_too_slowly_is_sent_away() {
     let mut left = Vec::new();
     let _ = heads.read_to_end(&mut left);
     let mut body = TcpStream::connect(&gateway.place).expect("it is there");
-    body.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{\"model\"").expect("it can be written");
+    body.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{\"model\"")
+        .expect("it can be written");
     let mut reply = String::new();
     body.read_to_string(&mut reply).expect("it answers");
     assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");

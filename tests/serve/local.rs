@@ -83,7 +83,10 @@ async fn what_cannot_be_answered_is_refused_and_says_why() {
         (with("response_format", json!({ "type": "json_object" })), 400, "`response_format`"),
         (with("max_tokens", json!(0)), 200, ""),
         (with("max_completion_tokens", json!(0)), 400, "at least 1"),
-        (question(TINY, &"a b ".repeat(4000)), 400, "tokens"),
+        (question(TINY, &"a b ".repeat(4000)), 400, "more tokens than"),
+        (question(TINY, &"etaoin".repeat(1500)), 400, "more tokens than"),
+        (with("messages", json!([{ "role": "assistant", "content": { "a": 1 } }])), 400, "`content`"),
+        (with("messages", json!([{ "role": "assistant", "content": null, "tool_calls": [] }])), 400, "`tool_calls`"),
         (question(TINY, &"long ".repeat(5000)), 413, "20000 bytes"),
     ] {
         let (found, reply) = gateway.chat(body).await;
@@ -124,5 +127,5 @@ async fn an_alias_answers_as_the_model_that_was_judged_and_goes_back_without_a_r
     asked("colours", "first").await;
     asked("colours@2", "second").await;
     let metrics = gateway.get("/metrics").send().await.expect("it answers").text().await.expect("text");
-    assert!(metrics.contains("retune_requests_total{model=\"colours\",status=\"200\"}"), "{metrics}");
+    assert!(metrics.contains("retune_requests_total{model=\"colours\",status=\"200\",end=\"whole\"}"), "{metrics}");
 }

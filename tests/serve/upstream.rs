@@ -40,6 +40,10 @@ async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
         let body = json!({ "error": { "message": format!("no, {KEY}") } });
         return (StatusCode::from_u16(status).expect("a status"), [("retry-after", "7")], body.to_string()).into_response();
     }
+    if body["messages"][0]["content"] == "endless" {
+        let parts = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 1 << 16])));
+        return ([("content-type", "text/event-stream")], Body::from_stream(parts)).into_response();
+    }
     if body["stream"] == true {
         let parts = ["data: {\"a\":1}\n\n", "data: [DONE]\n\n"].map(Ok::<_, std::io::Error>);
         return ([("content-type", "text/event-stream")], Body::from_stream(futures_util::stream::iter(parts))).into_response();
@@ -104,10 +108,10 @@ async fn a_request_is_passed_on_as_it_is_but_for_the_name_and_the_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_refuses_is_told_without_the_key_and_one_that_is_ill_rests() {
-    let provider = Provider::start(World { next: Mutex::new(vec![500, 500, 500, 401, 429, 400]), ..World::default() }).await;
+    let provider = Provider::start(World { next: Mutex::new(vec![503, 503, 503, 500, 401, 429, 400]), ..World::default() }).await;
     let workspace = provider.workspace("");
     let gateway = provider.gateway(&workspace, &[]);
-    for wanted in [400, 429, 502, 500, 500, 500] {
+    for wanted in [400, 429, 502, 500, 503, 503, 503] {
         let reply = gateway.post(&question("front", "x")).send().await.expect("it answers");
         let after = reply.headers().get("retry-after").and_then(|after| after.to_str().ok()).map(str::to_owned);
         assert_eq!((reply.status().as_u16(), after.as_deref()), (wanted, Some("7")));
@@ -116,11 +120,12 @@ async fn what_the_provider_refuses_is_told_without_the_key_and_one_that_is_ill_r
     }
     let asked = provider.world.asked.lock().expect("it is whole").len();
     let reply = gateway.post(&question("front", "x")).send().await.expect("it answers");
-    assert_eq!((reply.status().as_u16(), reply.headers().contains_key("retry-after")), (502, true));
+    assert_eq!((reply.status().as_u16(), reply.headers()["retry-after"].to_str().ok()), (503, Some("1")));
+    assert!(reply.text().await.expect("text").contains("again and again"));
     assert_eq!(provider.world.asked.lock().expect("it is whole").len(), asked, "it is not even asked");
     // It is well again, which one request finds out.
-    let mut status = 502;
-    while status == 502 {
+    let mut status = 503;
+    while status == 503 {
         status = gateway.chat(question("front", "x")).await.0;
     }
     assert_eq!(status, 200);
@@ -174,6 +179,8 @@ enum Death {
     Body,
     /// It goes in the middle of a stream.
     Stream,
+    /// It ends in the middle as if that were all.
+    Short,
 }
 
 /// Answers each request by what stands in it, on a connection of its own, and dies of one in so many.
@@ -198,15 +205,21 @@ async fn mortal(listener: tokio::net::TcpListener, one_in: usize) {
             };
             let text = body["messages"][0]["content"].as_str().expect("a question").to_owned();
             let number: usize = text.parse().expect("a number");
-            let deaths = [Death::Silent, Death::Head, Death::Body, Death::Stream];
+            let deaths = [Death::Silent, Death::Head, Death::Body, Death::Stream, Death::Short];
             let death = if number % one_in == one_in - 1 { deaths[number / one_in % deaths.len()] } else { Death::None };
             let answer = json!({ "choices": [{ "message": { "content": text } }] }).to_string();
             let whole = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+            if body["stream"] == true {
+                // It ends as if that were all.
+                let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {}\n\n").await;
+                return;
+            }
             let said = match death {
                 Death::None => whole,
                 Death::Silent => String::new(),
                 Death::Head => whole[..20].to_owned(),
                 Death::Body => whole[..whole.len() - 5].to_owned(),
+                Death::Short => format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{}", &answer[..answer.len() / 2]),
                 Death::Stream => format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{answer}\r\n", answer.len()),
             };
             let _ = connection.write_all(said.as_bytes()).await;
@@ -236,13 +249,61 @@ async fn under_servers_that_die_no_answer_is_wrong_and_none_is_lost_without_an_e
                 assert_eq!(said(&body), number.to_string(), "the answer to another question");
                 return Some(());
             }
-            assert!(status == 502 && body["error"]["message"].is_string(), "{status} {body}");
+            assert!(matches!(status, 502 | 503) && body["error"]["message"].is_string(), "{status} {body}");
             None
         }
     };
     let asked = futures_util::stream::iter((0..requests).map(ask));
     let answered: Vec<Option<()>> = futures_util::StreamExt::collect(futures_util::StreamExt::buffer_unordered(asked, 64)).await;
+    let mut body = question("front", "0");
+    body["stream"] = json!(true);
+    let mut status = 503;
+    while status == 503 {
+        let reply = gateway.post(&body).send().await.expect("the gateway itself lives");
+        status = reply.status().as_u16();
+        assert!(status == 503 || reply.text().await.is_err(), "half a stream is not taken for a whole one");
+    }
     let well = answered.iter().flatten().count();
     assert_eq!(answered.len(), requests);
     assert!(well > 0 && well < requests, "{well} of {requests} are answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_in_holds_no_place_for_long() {
+    use std::io::Write;
+    let provider = Provider::start(World::default()).await;
+    let workspace = provider.workspace("    limits concurrency=1\n");
+    let gateway = provider.gateway(&workspace, &["--patience", "1"]);
+    let mut body = question("front", "endless");
+    body["stream"] = json!(true);
+    let body = body.to_string();
+    let mut idle = std::net::TcpStream::connect(&gateway.place).expect("it is there");
+    write!(idle, "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len()).expect("it can be written");
+    while provider.world.asked.lock().expect("it is whole").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (status, reply) = gateway.chat(question("front", "and I?")).await;
+    assert_eq!((status, said(&reply)), (200, "and I?"));
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_is_half_written_stays_what_it_was_and_hides_no_other() {
+    let provider = Provider::start(World::default()).await;
+    let workspace = provider.workspace("");
+    let gateway = provider.gateway(&workspace, &[]);
+    assert_eq!(gateway.chat(question("front", "x")).await.0, 200);
+    let text = workspace.read("deployments/front.kdl");
+    for length in [0, 16, 40, text.len() - 10] {
+        workspace.write("deployments/front.kdl", &text[..length]);
+        assert_eq!(gateway.chat(question("front", "x")).await.0, 200, "{length} bytes");
+        workspace.write("deployments/other.kdl", &text[..length]);
+        let (status, models) = json_of(gateway.get("/v1/models")).await;
+        assert_eq!((status, models["data"].as_array().map(Vec::len)), (200, Some(2)), "{length} bytes: {models}");
+    }
+    workspace.write("deployments/other.kdl", &text);
+    assert_eq!(gateway.chat(question("other@1", "x")).await.0, 200);
+    for name in ["other@01", "other@+1", "other@0", "other@2", "other@"] {
+        assert_eq!(gateway.chat(question(name, "x")).await.0, 404, "{name}");
+    }
 }

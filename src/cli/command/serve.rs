@@ -1,10 +1,10 @@
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::engine::{EngineError, Workspace};
+use crate::engine::{EngineError, Workspace, discover};
 use crate::serve::{Gateway, Keys, Options};
 
 use super::super::exit::Exit;
@@ -40,9 +40,12 @@ pub struct Arguments {
     /// How many connections may be open
     #[arg(long, value_name = "N", default_value_t = 1024)]
     connections: usize,
-    /// How many seconds a client may take to send a request
+    /// How many seconds a client may take to send a request, or to take in a part of its answer
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
+    /// How many seconds answers that are under way may take when it is to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+    farewell: u64,
     /// Write a line for each request to this file, without what was said
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -52,24 +55,22 @@ pub struct Arguments {
 
 /// Requests a minute of a key that comes from elsewhere.
 const RATE: u32 = 600;
-/// How long answers that are under way may take when it is to stop.
-const FAREWELL: Duration = Duration::from_secs(120);
 
 pub fn serve(arguments: &Arguments) -> Result<Exit, Problem> {
-    let place = arguments.pipeline.as_deref().unwrap_or(Path::new("retune.kdl"));
+    let place = discover(arguments.pipeline.as_deref())?;
     if let Some(name) = &arguments.new_key {
-        let key = Keys::read(Workspace::open(place)?.store.root())?.add(name)?;
-        complain!("this is the only time that the key `{name}` is shown; a gateway that runs knows it once it is started again");
+        let key = Keys::add(&Workspace::open(&place)?.store, name)?;
+        complain!("this is the only time that the key `{name}` is shown");
         say!("{key}");
         return Ok(Exit::Done);
     }
     if let Some(name) = &arguments.drop_key {
-        Keys::read(Workspace::look(place).store.root())?.remove(name)?;
-        complain!("the key `{name}` opens nothing once the gateway is started again");
+        Keys::remove(&Workspace::open(&place)?.store, name)?;
+        complain!("the key `{name}` opens nothing any more");
         return Ok(Exit::Done);
     }
     if arguments.list_keys {
-        Keys::read(Workspace::look(place).store.root())?.names().for_each(|name| say!("{name}"));
+        Keys::read(&Workspace::look(&place).store)?.names().for_each(|name| say!("{name}"));
         return Ok(Exit::Done);
     }
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
@@ -81,7 +82,7 @@ pub fn serve(arguments: &Arguments) -> Result<Exit, Problem> {
         rate: arguments.rate.or((!is_here).then_some(RATE)),
         connections: arguments.connections.max(1),
         patience: Duration::from_secs(arguments.patience.max(1)),
-        farewell: FAREWELL,
+        farewell: Duration::from_secs(arguments.farewell),
         log: arguments.log.clone(),
     };
     let (workspace, providers) = (Workspace::open(&recipe.file.path)?, recipe.providers()?);
@@ -90,32 +91,39 @@ pub fn serve(arguments: &Arguments) -> Result<Exit, Problem> {
     runtime.block_on(async {
         let gateway = Gateway::open(workspace, providers, options).await?;
         let address = gateway.address().unwrap_or(arguments.listen);
-        for (name, owner) in gateway.models()? {
+        let stop = stopped();
+        for (name, owner) in gateway.models() {
             complain!("{name}: {owner}");
         }
         complain!("listening on http://{address}/v1");
-        gateway.run(stopped()).await;
-        complain!("stopped");
-        Ok(Exit::Done)
+        if gateway.run(stop).await {
+            complain!("stopped");
+            return Ok(Exit::Done);
+        }
+        complain!("stopped, and some answers were cut off");
+        Ok(Exit::Failed)
     })
 }
 
 /// Comes when it is to stop: by Ctrl-C or TERM. A second one ends it at once, as it would end any program.
-async fn stopped() {
+fn stopped() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
+            return std::future::pending().await;
+        };
+        let mut next = async move || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        next().await;
+        complain!("finishing what was begun; once more ends it at once");
+        tokio::spawn(async move {
+            next().await;
+            std::process::exit(130);
+        });
     }
-    complain!("finishing what was begun; once more ends it at once");
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        std::process::exit(130);
-    });
 }

@@ -59,6 +59,8 @@ pub struct TooSoon {
 pub enum Body {
     Nothing,
     Json(Value),
+    /// JSON that is written already.
+    Written(Vec<u8>),
     File(FilePart),
 }
 
@@ -119,6 +121,7 @@ impl Request {
         let body = match &self.body {
             Body::Nothing => Value::Null,
             Body::Json(body) => body.clone(),
+            Body::Written(bytes) => serde_json::from_slice(bytes).unwrap_or_default(),
             Body::File(part) => {
                 let fields: serde_json::Map<String, Value> = part.fields.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
                 json!({ "file": part.name, "start": part.start, "bytes": part.length, "fields": fields })
@@ -146,6 +149,10 @@ impl Client {
 
     pub fn declared(&self) -> &Declared {
         &self.declared
+    }
+
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub fn network(&self) -> &Network {
@@ -334,6 +341,7 @@ impl Client {
         Ok(match &request.body {
             Body::Nothing => filled,
             Body::Json(body) => filled.json(body),
+            Body::Written(bytes) => filled.header("content-type", "application/json").body(bytes.clone()),
             Body::File(part) => filled.multipart(form(part, flow).await?),
         })
     }

@@ -11,7 +11,7 @@ mod tape;
 
 pub use http::{Client, Request, TooSoon};
 pub use network::{Network, Profile, today};
-pub use onward::{Onward, Passed};
+pub use onward::{Onward, Passed, Reply};
 pub use pace::{Limits, Pace};
 pub use retry::{Repeat, printable};
 pub use sending::FilePart;
