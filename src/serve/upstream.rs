@@ -48,6 +48,7 @@ impl Provider {
         Self { onward, places, waiting: AtomicUsize::new(0), queue, health: Mutex::new(Health::new(Instant::now())) }
     }
 
+    /// Takes in how a request went that began at a time.
     fn told(&self, is_well: bool, began: Instant) {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).told(is_well, began, Instant::now());
     }
@@ -59,21 +60,24 @@ impl Provider {
         }
     }
 
-    /// A place among those that are asked at a time, once it is this one's turn.
-    async fn place(&self, tokens: u32) -> Result<OwnedSemaphorePermit, Refusal> {
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let waits = Waiting::of(&self.waiting);
-                if waits.before >= self.queue {
-                    return Err(busy());
-                }
-                let place = tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await;
-                place.map_err(|_| busy())?.map_err(|_| Refusal::Broken { problem: "the way to the provider is closed".into() })?
-            }
-        };
-        tokio::time::timeout(WAIT, self.onward.turn(tokens)).await.map_err(|_| busy())?;
-        Ok(place)
+    /// A place among those that are asked at a time.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let waits = Waiting::of(&self.waiting);
+        if waits.before >= self.queue {
+            return Err(busy());
+        }
+        let place = tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await;
+        place.map_err(|_| busy())?.map_err(|_| Refusal::Broken { problem: "the way to the provider is closed".into() })
+    }
+
+    /// Waits for this one's turn in the minute.
+    async fn turn(&self, bytes: usize) -> Result<(), Refusal> {
+        // A token has about four letters.
+        let tokens = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
+        tokio::time::timeout(WAIT, self.onward.turn(tokens)).await.map_err(|_| busy())
     }
 }
 
@@ -88,10 +92,10 @@ impl Upstream {
     /// When the provider is not well, cannot be reached or gives no answer, or too many wait for it.
     pub async fn chat(&self, fields: Fields, bytes: usize) -> Result<Response, Refusal> {
         let provider = &self.provider;
-        // A token has about four letters.
-        let place = provider.place(u32::try_from(bytes / 4).unwrap_or(u32::MAX)).await?;
+        let place = provider.place().await?;
         // Others may have failed while it waited.
         provider.may_be_asked()?;
+        provider.turn(bytes).await?;
         let wants_stream = fields.get("stream").is_some_and(|stream| stream.get() == "true");
         let began = Instant::now();
         let passed = provider.onward.chat(&self.model, fields).await;

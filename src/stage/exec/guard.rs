@@ -103,7 +103,9 @@ impl Drop for Guard {
 /// orderly end of the run.
 fn start(program: &Path, attempts: &Path) -> Option<(std::process::Child, ChildStdin)> {
     let mut command = Command::new(program);
-    command.arg(COMMAND).arg(attempts).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).env_clear();
+    command.arg(COMMAND).arg(attempts).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    // It needs none of the environment, and one that is empty would look as if it were just becoming another program.
+    command.env_clear().env("LC_ALL", "C.UTF-8");
     let mut child = command.spawn().ok()?;
     let pipe = child.stdin.take()?;
     Some((child, pipe))
