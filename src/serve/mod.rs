@@ -15,6 +15,7 @@ mod refusal;
 mod request_log;
 mod routes;
 mod stamp;
+mod state;
 mod tally;
 mod text;
 mod upstream;
@@ -33,7 +34,7 @@ use catalog::Catalog;
 use keys::Door;
 use rate::Rates;
 use request_log::RequestLog;
-use routes::State;
+use state::State;
 use tally::Tally;
 
 pub use error::ServeError;

@@ -1,7 +1,7 @@
 //! The addresses, and what is done before and after each request.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State as Shared};
@@ -14,27 +14,12 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use super::answer::answer;
-use super::catalog::{Catalog, Listed, Route};
-use super::keys::Door;
+use super::catalog::{Listed, Route};
 use super::origin::from_here;
-use super::rate::Rates;
 use super::refusal::Refusal;
-use super::request_log::RequestLog;
-use super::tally::Tally;
+use super::state::State;
 use super::upstream::Fields;
 use super::watched::Account;
-
-/// What all requests share.
-#[derive(Debug)]
-pub struct State {
-    pub catalog: Catalog,
-    pub keys: Door,
-    pub rates: Rates,
-    pub tally: Arc<Tally>,
-    pub log: Option<RequestLog>,
-    pub largest: usize,
-    pub patience: Duration,
-}
 
 /// The name of the model that a response comes from.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use jiff::Timestamp;
 
 use super::request_log::{End, Line};
-use super::routes::State;
+use super::state::State;
 
 /// The account of a request, given when it is dropped.
 #[derive(Debug)]

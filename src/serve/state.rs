@@ -1,0 +1,20 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::catalog::Catalog;
+use super::keys::Door;
+use super::rate::Rates;
+use super::request_log::RequestLog;
+use super::tally::Tally;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct State {
+    pub catalog: Catalog,
+    pub keys: Door,
+    pub rates: Rates,
+    pub tally: Arc<Tally>,
+    pub log: Option<RequestLog>,
+    pub largest: usize,
+    pub patience: Duration,
+}
