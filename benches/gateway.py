@@ -39,7 +39,7 @@ def provider(pipe):
 async def client(port, model, count, times):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "where is my card?"}]}).encode()
-    request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
     for _ in range(count):
         began = time.perf_counter()
         writer.write(request)
