@@ -1,9 +1,8 @@
-//! The digest of a file: a large one is read in pieces on all cores.
+//! The digest of a file: a large one is mapped into memory, and hashed in pieces on all cores.
 //!
 //! BLAKE3 is a tree, and a piece of a power of two in bytes is a whole branch of it, so that pieces are hashed by themselves and
-//! their values joined afterwards (the BLAKE3 paper, section 2.1). They are read, not mapped: where somebody cuts a file short
-//! meanwhile, or a disk fails, a read tells so, and a map ends the process. A lease on the file does not help: a file system in user
-//! space grants it and does not keep it, and of a process that was stopped for a while it is taken away. It was tried: a map saves 5 %.
+//! their values joined afterwards (the BLAKE3 paper, section 2.1). A piece that could not be had by the map is read, and then the
+//! system tells why: somebody cut the file short meanwhile, or its disk fails.
 
 use std::fs::File;
 use std::io;
@@ -14,13 +13,16 @@ use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, me
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::Digest;
+use super::map::Map;
 
 /// What one core does by itself, in bytes: a power of two, so that it is a whole branch.
 const PIECE: u64 = 1 << 20;
 /// What is read at once: it is hashed while the innermost caches have it, which saves what reading costs beside a map.
 const READ: usize = 64 << 10;
-/// How many pieces are under way together: all cores read near each other, as disks like it.
-const WINDOW: usize = 256;
+/// What is under way together, in bytes: all cores read near each other, as disks like it, and no more than this is mapped at a time.
+const WINDOW: u64 = 256 * PIECE;
+/// From what size on a file is mapped, in bytes: for less it does not pay.
+const BIG: u64 = 16 << 20;
 
 impl Digest {
     /// The digest of a file's content.
@@ -34,9 +36,13 @@ impl Digest {
             let mut hasher = blake3::Hasher::new();
             return hasher.update_reader(file).map(|hasher| hasher.finalize().into());
         }
-        let value = |buffer: &mut Vec<u8>, piece: u64| {
-            let end = size.min((piece + 1) * PIECE);
-            let values = (piece * PIECE..end).step_by(READ).map(|at| {
+        let value = |buffer: &mut Vec<u8>, map: Option<&Map>, start: u64| {
+            let end = size.min(start + PIECE);
+            let branch = |content: &[u8]| blake3::Hasher::new().set_input_offset(start).update(content).finalize_non_root();
+            if let Some(value) = map.and_then(|map| map.with(start..end, branch)) {
+                return Ok(value);
+            }
+            let values = (start..end).step_by(READ).map(|at| {
                 buffer.resize(READ.min(usize::try_from(end - at).unwrap_or(READ)), 0);
                 file.read_exact_at(buffer, at)?;
                 Ok(blake3::Hasher::new().set_input_offset(at).update(buffer).finalize_non_root())
@@ -46,10 +52,17 @@ impl Digest {
         // A hint to the system, which may be deaf to it.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         let mut values: Vec<ChainingValue> = Vec::new();
-        let pieces: Vec<u64> = (0..size.div_ceil(PIECE)).collect();
-        for window in pieces.chunks(WINDOW) {
-            let found = window.par_iter().with_min_len(2).map_init(Vec::new, |buffer, &piece| value(buffer, piece));
+        let steps = |from: u64, to: u64, step: u64| (0..(to - from).div_ceil(step)).map(move |number| from + number * step);
+        for start in steps(0, size, WINDOW) {
+            let end = size.min(start + WINDOW);
+            let map = if size >= BIG { Map::of(&file, start..end) } else { None };
+            let pieces: Vec<u64> = steps(start, end, PIECE).collect();
+            let found = pieces.par_iter().with_min_len(2).map_init(Vec::new, |buffer, &start| value(buffer, map.as_ref(), start));
             values.extend(found.collect::<io::Result<Vec<ChainingValue>>>()?);
+        }
+        // A map shows nothing, and no fault, where the file ends within its last page.
+        if file.metadata()?.len() < size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let (left, right) = branches(&values);
         Ok(merge_subtrees_root(&joined(left), &joined(right), Mode::Hash).into())
@@ -77,7 +90,7 @@ mod tests {
     fn pieces_together_are_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("f");
-        for size in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE - 7, 4 * PIECE, 5 * PIECE + 1, 37 * PIECE + 12345, 257 * PIECE + 1] {
+        for size in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE - 7, 4 * PIECE, 5 * PIECE + 1, 37 * PIECE + 12345, BIG, 257 * PIECE + 1] {
             let content: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             std::fs::write(&path, &content).expect("it is ours");
             assert_eq!(Digest::of_file(&path).expect("it can be read"), Digest::of(&content), "{size}");

@@ -4,6 +4,7 @@
 mod digest;
 mod explain;
 mod file;
+mod map;
 mod merkle;
 mod preimage;
 mod settings;

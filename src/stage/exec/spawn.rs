@@ -150,9 +150,10 @@ unsafe fn set_up(way: &Way<'_>) -> Result<(), c_int> {
         }
         for signal in 1..=64 {
             let mut action: libc::sigaction = mem::zeroed();
-            // What is ignored stays so, as after `nohup`, but for what Rust itself ignores.
+            // What is ignored stays so, as after `nohup`, but for what Rust itself ignores. A handler of ours must not run here.
             let known = libc::sigaction(signal, ptr::null(), &raw mut action) == 0;
-            if known && (action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE) {
+            let usual = matches!(action.sa_sigaction, libc::SIG_IGN | libc::SIG_DFL);
+            if known && (!usual || signal == libc::SIGPIPE) {
                 action = mem::zeroed();
                 action.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &raw const action, ptr::null_mut());
