@@ -42,6 +42,12 @@ impl Digest {
         &self.0
     }
 
+    /// A number to seed with what is random about this content.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
+    }
+
     /// The first twelve hexadecimal digits, for tables.
     #[must_use]
     pub fn short(&self) -> String {

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -23,6 +23,8 @@ const READ: usize = 64 << 10;
 const WINDOW: u64 = 256 * PIECE;
 /// From what size on a file is mapped, in bytes: for less it does not pay.
 const BIG: u64 = 16 << 20;
+/// What `stat(2)` counts a file's place in, in bytes.
+const BLOCK: u64 = 512;
 
 impl Digest {
     /// The digest of a file's content.
@@ -31,7 +33,8 @@ impl Digest {
     /// When it cannot be read, or a large one is cut short meanwhile ([`io::ErrorKind::UnexpectedEof`]).
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = metadata.len();
         if size <= PIECE {
             let mut hasher = blake3::Hasher::new();
             return hasher.update_reader(file).map(|hasher| hasher.finalize().into());
@@ -49,13 +52,15 @@ impl Digest {
             });
             Ok(joined(&values.collect::<io::Result<Vec<ChainingValue>>>()?))
         };
+        // To read a hole by a map fills it on a tmpfs, and takes its memory.
+        let is_mapped = size >= BIG && metadata.blocks() * BLOCK >= size;
         // A hint to the system, which may be deaf to it.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         let mut values: Vec<ChainingValue> = Vec::new();
         let steps = |from: u64, to: u64, step: u64| (0..(to - from).div_ceil(step)).map(move |number| from + number * step);
         for start in steps(0, size, WINDOW) {
             let end = size.min(start + WINDOW);
-            let map = if size >= BIG { Map::of(&file, start..end) } else { None };
+            let map = if is_mapped { Map::of(&file, start..end) } else { None };
             let pieces: Vec<u64> = steps(start, end, PIECE).collect();
             let found = pieces.par_iter().with_min_len(2).map_init(Vec::new, |buffer, &start| value(buffer, map.as_ref(), start));
             values.extend(found.collect::<io::Result<Vec<ChainingValue>>>()?);

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, compiler_fence, fence};
 
+use rustix::fs::{FsWord, fstatfs};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 /// A part of a file, in memory.
@@ -27,6 +28,9 @@ pub struct Map {
 
 /// Empty memory is put under whole pages, and Linux has none larger than this (64 KiB, on some ARM and POWER machines).
 const PAGE: u64 = 64 << 10;
+
+/// `statfs(2)`: a file system whose pages are so large that a part of one cannot be replaced.
+const HUGETLBFS: FsWord = 0x9584_58f6;
 
 /// What a thread looks at, as addresses; when it looks at nothing, `end` is 0.
 struct View {
@@ -48,7 +52,8 @@ impl Map {
     /// A range of a file's bytes, which begins at a multiple of 64 KiB; nothing when the system does not map it.
     pub fn of(file: &File, range: Range<u64>) -> Option<Self> {
         let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
-        if !range.start.is_multiple_of(PAGE) || !faults_are_caught() {
+        let is_huge = fstatfs(file).ok()?.f_type == HUGETLBFS;
+        if is_huge || !range.start.is_multiple_of(PAGE) || !faults_are_caught() {
             return None;
         }
         // SAFETY: a new map at a place that the system chooses touches no memory that is in use. It goes away with `Map`.
@@ -67,7 +72,7 @@ impl Map {
     pub fn with<T>(&self, range: Range<u64>, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let within = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok().filter(|&at| at <= self.length);
         let (from, to) = (within(range.start)?, within(range.end)?);
-        if !range.start.is_multiple_of(PAGE) || from >= to || VIEW.with(|view| view.end.load(Ordering::Relaxed)) != 0 {
+        if !range.start.is_multiple_of(PAGE) || from >= to || VIEW.with(|view| view.end.load(Ordering::Relaxed)) != 0 || self.gone.load(Ordering::Relaxed) {
             return None;
         }
         // SAFETY: `from..to` lies within the map, which lives as long as `self`; where the file has no such page any more, the handler
@@ -79,12 +84,13 @@ impl Map {
         let _until = Until;
         VIEW.with(|view| {
             view.gone.store(ptr::from_ref(&self.gone).cast_mut(), Ordering::Relaxed);
-            view.start.store(addresses.start.addr(), Ordering::Relaxed);
+            view.start.store(addresses.start.expose_provenance(), Ordering::Relaxed);
             view.end.store(addresses.end.addr(), Ordering::Relaxed);
         });
         compiler_fence(Ordering::SeqCst);
         let found = look(content);
-        compiler_fence(Ordering::SeqCst);
+        // What another thread put here is seen only after what it told of it.
+        fence(Ordering::SeqCst);
         (!self.gone.load(Ordering::SeqCst)).then_some(found)
     }
 }
@@ -121,6 +127,12 @@ fn faults_are_caught() -> bool {
         // had the signal before is known to it before it can be called.
         #[allow(unsafe_code)]
         unsafe {
+            let mut blocked = std::mem::zeroed::<libc::sigset_t>();
+            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &raw mut blocked);
+            if libc::sigismember(&raw const blocked, libc::SIGBUS) != 0 {
+                // Whoever began this program holds the signal back, and then a fault is the end whatever the handler.
+                return false;
+            }
             let (mut before, mut ours) = (std::mem::zeroed::<libc::sigaction>(), std::mem::zeroed::<libc::sigaction>());
             if libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut before) != 0 || BEFORE.set(before).is_err() {
                 return false;
@@ -140,9 +152,11 @@ extern "C" fn on_fault(signal: c_int, about: *mut libc::siginfo_t, _context: *mu
     #[allow(unsafe_code)]
     unsafe {
         let address = (*about).si_addr().addr();
+        // Sent by somebody, or about memory that failed somewhere else: it does not come again when this returns.
+        let was_sent = (*about).si_code <= 0 || (*about).si_code == libc::BUS_MCEERR_AO;
         let put = VIEW.with(|view| {
             let (start, end) = (view.start.load(Ordering::Relaxed), view.end.load(Ordering::Relaxed));
-            let ours = (*about).si_code > 0 && (start..end).contains(&address);
+            let ours = !was_sent && (start..end).contains(&address);
             let place = ptr::with_exposed_provenance_mut(start);
             let flags = MapFlags::PRIVATE | MapFlags::FIXED;
             if ours {
@@ -151,13 +165,18 @@ extern "C" fn on_fault(signal: c_int, about: *mut libc::siginfo_t, _context: *mu
             }
             ours && mmap_anonymous(place, end - start, ProtFlags::READ, flags).is_ok()
         });
-        if !put {
-            // A fault comes again as soon as this returns, and then it is theirs; what somebody sent does not.
-            let before = BEFORE.get().map_or(ptr::null(), ptr::from_ref);
-            libc::sigaction(signal, before, ptr::null_mut());
-            if (*about).si_code <= 0 {
-                libc::raise(signal);
-            }
+        let before = BEFORE.get();
+        if was_sent && before.is_some_and(|before| before.sa_sigaction == libc::SIG_IGN) || put {
+            return;
+        }
+        if was_sent {
+            let mut usual = std::mem::zeroed::<libc::sigaction>();
+            usual.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(signal, &raw const usual, ptr::null_mut());
+            libc::raise(signal);
+        } else {
+            // It comes again as soon as this returns, and then it is theirs.
+            libc::sigaction(signal, before.map_or(ptr::null(), ptr::from_ref), ptr::null_mut());
         }
     }
 }
