@@ -133,6 +133,18 @@ fn a_grader_or_gate_that_makes_no_sense_is_an_error_where_it_stands() {
         ("    grader \"label\" name=\"rows\"\n", "is a figure of every evaluation"),
         ("    grader \"command\" run=\"x\" input=\"data\"\n", "write it as `./data`"),
         ("    gate \"accuracy\" min=0.5\n", "`evaluate` needs a `grader` inside"),
+        ("    generate samples=3\n    grader \"label\"\n", "samples of the likeliest answer are all the same"),
+        ("    grader \"label\"\n    grader \"latency\"\n", "does not tell what its answers take"),
+        ("    grader \"perplexity\"\n", "`tool` does not tell how likely its models find an answer"),
+        ("    grader \"pairwise\" model=\"m\" provider=\"tool\" rubric=\"x\"\n", "there is nothing to compare with"),
+        ("    grader \"moderation\" provider=\"tool\"\n", "`tool` has no moderation"),
+        ("    grader \"judge\" model=\"m\" provider=\"local\" rubric=\"x\"\n", "there is no local model `m`"),
+        ("    grader \"json\" compare=\"names\"\n", "of JSON it is `whole` or `fields`"),
+        ("    grader \"label\"\n    gate \"accuracy.pass@2\" min=0.5\n", "did you mean"),
+        ("    grader \"label\"\n    gate \"loss-gap\" max=0.5\n", "no stage trains `m`"),
+        ("    grader \"label\"\n    suite \"accuracy\" {\n        data \"chat\"\n        grader \"label\"\n    }\n", "is the name of a metric too"),
+        ("    grader \"label\"\n    suite \"a b\" {\n        data \"chat\"\n        grader \"label\"\n    }\n", "cannot be the name of a suite"),
+        ("    grader \"label\"\n    suite \"s\" {\n        data \"chat\"\n    }\n", "`evaluate` needs a `grader` inside"),
     ] {
         let workspace = workspace(&[("q", "a")], lines);
         let done = workspace.retune(&["check", "p.kdl"]);

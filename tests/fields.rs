@@ -165,7 +165,7 @@ evaluate "quality" {
     baseline "builtin:tiny"
     provider "local"
     data "chat" split="test"
-    generate max-tokens=8 batch=#false
+    generate max-tokens=8 batch=#false temperature=0.5 samples=2
     grader "exact-match" ignore-case=#false
     grader "contains" value="x" name="has"
     grader "json" schema="{}" compare="whole"
@@ -183,6 +183,13 @@ evaluate "quality" {
     cluster by="team"
     gate "accuracy" min=0.1 max=0.9
     gate "accuracy" over="baseline" confidence=0.9 margin=0.01 inconclusive="ask"
+    suite "kept" {
+        data "chat" split="validation"
+        grader "exact-match" name="right"
+        slice by="area"
+        cluster by="area"
+        gate "right" min=0.3
+    }
 }
 evaluate "another" {
     model "model"
@@ -378,6 +385,13 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("evaluate.generate.max-tokens", "max-tokens=8", "max-tokens=9", Differ),
     // By which way the same question comes to the same model changes nothing.
     ("evaluate.generate.batch", "batch=#false", "batch=#true", Stay),
+    ("evaluate.generate.temperature", "temperature=0.5", "temperature=0.6", Differ),
+    ("evaluate.generate.samples", "samples=2", "samples=3", Differ),
+    ("evaluate.suite.data.stage", "data \"chat\" split=\"validation\"", "data \"spare\" split=\"validation\"", Differ),
+    ("evaluate.suite.data.split", "data \"chat\" split=\"validation\"", "data \"chat\" split=\"test\"", Differ),
+    ("evaluate.suite.slice.by", "slice by=\"area\"\n        cluster", "slice by=\"team\"\n        cluster", Differ),
+    ("evaluate.suite.cluster.by", "cluster by=\"area\"\n        gate", "cluster by=\"team\"\n        gate", Differ),
+    ("evaluate.suite.name", "suite \"kept\"", "suite \"held\"", Differ),
     ("evaluate.grader.ignore-case", "ignore-case=#false", "ignore-case=#true", Differ),
     ("evaluate.grader.kind", "grader \"contains\"", "grader \"starts-with\"", Differ),
     ("evaluate.grader.name", "name=\"has\"", "name=\"holds\"", Differ),
@@ -477,7 +491,11 @@ fn each_field_is_in_the_fingerprint_or_is_known_not_to_be() {
     // What every kind has is tried with `exec`.
     let (exec, others): (BTreeSet<String>, BTreeSet<String>) = all.into_iter().partition(|path| path.starts_with("exec."));
     let common = ["timeout.", "retry.", "resources."];
-    let other = |path: &String| !common.iter().any(|name| path.split_once('.').is_some_and(|(_, rest)| rest.starts_with(name)));
+    // The graders and gates of a suite go by the same tables as those of its stage.
+    let again = ["evaluate.suite.grader.", "evaluate.suite.gate."];
+    let other = |path: &String| {
+        !again.iter().any(|above| path.starts_with(above)) && !common.iter().any(|name| path.split_once('.').is_some_and(|(_, rest)| rest.starts_with(name)))
+    };
     let all: BTreeSet<String> = others.into_iter().filter(other).chain(exec).collect();
     let listed: BTreeSet<String> = CHANGES.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(all, listed, "the fields of the language, and those that are tried here");

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::called::{self, spoken};
 use super::row::rewritten;
 use super::{DataError, Identifying, Identity};
 
@@ -66,11 +67,7 @@ fn weighs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> 
 
 /// A content as text: of parts, those that are text; nothing where a message only calls tools.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
-        _ => String::new(),
-    })
+    Ok(called::text(&Value::deserialize(deserializer)?))
 }
 
 /// What rows train a model to do.
@@ -116,6 +113,18 @@ impl Example {
     #[must_use]
     pub fn answer(&self) -> &str {
         self.messages.last().filter(|last| last.role == Role::Assistant).map_or("", |last| &last.content)
+    }
+
+    /// The same with the tools that it calls, as [`spoken`] writes them.
+    #[must_use]
+    pub fn wanted(&self) -> Cow<'_, str> {
+        let written = self.written.as_deref().filter(|written| written.contains("_call"));
+        let last = written.and_then(|written| {
+            let row: Value = serde_json::from_str(written).ok()?;
+            let said = row["messages"].as_array().or_else(|| row["preferred_output"].as_array())?;
+            said.last().filter(|last| last["role"] == Role::Assistant.name()).cloned()
+        });
+        last.map_or(Cow::Borrowed(self.answer()), |last| Cow::Owned(spoken(&last)))
     }
 
     /// Changes every string in it. Tells whether any was changed. JSON text that `may` not hold anything to change is not taken apart.
@@ -205,9 +214,35 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 /// When a line is not an example; the first such line is named.
 pub fn parse_examples(bytes: &[u8]) -> Result<Vec<Example>, DataError> {
     let lines = bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-    lines
-        .map(|(index, line)| serde_json::from_slice(line).map_err(|error| DataError::MalformedExample { line: index + 1, problem: error.to_string() }))
-        .collect()
+    lines.map(|(index, line)| parse(line).map_err(|error| DataError::MalformedExample { line: index + 1, problem: error.to_string() })).collect()
+}
+
+/// One of them: a conversation, or a preference, whose conversation ends with the better answer.
+fn parse(line: &[u8]) -> Result<Example, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Chat {
+        messages: Vec<Message>,
+    }
+    #[derive(Deserialize)]
+    struct Preference {
+        input: Chat,
+        preferred_output: Vec<Message>,
+    }
+    let chat: Chat = match serde_json::from_slice(line) {
+        Ok(chat) => chat,
+        Err(error) => {
+            let Preference { mut input, preferred_output } = serde_json::from_slice(line).map_err(|_| error)?;
+            input.messages.extend(preferred_output);
+            input
+        }
+    };
+    let plain = Example::chat(chat.messages);
+    // A plain conversation needs no second copy of itself.
+    if plain.as_line().as_bytes() == line {
+        return Ok(plain);
+    }
+    let written = std::str::from_utf8(line).ok().map(Into::into);
+    Ok(Example { written, ..plain })
 }
 
 #[cfg(test)]

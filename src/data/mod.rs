@@ -2,6 +2,7 @@
 //! the operators of `prepare`, splits, tokens and reports.
 
 mod blocks;
+mod called;
 mod cells;
 mod error;
 mod example;
@@ -24,6 +25,7 @@ pub mod tally;
 mod tokenizer;
 
 pub use blocks::Blocks;
+pub use called::{calls, spoken};
 pub use cells::Cells;
 pub use error::DataError;
 pub use example::{Example, Form, Message, Role, parse_examples};

@@ -138,10 +138,9 @@ impl Gate {
 }
 
 impl Verdict {
-    /// Judges what was measured by all gates.
+    /// What the gates say together.
     #[must_use]
-    pub fn of(gates: &[Gate], metrics: &Metrics, rows: &[Scores]) -> Self {
-        let gates: Vec<GateResult> = gates.iter().map(|gate| gate.judge(metrics, rows)).collect();
+    pub fn of(gates: Vec<GateResult>) -> Self {
         let outcome = gates.iter().map(|gate| gate.outcome).max().unwrap_or_default();
         Self { passed: outcome == Outcome::Pass, outcome, gates }
     }
@@ -198,7 +197,8 @@ mod tests {
         assert_eq!(outcome(0.75, None), Outcome::Pass);
         let unsure = gate(Bound::OverBaseline { margin: 0.0, confidence: 0.99 }, Some(Open::Ask)).judge(&metrics(), &[]);
         assert_eq!(unsure.outcome, Outcome::Inconclusive);
-        assert_eq!(Verdict::of(&[gate(Bound::AtLeast(0.75), Some(Open::Ask)), gate(Bound::AtMost(0.5), None)], &metrics(), &[]).outcome, Outcome::Fail);
+        let both = [gate(Bound::AtLeast(0.75), Some(Open::Ask)), gate(Bound::AtMost(0.5), None)].map(|gate| gate.judge(&metrics(), &[]));
+        assert_eq!(Verdict::of(both.into()).outcome, Outcome::Fail);
     }
 
     #[test]

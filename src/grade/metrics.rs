@@ -3,10 +3,32 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::grader::{Graded, Grader, Named};
-use super::statistics::{Rows, bounded_interval, count, holm, mcnemar_exact, mean_interval, most_failures, sign_flips, smallest_difference, wilson};
+use super::statistics::{
+    Rows, bounded_interval, count, holm, mcnemar_exact, mean_interval, most_failures, pass_at, sign_flips, smallest_difference, told, wilson,
+};
 
 /// Figures by name. `NAME.low` and `NAME.high` bound the 95 % interval of `NAME`.
 pub type Metrics = BTreeMap<String, f64>;
+
+/// What an answer took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Took {
+    /// How long it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// What it cost, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+}
+
+/// An answer, and what it took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reply {
+    /// What was said.
+    pub text: String,
+    /// What it took, where somebody wants to know.
+    pub took: Took,
+}
 
 /// The scores of one row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,7 +39,13 @@ pub struct Scores {
     pub wanted: String,
     /// What the model said.
     pub answer: String,
-    /// How good that is, by the first grader.
+    /// What it said when it was asked again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<String>,
+    /// What each of them took, where somebody wants to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub took: Vec<Took>,
+    /// How good that is, by the first grader; of several answers the mean.
     pub score: f64,
     /// How good it is by the others, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -29,6 +57,9 @@ pub struct Scores {
     /// How good it is by the others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub baseline_others: BTreeMap<String, f64>,
+    /// How many of several answers are right, by metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub right: BTreeMap<String, usize>,
     /// The fields by which classes of rows are looked at.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slices: BTreeMap<String, String>,
@@ -41,18 +72,37 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Grades a row by all graders of a stage.
+    /// Grades a row by all graders of a stage. The baseline may have said nothing.
     #[must_use]
-    pub fn of(graders: &[Named], asked: &str, wanted: &str, answer: String, baseline_answer: Option<String>) -> Self {
-        let graded = |answer: &str| {
-            let mut scores = graders.iter().map(|named| (named.name.clone(), named.grader.score(Graded { wanted, answer })));
-            let first = scores.next().map_or(0.0, |(_, score)| score);
-            (first, scores.collect::<BTreeMap<_, _>>())
+    pub fn of(graders: &[Named], asked: &str, wanted: &str, answers: Vec<Reply>, baseline: &[Reply]) -> Self {
+        let graded = |replies: &[Reply]| -> Vec<(String, Vec<f64>)> {
+            let scores = |grader: &dyn Grader| replies.iter().map(|Reply { text, took }| grader.score(Graded { wanted, answer: text, took: *took })).collect();
+            graders.iter().map(|named| (named.name.clone(), scores(named.grader.as_ref()))).collect()
         };
-        let (score, others) = graded(&answer);
-        let baseline = baseline_answer.as_deref().map(graded);
-        let (baseline_score, baseline_others) = baseline.map_or((None, BTreeMap::new()), |(score, others)| (Some(score), others));
-        Self { asked: asked.to_owned(), wanted: wanted.to_owned(), answer, score, others, baseline_answer, baseline_score, baseline_others, ..Self::default() }
+        let all = graded(&answers);
+        let is_right = graders.iter().map(|named| named.grader.is_yes_or_no() && !named.grader.is_outside());
+        let counted = all.iter().zip(is_right).filter(|(_, is)| *is && answers.len() > 1);
+        let right = counted.map(|((name, scores), _)| (name.clone(), scores.iter().filter(|&&score| score >= 1.0).count())).collect();
+        let (score, others) = means(all);
+        let baseline_means = (!baseline.is_empty()).then(|| means(graded(baseline)));
+        let (baseline_score, baseline_others) = baseline_means.map_or((None, BTreeMap::new()), |(score, others)| (Some(score), others));
+        let is_timed = answers.iter().any(|reply| reply.took != Took::default());
+        let took = if is_timed { answers.iter().map(|reply| reply.took).collect() } else { Vec::new() };
+        let mut texts = answers.into_iter().map(|reply| reply.text);
+        Self {
+            asked: asked.to_owned(),
+            wanted: wanted.to_owned(),
+            answer: texts.next().unwrap_or_default(),
+            again: texts.collect(),
+            took,
+            score,
+            others,
+            right,
+            baseline_answer: baseline.first().map(|reply| reply.text.clone()),
+            baseline_score,
+            baseline_others,
+            ..Self::default()
+        }
     }
 
     /// Takes what somebody outside said of it.
@@ -61,17 +111,20 @@ impl Scores {
             (self.score, self.baseline_score) = (score, baseline);
         } else {
             self.others.insert(metric.to_owned(), score);
-            self.baseline_others.extend(baseline.map(|score| (metric.to_owned(), score)));
+            match baseline {
+                Some(score) => self.baseline_others.insert(metric.to_owned(), score),
+                None => self.baseline_others.remove(metric),
+            };
         }
         if !reason.is_empty() {
             self.reasons.insert(metric.to_owned(), reason);
         }
     }
 
-    /// The answer beside what was wanted.
-    #[must_use]
-    pub fn graded(&self) -> Graded<'_> {
-        Graded { wanted: &self.wanted, answer: &self.answer }
+    /// Each answer beside what was wanted.
+    pub fn graded(&self) -> impl Iterator<Item = Graded<'_>> {
+        let texts = std::iter::once(&self.answer).chain(&self.again);
+        texts.enumerate().map(|(at, answer)| Graded { wanted: &self.wanted, answer, took: self.took.get(at).copied().unwrap_or_default() })
     }
 
     /// The score by a metric, and the baseline's.
@@ -82,6 +135,18 @@ impl Scores {
             None => (self.score, self.baseline_score),
         }
     }
+}
+
+/// The mean of each grader's scores: the first one's, and those of the others by name.
+fn means(scores: Vec<(String, Vec<f64>)>) -> (f64, BTreeMap<String, f64>) {
+    let mut means = scores.into_iter().map(|(name, scores)| (name, scores.iter().sum::<f64>() / count(scores.len().max(1))));
+    let first = means.next().map_or(0.0, |(_, mean)| mean);
+    (first, means.collect())
+}
+
+/// Whether each row stands alone and was asked once, so that a score of 1 or 0 is all that there is to it.
+fn are_plain(rows: &[Scores]) -> bool {
+    rows.iter().all(|row| row.group.is_none() && row.again.is_empty())
 }
 
 /// By how much each row is better than the baseline's, by a metric.
@@ -110,8 +175,9 @@ pub fn measure(graders: &[Named], rows: &[Scores]) -> Metrics {
         let grader = grader.as_ref();
         let scores: Vec<f64> = rows.iter().map(|row| row.by(name).0).collect();
         mean(&mut metrics, name, rows, &scores, grader);
-        let graded: Vec<Graded<'_>> = rows.iter().map(Scores::graded).collect();
+        let graded: Vec<Graded<'_>> = rows.iter().flat_map(Scores::graded).collect();
         metrics.extend(grader.figures(&graded).into_iter().map(|(figure, value)| (format!("{name}.{figure}"), value)));
+        passes(&mut metrics, name, rows);
         let baseline: Vec<f64> = rows.iter().filter_map(|row| row.by(name).1).collect();
         if !baseline.is_empty() {
             mean(&mut metrics, &format!("baseline.{name}"), rows, &baseline, grader);
@@ -132,7 +198,7 @@ pub fn measure(graders: &[Named], rows: &[Scores]) -> Metrics {
 pub fn interval(rows: &[Scores], scores: &[f64], grader: &dyn Grader) -> Option<(f64, f64)> {
     let hits = scores.iter().filter(|&&score| score >= 1.0).count();
     // Wilson's method takes rows to have nothing to do with each other.
-    if grader.is_yes_or_no() && rows.iter().all(|row| row.group.is_none()) {
+    if grader.is_yes_or_no() && are_plain(rows) {
         return Some(wilson(hits, scores.len()));
     }
     let together = together(rows, scores);
@@ -152,6 +218,20 @@ fn mean(metrics: &mut Metrics, name: &str, rows: &[Scores], scores: &[f64], grad
     }
 }
 
+/// How likely one of several answers is right.
+fn passes(metrics: &mut Metrics, name: &str, rows: &[Scores]) {
+    let asked = rows.iter().map(|row| 1 + row.again.len()).min().unwrap_or(1);
+    if !rows.iter().all(|row| row.right.contains_key(name)) {
+        return;
+    }
+    for k in told(asked) {
+        let chances: Vec<f64> = rows.iter().map(|row| pass_at(1 + row.again.len(), row.right[name], k)).collect();
+        let (low, high) = bounded_interval(&together(rows, &chances), 0.0, 1.0);
+        let mean = chances.iter().sum::<f64>() / count(chances.len().max(1));
+        metrics.extend([(format!("{name}.pass@{k}"), mean), (format!("{name}.pass@{k}.low"), low), (format!("{name}.pass@{k}.high"), high)]);
+    }
+}
+
 /// What is known of the difference to the baseline; tells how likely it is an accident.
 fn gain(metrics: &mut Metrics, name: &str, rows: &[Scores], grader: &dyn Grader) -> f64 {
     let differences = &differences(rows, name);
@@ -159,7 +239,7 @@ fn gain(metrics: &mut Metrics, name: &str, rows: &[Scores], grader: &dyn Grader)
     let interval = if grader.is_share() { Some(bounded_interval(&grouped, -1.0, 1.0)) } else { mean_interval(&grouped) };
     let wins = differences.iter().filter(|&&difference| difference > 0.0).count();
     let losses = differences.iter().filter(|&&difference| difference < 0.0).count();
-    let alone = rows.iter().all(|row| row.group.is_none());
+    let alone = are_plain(rows);
     // Whole groups go one way or the other by chance, and not each of their rows.
     let p = if grader.is_yes_or_no() && alone { mcnemar_exact(wins, losses) } else { sign_flips(&grouped.sums().collect::<Vec<_>>()) };
     let mut set = |figure: &str, value: f64| metrics.insert(format!("{name}.gain{figure}"), value);
@@ -179,14 +259,17 @@ fn gain(metrics: &mut Metrics, name: &str, rows: &[Scores], grader: &dyn Grader)
 
 /// The names of all that is measured of a stage that a gate may speak of.
 #[must_use]
-pub fn names(graders: &[Named], baseline: bool) -> Vec<String> {
+pub fn names(graders: &[Named], baseline: bool, samples: usize) -> Vec<String> {
     let mut names = vec!["rows".to_owned()];
     for named in graders {
         let name = &named.name;
         names.extend([name.clone(), format!("{name}.low"), format!("{name}.high")]);
         names.extend(named.grader.is_yes_or_no().then(|| format!("{name}.failures.high")));
         names.extend(named.others());
-        if baseline {
+        if named.grader.is_yes_or_no() && !named.grader.is_outside() {
+            names.extend(told(samples).flat_map(|k| ["", ".low", ".high"].map(|end| format!("{name}.pass@{k}{end}"))));
+        }
+        if baseline && !named.grader.compares() {
             names.extend([format!("baseline.{name}"), format!("{name}.gain"), format!("{name}.gain.low"), format!("{name}.gain.high")]);
         }
     }

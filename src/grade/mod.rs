@@ -2,11 +2,13 @@
 
 mod gate;
 pub mod grader;
+mod losses;
 mod metrics;
 mod slices;
 pub mod statistics;
 
 pub use gate::{Bound, Gate, GateResult, Open, Outcome, Verdict};
-pub use metrics::{Metrics, Scores, measure, names};
+pub use losses::{LOSS_GAP, loss_gap};
+pub use metrics::{Metrics, Reply, Scores, Took, measure, names};
 pub use slices::{OVERFIT_GAP, SLICE_GAP, Slice, overfit_gap, slice_gap, slices};
 pub use statistics::count;

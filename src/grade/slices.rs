@@ -55,7 +55,7 @@ pub fn slices(rows: &[Scores], grader: &dyn Grader) -> Vec<Slice> {
     let mut parts: BTreeMap<(&str, &str), Vec<Scores>> = BTreeMap::new();
     for row in rows {
         for (field, value) in &row.slices {
-            parts.entry((field, value)).or_default().push(Scores { score: row.score, group: row.group.clone(), ..Scores::default() });
+            parts.entry((field, value)).or_default().push(Scores { score: row.score, group: row.group.clone(), again: row.again.clone(), ..Scores::default() });
         }
     }
     let slice = |((field, value), rows): ((&str, &str), Vec<Scores>)| {

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use rayon::prelude::*;
 
 use crate::provider::Watch;
@@ -6,6 +8,7 @@ use super::batch::Packed;
 use super::decoder::{Decoder, Trace, linear, score_scale};
 use super::error::ModelError;
 use super::kernel::{self, Rotary};
+use super::sampling::{Chooser, Sampling};
 use super::weights::{Matrix, Weights};
 
 /// Keys and values of one conversation so far, for one layer.
@@ -29,14 +32,32 @@ pub struct Answer {
 /// Prompts that are answered together.
 const GROUP: usize = 16;
 
-/// Answers each prompt with the likeliest tokens, up to the end token, the limit, or what the model holds, in order.
+/// What is to be answered.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// The conversation so far.
+    pub tokens: Vec<u32>,
+    /// How the tokens of the answer are chosen.
+    pub sampling: Sampling,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// What was said, without the end token.
+    pub tokens: Vec<u32>,
+    /// How long it took, beside up to 15 others.
+    pub took: Duration,
+}
+
+/// Answers each prompt, up to the end token, the limit, or what the model holds, in order.
 ///
 /// # Errors
 /// When a prompt leaves no room in the model's context, or the watch says stop.
-pub fn generate(weights: &Weights, prompts: &[Vec<u32>], max_tokens: usize, end: u32, watch: &dyn Watch) -> Result<Vec<Vec<u32>>, ModelError> {
+pub fn generate(weights: &Weights, prompts: &[Prompt], max_tokens: usize, end: u32, watch: &dyn Watch) -> Result<Vec<Generated>, ModelError> {
     let context = weights.architecture.context;
-    if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.len() >= context) {
-        return Err(ModelError::NoRoom { index: index + 1, tokens: prompt.len(), limit: context });
+    if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.tokens.len() >= context) {
+        return Err(ModelError::NoRoom { index: index + 1, tokens: prompt.tokens.len(), limit: context });
     }
     let rotary = Rotary::new(&weights.architecture);
     let decoder = Decoder { weights, rotary: &rotary };
@@ -50,30 +71,28 @@ pub fn generate(weights: &Weights, prompts: &[Vec<u32>], max_tokens: usize, end:
         watch.progress(so_far, prompts.len() as u64, "answers", "");
         Ok(answers)
     });
-    let groups: Vec<Vec<Vec<u32>>> = answered.collect::<Result<_, _>>()?;
+    let groups: Vec<Vec<Generated>> = answered.collect::<Result<_, _>>()?;
     Ok(groups.into_iter().flatten().collect())
 }
 
-/// The likeliest token; among equals the first.
-pub fn likeliest(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (token, &logit)| if logit > best.1 { (token, logit) } else { best });
-    u32::try_from(best.0).unwrap_or(u32::MAX)
-}
-
 impl Decoder<'_> {
-    fn answer(&self, prompts: &[Vec<u32>], max_tokens: usize, end: u32) -> Vec<Vec<u32>> {
-        let (mut answers, mut logits) = self.read(prompts);
+    fn answer(&self, prompts: &[Prompt], max_tokens: usize, end: u32) -> Vec<Generated> {
+        let began = Instant::now();
+        let (mut answers, mut logits) = self.read(prompts.iter().map(|prompt| prompt.tokens.as_slice()));
+        let mut choosers: Vec<Chooser> = prompts.iter().map(|prompt| Chooser::new(prompt.sampling)).collect();
+        let mut took = vec![Duration::ZERO; prompts.len()];
         let vocabulary = self.weights.architecture.vocabulary;
         for _ in 0..max_tokens {
             let open: Vec<usize> = (0..answers.len()).filter(|&index| !answers[index].finished).collect();
             for (&index, row) in open.iter().zip(logits.chunks_exact(vocabulary)) {
-                let token = likeliest(row);
+                let token = choosers[index].choose(row);
                 if token == end {
                     answers[index].finished = true;
                 } else {
                     answers[index].tokens.push(token);
                     answers[index].finished = answers[index].tokens.len() == max_tokens || answers[index].position >= self.weights.architecture.context;
                 }
+                took[index] = began.elapsed();
             }
             let open: Vec<&mut Answer> = answers.iter_mut().filter(|answer| !answer.finished).collect();
             if open.is_empty() {
@@ -81,13 +100,13 @@ impl Decoder<'_> {
             }
             logits = self.next(open);
         }
-        answers.into_iter().map(|answer| answer.tokens).collect()
+        answers.into_iter().zip(took).map(|(answer, took)| Generated { tokens: answer.tokens, took }).collect()
     }
 
     /// Reads the prompts, and gives the logits after each.
-    pub fn read(&self, prompts: &[Vec<u32>]) -> (Vec<Answer>, Vec<f32>) {
+    pub fn read<'p>(&self, prompts: impl IntoIterator<Item = &'p [u32]>) -> (Vec<Answer>, Vec<f32>) {
         let a = self.weights.architecture;
-        let packed = Packed::prompts(prompts.iter().map(Vec::as_slice));
+        let packed = Packed::prompts(prompts);
         let mut trace = Trace::default();
         self.forward(&packed, &mut trace);
         let answers = packed.starts.windows(2).map(|sample| {

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
-use crate::data::{Message, Special, Tokenizer, parse_examples};
+use crate::data::{Special, Tokenizer, parse_examples};
 use crate::ledger::JobJournal;
-use crate::provider::{Answered, Generation, Infer, ModelCard, ModelHandle, ProviderError, Tune, TuningRequest, TuningResult, Watch};
+use crate::provider::{Answered, Generation, Infer, ModelCard, ModelHandle, ProviderError, Question, Tune, TuningRequest, TuningResult, Watch};
 
 use super::adapter::{Adapter, LoraShape};
 use super::batch::samples;
@@ -15,7 +15,8 @@ use super::builtin::base;
 use super::checkpoint::CheckpointPlace;
 use super::error::ModelError;
 use super::files::{load_adapter, load_weights, save_adapter, save_weights};
-use super::generate::generate;
+use super::generate::{Generated, Prompt, generate};
+use super::sampling::Sampling;
 use super::trained::{LossPoint, Trained};
 use super::trainer::{Tuning, TuningMethod, tune};
 use super::weights::Weights;
@@ -107,9 +108,8 @@ fn losses(points: &[LossPoint]) -> Vec<u8> {
 
 #[async_trait]
 impl Infer for LocalEngine {
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
-        let texts = tokio::task::block_in_place(|| answer_here(model, &prompts, how, watch))?;
-        Ok(texts.into_iter().map(Answered::from).collect())
+    async fn answer(&self, model: &ModelHandle, questions: Vec<Question>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
+        Ok(tokio::task::block_in_place(|| answer_here(model, &questions, &how, watch))?)
     }
 }
 
@@ -129,10 +129,17 @@ pub fn weights(model: &ModelHandle) -> Result<Cow<'static, Weights>, ModelError>
     })
 }
 
-fn answer_here(model: &ModelHandle, prompts: &[Vec<Message>], how: Generation, watch: &dyn Watch) -> Result<Vec<String>, ModelError> {
+fn answer_here(model: &ModelHandle, questions: &[Question], how: &Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ModelError> {
     let weights = weights(model)?;
     let tokenizer = Tokenizer::tiny();
-    let prompts: Vec<Vec<u32>> = prompts.iter().map(|messages| tokenizer.prompt(messages)).collect();
+    let prompt = |question: &Question| Prompt {
+        tokens: tokenizer.prompt(&question.messages),
+        // The same question has the same answer, and of several samples each its own.
+        sampling: Sampling { temperature: how.temperature, top_p: 1.0, seed: question.digest().seed() },
+    };
+    let prompts: Vec<Prompt> = questions.iter().map(prompt).collect();
     let answers = generate(&weights, &prompts, how.max_tokens, tokenizer.special(Special::End), watch)?;
-    Ok(answers.iter().map(|tokens| tokenizer.decode(tokens)).collect())
+    let answered =
+        |said: Generated| Answered { text: tokenizer.decode(&said.tokens), milliseconds: u64::try_from(said.took.as_millis()).ok(), ..Answered::default() };
+    Ok(answers.into_iter().map(answered).collect())
 }

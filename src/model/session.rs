@@ -2,21 +2,10 @@
 
 use super::decoder::Decoder;
 use super::error::ModelError;
-use super::generate::{Answer, likeliest};
+use super::generate::Answer;
 use super::kernel::Rotary;
-use super::random::Random;
+use super::sampling::{Chooser, Sampling, best};
 use super::weights::Weights;
-
-/// How the next token is chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// How freely: 0 for the likeliest token each time.
-    pub temperature: f64,
-    /// Of the likeliest tokens, as many as together are this likely (nucleus sampling; Holtzman et al. 2020).
-    pub top_p: f64,
-    /// The same seed gives the same answer to the same prompt, whoever else is answered.
-    pub seed: u64,
-}
 
 /// One more token of a conversation, or its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +59,7 @@ struct Open {
     answer: Answer,
     /// What the model makes of the next token.
     logits: Vec<f32>,
-    sampling: Sampling,
-    random: Random,
+    chooser: Chooser,
     max_tokens: usize,
     others: usize,
 }
@@ -105,9 +93,9 @@ impl<'a> Session<'a> {
             return Err(ModelError::NoRoom { index: 1, tokens: wish.prompt.len(), limit });
         }
         let decoder = Decoder { weights: self.weights, rotary: &self.rotary };
-        let (answers, logits) = decoder.read(std::slice::from_ref(&wish.prompt));
-        let random = Random::new(wish.sampling.seed, "answer");
-        let open = |answer| Open { number, answer, logits, sampling: wish.sampling, random, max_tokens: wish.max_tokens.max(1), others: wish.others };
+        let (answers, logits) = decoder.read(std::iter::once(wish.prompt.as_slice()));
+        let chooser = Chooser::new(wish.sampling);
+        let open = |answer| Open { number, answer, logits, chooser, max_tokens: wish.max_tokens.max(1), others: wish.others };
         self.open.extend(answers.into_iter().next().map(open));
         Ok(())
     }
@@ -137,7 +125,7 @@ impl<'a> Session<'a> {
 
 impl Open {
     fn say(&mut self, end: u32, context: usize) -> Spoken {
-        let token = self.choose();
+        let token = self.chooser.choose(&self.logits);
         let all = logarithm_of_sum(&self.logits);
         let likelihood = |token: u32| self.logits.get(token as usize).map_or(f64::NEG_INFINITY, |&logit| f64::from(logit) - all);
         let others = best(&self.logits, self.others).into_iter().map(|token| (token, likelihood(token))).collect();
@@ -149,44 +137,6 @@ impl Open {
         let is_last = self.answer.tokens.len() >= self.max_tokens || self.answer.position >= context;
         Spoken { number: self.number, token: Some(token), likelihood, others, end: is_last.then_some(End::Limit) }
     }
-
-    fn choose(&mut self) -> u32 {
-        let Sampling { temperature, top_p, .. } = self.sampling;
-        if temperature <= 0.0 {
-            return likeliest(&self.logits);
-        }
-        let order = best(&self.logits, self.logits.len());
-        let highest = order.first().map_or(0.0, |&token| f64::from(self.logits[token as usize]));
-        let weight = |token: u32| ((f64::from(self.logits[token as usize]) - highest) / temperature).exp();
-        let whole: f64 = order.iter().map(|&token| weight(token)).sum();
-        let (mut kept, mut sum) = (Vec::new(), 0.0);
-        for token in order {
-            kept.push((token, weight(token)));
-            sum += weight(token);
-            if sum >= top_p * whole {
-                break;
-            }
-        }
-        let mut left = self.random.share() * sum;
-        let chosen = kept.iter().find(|(_, weight)| {
-            left -= weight;
-            left < 0.0
-        });
-        chosen.or(kept.last()).map_or(0, |(token, _)| *token)
-    }
-}
-
-/// The likeliest tokens, the likeliest first; among equals the lower number.
-fn best(logits: &[f32], count: usize) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..u32::try_from(logits.len()).unwrap_or(u32::MAX)).collect();
-    let better = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-    let count = count.min(order.len());
-    if count > 0 && count < order.len() {
-        order.select_nth_unstable_by(count - 1, better);
-    }
-    order.truncate(count);
-    order.sort_unstable_by(better);
-    order
 }
 
 fn logarithm_of_sum(logits: &[f32]) -> f64 {
@@ -197,7 +147,7 @@ fn logarithm_of_sum(logits: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::builtin::{TINY, base};
-    use super::super::generate::generate;
+    use super::super::generate::{Prompt, generate};
     use super::*;
     use crate::data::{Message, Role, Special, Tokenizer};
     use crate::provider::Silent;
@@ -232,8 +182,9 @@ mod tests {
         let texts = ["my card was stolen", "hello", "where is my money"];
         let together = said(&texts.map(|text| (text, plain)));
         let end = Tokenizer::tiny().special(Special::End);
-        let alone = generate(weights, &texts.map(prompt), 24, end, &Silent).expect("there is room");
-        assert_eq!(together, alone);
+        let alone = texts.map(|text| Prompt { tokens: prompt(text), sampling: plain });
+        let alone = generate(weights, &alone, 24, end, &Silent).expect("there is room");
+        assert_eq!(together, alone.into_iter().map(|said| said.tokens).collect::<Vec<_>>());
     }
 
     #[test]

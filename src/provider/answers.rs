@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Message;
 use crate::fingerprint::Digest;
 
 /// An answer with what it took.
@@ -25,22 +24,15 @@ pub struct Answered {
     /// Whether the limit of tokens cut it off.
     #[serde(default)]
     pub cut: bool,
+    /// How long it took from the question on, in milliseconds, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
 }
 
 impl From<String> for Answered {
     fn from(text: String) -> Self {
         Self { text, ..Self::default() }
     }
-}
-
-/// What tells a question from every other that the same model is asked in the same way.
-#[must_use]
-pub fn question_digest(messages: &[Message]) -> Digest {
-    let mut hasher = blake3::Hasher::new_derive_key("retune question v1");
-    for Message { role, content, .. } in messages {
-        hasher.update(role.name().as_bytes()).update(&[0]).update(&(content.len() as u64).to_le_bytes()).update(content.as_bytes());
-    }
-    hasher.finalize().into()
 }
 
 /// The answers of one model, asked in one way, on disk as they come.
@@ -118,19 +110,12 @@ impl Inside {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Question;
     use super::*;
-    use crate::data::Role;
+    use crate::data::{Message, Role};
 
     fn question(text: &str) -> Digest {
-        question_digest(&[Message::new(Role::User, text.to_owned())])
-    }
-
-    #[test]
-    fn questions_are_told_apart_by_who_says_what() {
-        let of = |messages: &[(Role, &str)]| question_digest(&messages.iter().map(|(role, text)| Message::new(*role, (*text).to_owned())).collect::<Vec<_>>());
-        assert_ne!(of(&[(Role::User, "a"), (Role::User, "b")]), of(&[(Role::User, "ab")]));
-        assert_ne!(of(&[(Role::User, "a")]), of(&[(Role::System, "a")]));
-        assert_eq!(question("a"), question("a"));
+        Question::from(vec![Message::new(Role::User, text.to_owned())]).digest()
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod dialect;
 mod error;
 mod prices;
 mod protocol;
+mod question;
 mod request;
 mod retirement;
 mod secret;
@@ -16,15 +17,15 @@ mod watch;
 
 use async_trait::async_trait;
 
-use crate::data::Message;
 use crate::ledger::JobJournal;
 
-pub use answers::{AnswerLog, Answered, question_digest};
+pub use answers::{AnswerLog, Answered};
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
 pub use dialect::Sizes;
 pub use error::ProviderError;
 pub use prices::{AS_OF, Price, dollars, price};
 pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, longest_suffix, methods, rules, wire};
+pub use question::Question;
 pub use request::{Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use retirement::{last_day, shut_down};
 pub use secret::Secret;
@@ -43,6 +44,6 @@ pub trait Tune: Send + Sync {
 /// Asks models.
 #[async_trait]
 pub trait Infer: Send + Sync {
-    /// Answers each prompt, in order.
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError>;
+    /// Answers each question, in order.
+    async fn answer(&self, model: &ModelHandle, questions: Vec<Question>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError>;
 }

@@ -79,6 +79,8 @@ pub struct World {
     pub odd: Option<&'static str>,
     /// When each question came.
     pub asked: Vec<std::time::Instant>,
+    /// The last question, as it came.
+    pub last: Value,
     /// After the next answer the account is empty for so long.
     pub empty_for: Option<&'static str>,
     /// After each piece of a file it waits so long.
@@ -405,13 +407,20 @@ impl World {
 
     fn answered(&mut self, body: &Value) -> Value {
         self.questions += 1;
+        self.last = body.clone();
         self.asked.push(std::time::Instant::now());
         let tuned = body["model"].as_str().unwrap_or_default().starts_with("ft:");
         let asked = body["messages"].as_array().and_then(|messages| messages.last()).and_then(|message| message["content"].as_str()).unwrap_or_default();
         let known = self.knows.iter().find(|(text, _)| asked.contains(text.as_str())).map(|(_, answer)| answer.clone());
         let answer = if tuned { known.unwrap_or_else(|| asked.rsplit(' ').next().unwrap_or_default().to_owned()) } else { "no idea".to_owned() };
         let reason = if self.cut { "length" } else { "stop" };
-        let choice = json!({ "index": 0, "finish_reason": reason, "logprobs": null, "message": { "role": "assistant", "content": answer, "refusal": null } });
+        let mut message = json!({ "role": "assistant", "content": answer, "refusal": null });
+        if let Some(tool) = body["tools"].as_array().and_then(|tools| tools.first()) {
+            let arguments = json!({ "colour": answer }).to_string();
+            message["content"] = Value::Null;
+            message["tool_calls"] = json!([{ "id": "call-1", "type": "function", "function": { "name": tool["function"]["name"], "arguments": arguments } }]);
+        }
+        let choice = json!({ "index": 0, "finish_reason": reason, "logprobs": null, "message": message });
         let usage = json!({ "prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12 });
         json!({ "id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage })
     }

@@ -77,6 +77,10 @@ impl Grader for Combined {
         }
     }
 
+    fn measures(&self) -> bool {
+        self.parts.iter().any(|(grader, _)| grader.measures())
+    }
+
     fn is_yes_or_no(&self) -> bool {
         self.how != How::Weighted && self.parts.iter().all(|(grader, _)| grader.is_yes_or_no())
     }

@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn a_part_is_looked_for_where_it_may_stand() {
         let part = |value: Option<&str>, ignore_case, has| Part { value: value.map(str::to_owned), ignore_case, has };
-        let graded = Graded { wanted: "Fees", answer: " It is fees." };
+        let graded = Graded::new("Fees", " It is fees.");
         let within: fn(&str, &str) -> bool = |answer, part| answer.contains(part);
         assert!(part(None, true, within).score(graded) > 0.5 && part(None, false, within).score(graded) < 0.5);
         assert!(part(Some("It"), false, |answer, part| answer.trim_start().starts_with(part)).score(graded) > 0.5);

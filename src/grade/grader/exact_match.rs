@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn case_counts_unless_it_is_told_not_to() {
-        let score = |ignore_case, answer: &str| ExactMatch { ignore_case }.score(Graded { wanted: "Billing", answer }) > 0.5;
+        let score = |ignore_case, answer: &str| ExactMatch { ignore_case }.score(Graded::new("Billing", answer)) > 0.5;
         assert!(score(false, " Billing\n") && !score(false, "billing") && score(true, "BILLING") && !score(true, "Bill"));
     }
 }

@@ -8,7 +8,7 @@ pub const KIND: GraderKind = GraderKind {
     name: "json",
     reads: &["schema", "compare"],
     metric: "json",
-    prepare: |block| Ok(Box::new(Json { schema: schema(block)?, compare: Compare::of(block) })),
+    prepare: |block| Ok(Box::new(Json { schema: schema(block)?, compare: Compare::of(block)? })),
 };
 
 /// Right is what is JSON, holds by a schema, and is what was wanted as far as that is compared.
@@ -29,11 +29,17 @@ enum Compare {
 }
 
 impl Compare {
-    fn of(block: &Block) -> Self {
+    fn of(block: &Block) -> Result<Self, ConfigError> {
         match block.find_text("compare") {
-            Some("whole") => Self::Whole,
-            Some("fields") => Self::Fields,
-            _ => Self::Nothing,
+            Some("whole") => Ok(Self::Whole),
+            Some("fields") => Ok(Self::Fields),
+            Some(other) => Err(ConfigError::UnknownChoice {
+                name: "compare".into(),
+                found: format!("{other:?}"),
+                at: block.span_of("compare").into(),
+                help: "of JSON it is `whole` or `fields`".into(),
+            }),
+            None => Ok(Self::Nothing),
         }
     }
 }
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn json_is_held_against_a_schema_and_what_was_wanted() {
         let schema = jsonschema::validator_for(&serde_json::json!({ "type": "object", "required": ["a"] })).expect("it is a schema");
-        let json = |schema, compare, answer: &str| Json { schema, compare }.score(Graded { wanted: r#"{"a": 1, "b": {"c": 2, "d": 3}}"#, answer });
+        let json = |schema, compare, answer: &str| Json { schema, compare }.score(Graded::new(r#"{"a": 1, "b": {"c": 2, "d": 3}}"#, answer));
         assert!(json(None, Compare::Nothing, "```json\n[]\n```") > 0.5 && json(None, Compare::Nothing, "a: 1") < 0.5);
         assert!(json(Some(schema), Compare::Nothing, "{\"b\": 1}") < 0.5);
         assert!(json(None, Compare::Whole, "{\"b\":{\"d\":3,\"c\":2},\"a\":1}") > 0.5);

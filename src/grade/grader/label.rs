@@ -102,7 +102,7 @@ mod tests {
     fn classes_are_told_by_precision_and_recall() {
         // scikit-learn 1.7: `precision_recall_fscore_support(wanted, said, average="macro", labels=["a", "b", "c"])`.
         let pairs = [("a", "A."), ("a", "b"), ("b", "b"), ("b", "b "), ("c", "a"), ("c", "nothing")];
-        let rows: Vec<Graded<'_>> = pairs.iter().map(|(wanted, answer)| Graded { wanted, answer }).collect();
+        let rows: Vec<Graded<'_>> = pairs.iter().map(|(wanted, answer)| Graded::new(wanted, answer)).collect();
         let figures = Label.figures(&rows);
         let close = |name: &str, wanted: f64| assert!((figures[name] - wanted).abs() < 1e-9, "{name} {}", figures[name]);
         close("precision", (0.5 + 2.0 / 3.0) / 3.0);

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_length_is_held_within_bounds_or_told() {
-        let graded = Graded { wanted: "", answer: "three short words\n" };
+        let graded = Graded::new("", "three short words\n");
         let length = |of, min, max| Length { of, min, max }.score(graded);
         assert!((length(Unit::Words, None, None) - 3.0).abs() < 1e-12 && (length(Unit::Characters, None, None) - 17.0).abs() < 1e-12);
         assert!(length(Unit::Words, Some(1.0), Some(3.0)) > 0.5 && length(Unit::Words, None, Some(2.0)) < 0.5);

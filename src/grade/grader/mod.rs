@@ -11,12 +11,14 @@ mod outside;
 mod pattern;
 mod refusal;
 mod similarity;
+mod taken;
+mod tool_call;
 
 use std::fmt;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 
-use super::Metrics;
+use super::{Metrics, Took};
 
 /// A kind of grader.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,9 @@ pub static GRADERS: &[GraderKind] = &[
     combined::WEIGHTED,
     outside::COMMAND,
     outside::JUDGE,
+    outside::MODERATION,
+    outside::PAIRWISE,
+    outside::PERPLEXITY,
     contains::CONTAINS,
     contains::STARTS_WITH,
     exact_match::KIND,
@@ -49,6 +54,9 @@ pub static GRADERS: &[GraderKind] = &[
     pattern::KIND,
     refusal::KIND,
     similarity::KIND,
+    taken::COST,
+    taken::LATENCY,
+    tool_call::KIND,
 ];
 
 /// An answer beside the one that was wanted.
@@ -58,6 +66,16 @@ pub struct Graded<'a> {
     pub wanted: &'a str,
     /// What the model said.
     pub answer: &'a str,
+    /// What the answer took.
+    pub took: Took,
+}
+
+impl<'a> Graded<'a> {
+    /// An answer of which nobody asks what it took.
+    #[must_use]
+    pub fn new(wanted: &'a str, answer: &'a str) -> Self {
+        Self { wanted, answer, took: Took::default() }
+    }
 }
 
 /// Says how good an answer is.
@@ -90,6 +108,16 @@ pub trait Grader: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether its score tells one model from the other, so that there is none for each.
+    fn compares(&self) -> bool {
+        false
+    }
+
+    /// Whether it goes by what answers took.
+    fn measures(&self) -> bool {
+        false
+    }
+
     /// Whether answers are classes, so that they make a table.
     fn has_classes(&self) -> bool {
         false
@@ -107,7 +135,13 @@ const NAMES: &[&str] = &[
     "similarity",
     "refusal",
     "length",
+    "tool-call",
+    "latency",
+    "cost",
+    "perplexity",
     "judge",
+    "pairwise",
+    "moderation",
     "command",
     "all",
     "any",
@@ -125,12 +159,17 @@ pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is
         Slot::new("ignore-case", Kind::Flag, "Takes small and capital letters for the same.").or(Fallback::Absent),
         Slot::new("value", Kind::Text, "The text or regular expression that is looked for; without it the answer that was wanted.").or(Fallback::Absent),
         Slot::new("schema", Kind::Text, "A JSON Schema that the answer must hold by.").or(Fallback::Absent),
-        Slot::new("compare", Kind::Choice(&["whole", "fields"]), "Whether JSON must be as wanted as a whole, or is scored by its fields.").or(Fallback::Absent),
-        Slot::new("tolerance", Kind::Number(0.0, f64::MAX), "How far a number may be from the one that was wanted.").or(Fallback::Absent),
+        Slot::new(
+            "compare",
+            Kind::Choice(&["whole", "fields", "names"]),
+            "Whether JSON or a call must be as wanted as a whole, is scored by its fields, or a call by its name.",
+        )
+        .or(Fallback::Absent),
+        Slot::new("tolerance", Kind::Number(0.0, f64::MAX), "How far a number may be from the one that was wanted, in calls too.").or(Fallback::Absent),
         Slot::new("by", Kind::Choice(similarity::MEASURES), "The measure of likeness.").or(Fallback::Absent),
         Slot::new("of", Kind::Choice(&["words", "characters", "lines"]), "What a length is counted in; words where it is not said.").or(Fallback::Absent),
         Slot::new("min", Kind::Number(0.0, f64::MAX), "The least length.").or(Fallback::Absent),
-        Slot::new("max", Kind::Number(0.0, f64::MAX), "The greatest length.").or(Fallback::Absent),
+        Slot::new("max", Kind::Number(0.0, f64::MAX), "The greatest length; of a latency the most seconds, of a cost the most dollars.").or(Fallback::Absent),
         Slot::new("expected", Kind::Flag, "Whether a refusal is wanted; without it the metric is the share of refusals.").or(Fallback::Absent),
         Slot::new("rubric", Kind::Text, "What a good answer is, for a judge.").or(Fallback::Absent),
         Slot::new("model", Kind::Text, "The model that judges.").or(Fallback::Absent),
@@ -157,7 +196,7 @@ impl Named {
     }
 }
 
-pub use outside::is_outside;
+pub use outside::{CONSISTENCY, TIES, is_outside};
 
 /// The name of the metric of a grader.
 #[must_use]
@@ -179,7 +218,7 @@ pub fn all(stage: &Block) -> Result<Vec<Named>, ConfigError> {
             let place = "the metrics of this stage: give one a `name=`".to_owned();
             return Err(ConfigError::Repeated { name, place, first: first.name_span.into(), at: block.name_span.into() });
         }
-        if ["rows", "slice-gap", "overfit-gap"].contains(&name.as_str()) {
+        if ["rows", "slice-gap", "overfit-gap", "loss-gap"].contains(&name.as_str()) {
             return Err(ConfigError::Contradiction {
                 problem: format!("`{name}` is a figure of every evaluation"),
                 label: "cannot be the name of a metric".into(),

@@ -56,7 +56,7 @@ mod tests {
         ] {
             assert_eq!(last_number(text), number, "{text}");
         }
-        let near = |tolerance, answer: &str| Number { tolerance }.score(Graded { wanted: "3.14", answer }) > 0.5;
+        let near = |tolerance, answer: &str| Number { tolerance }.score(Graded::new("3.14", answer)) > 0.5;
         assert!(near(0.01, "pi is 3.141") && near(0.01, "3.15") && !near(0.0, "3.141") && !near(1.0, "pi"));
     }
 }

@@ -13,9 +13,39 @@ pub const JUDGE: GraderKind = GraderKind {
         needed(block, "rubric", "say what a good answer is: `grader \"judge\" model=\"gpt-4.1\" provider=\"openai\" rubric=\"It is polite.\"`")?;
         needed(block, "model", "name the model that judges: `model=\"gpt-4.1\"`")?;
         needed(block, "provider", "say who has that model: `provider=\"openai\"`")?;
-        Ok(Box::new(Outside))
+        Ok(Box::new(SHARE))
     },
 };
+
+pub const PAIRWISE: GraderKind = GraderKind {
+    name: "pairwise",
+    reads: &["rubric", "model", "provider"],
+    metric: "pairwise",
+    prepare: |block| {
+        needed(block, "rubric", "say what the better answer is: `grader \"pairwise\" model=\"gpt-4.1\" provider=\"openai\" rubric=\"It helps more.\"`")?;
+        needed(block, "model", "name the model that judges: `model=\"gpt-4.1\"`")?;
+        needed(block, "provider", "say who has that model: `provider=\"openai\"`")?;
+        Ok(Box::new(Outside { others: &[CONSISTENCY, TIES], compares: true, ..SHARE }))
+    },
+};
+
+pub const MODERATION: GraderKind = GraderKind {
+    name: "moderation",
+    reads: &["provider", "model"],
+    metric: "moderation",
+    prepare: |block| {
+        needed(block, "provider", "say who has moderation: `provider=\"openai\"`")?;
+        Ok(Box::new(Outside { yes_or_no: true, ..SHARE }))
+    },
+};
+
+pub const PERPLEXITY: GraderKind =
+    GraderKind { name: "perplexity", reads: &[], metric: "perplexity", prepare: |_| Ok(Box::new(Outside { share: false, ..SHARE })) };
+
+/// Of a comparison: how often both orders have the same answer win.
+pub const CONSISTENCY: &str = "consistency";
+/// Of a comparison: how often neither answer does.
+pub const TIES: &str = "ties";
 
 pub const COMMAND: GraderKind = GraderKind {
     name: "command",
@@ -23,12 +53,21 @@ pub const COMMAND: GraderKind = GraderKind {
     metric: "command",
     prepare: |block| {
         needed(block, "run", "write the line that is run: `grader \"command\" run=\"python3 grade.py\" input=\"grade.py\"`")?;
-        Ok(Box::new(Outside))
+        Ok(Box::new(SHARE))
     },
 };
 
-#[derive(Debug)]
-struct Outside;
+#[derive(Clone, Copy, Debug)]
+struct Outside {
+    yes_or_no: bool,
+    share: bool,
+    /// Whether its score is about both models.
+    compares: bool,
+    others: &'static [&'static str],
+}
+
+/// What says any share.
+const SHARE: Outside = Outside { yes_or_no: false, share: true, compares: false, others: &[] };
 
 impl Grader for Outside {
     fn score(&self, _: Graded<'_>) -> f64 {
@@ -36,7 +75,19 @@ impl Grader for Outside {
     }
 
     fn is_yes_or_no(&self) -> bool {
-        false
+        self.yes_or_no
+    }
+
+    fn is_share(&self) -> bool {
+        self.share
+    }
+
+    fn compares(&self) -> bool {
+        self.compares
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        self.others
     }
 
     fn is_outside(&self) -> bool {
@@ -47,7 +98,7 @@ impl Grader for Outside {
 /// Whether a node is such a grader.
 #[must_use]
 pub fn is_outside(block: &Block) -> bool {
-    [JUDGE.name, COMMAND.name].contains(&block.text("kind"))
+    [JUDGE, COMMAND, PAIRWISE, MODERATION, PERPLEXITY].iter().any(|kind| kind.name == block.text("kind"))
 }
 
 /// An error where such a grader stands in another.

@@ -54,7 +54,7 @@ mod tests {
         for text in ["You cannot pay twice.", "I can help you with that.", "Sorry for the delay: the card is on its way.", "R51"] {
             assert!(!refuses(text), "{text}");
         }
-        let score = |expected, answer: &str| Refusal { expected }.score(Graded { wanted: "", answer }) > 0.5;
+        let score = |expected, answer: &str| Refusal { expected }.score(Graded::new("", answer)) > 0.5;
         assert!(score(None, "I cannot help with that") && !score(None, "yes") && score(Some(false), "yes") && !score(Some(true), "yes"));
     }
 }

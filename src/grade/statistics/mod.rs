@@ -4,12 +4,14 @@ mod bootstrap;
 mod many;
 mod normal;
 mod paired;
+mod samples;
 mod share;
 
 pub use bootstrap::{Rows, bounded_interval, chance_of_no_more, mean_interval};
 pub use many::holm;
 pub use normal::{normal_below, normal_quantile};
 pub use paired::{mcnemar_exact, sign_flips, smallest_difference};
+pub use samples::{pass_at, told};
 pub use share::{most_failures, wilson, wilson_of};
 
 /// A number of rows as a figure.

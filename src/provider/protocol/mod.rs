@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::data::Message;
-
 use super::declared::{Declared, Endpoint, Protocol};
 use super::transport::{Client, Network};
 use super::tuning::{Rules, Wire};
-use super::{Answered, Generation, Infer, ModelHandle, ProviderError, Watch};
+use super::{Answered, Generation, Infer, ModelHandle, ProviderError, Question, Watch};
 use fireworks::Fireworks;
 use openai::OpenAi;
 pub use openai::{StoredCompletions, StoredFilter};
@@ -99,7 +97,7 @@ impl Asks {
 
 #[async_trait]
 impl Infer for Asks {
-    async fn answer(&self, model: &ModelHandle, prompts: Vec<Vec<Message>>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
-        openai::answer(&self.client, self.limit, model, prompts, how, watch).await
+    async fn answer(&self, model: &ModelHandle, questions: Vec<Question>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
+        openai::answer(&self.client, self.limit, model, questions, how, watch).await
     }
 }

@@ -69,6 +69,8 @@ pub enum Body {
 pub struct Reply {
     pub status: u16,
     pub body: Vec<u8>,
+    /// How long it took from the request on; not known of what is replayed.
+    pub took: Option<Duration>,
 }
 
 /// A whole reply may take so many times as long as it may say nothing.
@@ -165,8 +167,14 @@ impl Client {
 
     /// Sends a request whose reply is JSON.
     pub async fn json<T: DeserializeOwned>(&self, request: Request, watch: &dyn Watch) -> Result<T, ProviderError> {
+        Ok(self.timed(request, watch).await?.0)
+    }
+
+    /// The same, and how long it took from the request to the reply, without attempts that failed; not known of what is replayed.
+    pub async fn timed<T: DeserializeOwned>(&self, request: Request, watch: &dyn Watch) -> Result<(T, Option<Duration>), ProviderError> {
         let reply = self.send(&request, watch).await?;
-        serde_json::from_slice(&reply.body).map_err(|error| ProviderError::Unexpected { url: self.url(&request.path), problem: error.to_string() })
+        let unexpected = |error: serde_json::Error| ProviderError::Unexpected { url: self.url(&request.path), problem: error.to_string() };
+        Ok((serde_json::from_slice(&reply.body).map_err(unexpected)?, reply.took))
     }
 
     /// Sends a request, as often as its kind and the replies allow.
@@ -175,7 +183,7 @@ impl Client {
         if let Some(tape) = self.network.tape().filter(|_| replayed) {
             let (status, body) = tape.replay(&request.recorded(self.provider()))?;
             return if (200..300).contains(&status) {
-                Ok(Reply { status, body })
+                Ok(Reply { status, body, took: None })
             } else {
                 Err(self.refused(request, status, retry::complaint(&body).message, ""))
             };
@@ -201,7 +209,7 @@ impl Client {
             let (error, next) = match result {
                 Ok(reply) => {
                     self.keep(request, reply.status, &reply.body);
-                    return Ok(reply);
+                    return Ok(Reply { took: Some(began.elapsed()), ..reply });
                 }
                 Err(failed) => failed,
             };
@@ -311,7 +319,7 @@ impl Client {
             }
         };
         if (200..300).contains(&status) {
-            return (Ok(Reply { status, body }), exchange);
+            return (Ok(Reply { status, body, took: None }), exchange);
         }
         let complaint = retry::complaint(&body);
         let plan = retry::Plan::refused(request.repeat, status, &complaint, told);

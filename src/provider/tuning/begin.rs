@@ -339,8 +339,8 @@ impl Hosted {
             let looked_at = part.len();
             // A row that says nothing is nothing to look at.
             let (lines, texts): (Vec<usize>, Vec<String>) = part.into_iter().filter(|(_, text)| !text.trim().is_empty()).unzip();
-            let verdicts = if texts.is_empty() { Vec::new() } else { self.wire.moderate(&texts, watch).await? };
-            let flagged = lines.into_iter().zip(verdicts).filter_map(|(line, is_flagged)| is_flagged.then_some(line));
+            let verdicts = if texts.is_empty() { Vec::new() } else { self.wire.moderate(None, &texts, watch).await? };
+            let flagged = lines.into_iter().zip(verdicts).filter_map(|(line, why)| (!why.is_empty()).then_some(line));
             Ok::<_, ProviderError>((looked_at, flagged.collect::<Vec<_>>()))
         });
         let mut looks = stream::iter(looks).buffered(AT_ONCE);

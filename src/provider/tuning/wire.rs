@@ -227,8 +227,8 @@ pub trait Wire: Send + Sync {
         Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no way to pause a job".into() })
     }
 
-    /// Which of some texts the provider's moderation flags.
-    async fn moderate(&self, _texts: &[String], _watch: &dyn Watch) -> Result<Vec<bool>, ProviderError> {
+    /// Why the provider's moderation flags each of some texts, by category; nothing where it does not. A model of it may be named.
+    async fn moderate(&self, _model: Option<&str>, _texts: &[String], _watch: &dyn Watch) -> Result<Vec<Vec<String>>, ProviderError> {
         Err(ProviderError::Cannot { provider: self.client().provider().to_owned(), lack: "has no moderation".into() })
     }
 

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::Message;
-use crate::fingerprint::{ActionKey, Digest, Preimage};
+use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::grade::Metrics;
-use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, price, question_digest};
+use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, Question, price};
 use crate::store::Store;
 
 use super::super::{Context, Estimate, StageError, TOKENS_IN, TOKENS_OUT, USD, USD_PAID, providers, train};
@@ -29,14 +28,16 @@ pub struct Asking<'a> {
     pub batch: Option<Batch>,
     /// The file in which its answers are kept.
     pub place: PathBuf,
+    /// Whether it must be known how long each answer took: one of which it is not is asked for again.
+    pub timed: bool,
 }
 
 impl Asking<'_> {
     /// The answers in the order of the questions, and what all of them took.
     #[expect(clippy::cast_precision_loss, reason = "counts of questions are far below 2^52")]
-    pub async fn ask(&self, context: &Context<'_>, prompts: impl Iterator<Item = Vec<Message>>) -> Result<(Vec<Answered>, Metrics), StageError> {
+    pub async fn ask(&self, context: &Context<'_>, questions: impl Iterator<Item = Question>) -> Result<(Vec<Answered>, Metrics), StageError> {
         let (declared, model) = (self.declared, self.model);
-        let asked = Questions::of(prompts);
+        let asked = Questions::of(questions);
         let price = price_of(declared, &model.card, context.workspace)?.map(|price| discounted(price, self.batch.is_some()));
         let batch = &self.batch;
         let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
@@ -47,6 +48,13 @@ impl Asking<'_> {
         }
         let mut found: HashMap<Digest, Answered> =
             log.iter().flat_map(|log| asked.each().filter_map(|question| Some((question, log.find(question)?)))).collect();
+        if self.timed {
+            let untimed: Vec<Digest> = found.iter().filter(|(_, answered)| answered.milliseconds.is_none()).map(|(question, _)| *question).collect();
+            for question in untimed {
+                found.remove(&question);
+                log.iter().for_each(|log| log.forget(question));
+            }
+        }
         if batch.is_some() && found.len() < asked.unlike() {
             // A batch is found again by all of its questions.
             found.clear();
@@ -55,18 +63,18 @@ impl Asking<'_> {
             let lacks = if context.network.tape().is_some() { ", and not in the recording: `--force` of the stage asks for all of them" } else { "" };
             context.watch.note(&format!("{} of {} answers are there from before{lacks}", found.len(), asked.unlike()));
         }
-        let open: Vec<(Digest, Vec<Message>)> = asked.open(&found);
-        let prompts: Vec<Vec<Message>> = open.iter().map(|(_, messages)| messages.clone()).collect();
-        let expected = price.filter(|_| !is_begun).and_then(|price| expected(declared, &model.card, &prompts, self.max_tokens, price));
+        let open: Vec<(Digest, Question)> = asked.open(&found);
+        let questions: Vec<Question> = open.iter().map(|(_, question)| question.clone()).collect();
+        let expected = price.filter(|_| !is_begun).and_then(|price| expected(declared, &model.card, &questions, self.max_tokens, price));
         if matches!(declared.api, Api::Hosted(_)) && !open.is_empty() && !is_begun {
             context.watch.spend(&declared.name, expected)?;
         }
         let how = Generation { max_tokens: self.max_tokens, temperature: self.temperature, kept: log.clone(), batch: batch.clone() };
         let answers = match &declared.api {
             _ if open.is_empty() => Ok(Vec::new()),
-            Api::Command(program) => train::answer(program, &declared.name, model, &prompts, how, context).await,
+            Api::Command(program) => train::answer(program, &declared.name, model, &questions, how, context).await,
             Api::Local | Api::Hosted(_) => {
-                providers::answerer(declared, context.network).answer(model, prompts, how, context.watch).await.map_err(StageError::from)
+                providers::answerer(declared, context.network).answer(model, questions, how, context.watch).await.map_err(StageError::from)
             }
         };
         let answers = answers.inspect_err(|_| {
@@ -99,10 +107,34 @@ impl Asking<'_> {
         Ok((all, metrics))
     }
 
+    /// Asks for something that must be read out of each answer, so many times for each thing that is asked. Answers of which nothing
+    /// can be read are asked for again by the next run; now it is an error where all of those about one thing are so.
+    pub async fn ask_for<T>(
+        &self,
+        context: &Context<'_>,
+        questions: &[Question],
+        times: usize,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<(Vec<Option<T>>, Metrics), StageError> {
+        let (said, metrics) = self.ask(context, questions.iter().cloned()).await?;
+        let found: Vec<Option<T>> = said.iter().map(|answered| read(&answered.text)).collect();
+        let unread: Vec<usize> = (0..found.len()).filter(|&at| found[at].is_none()).collect();
+        if let Some(&first) = unread.first() {
+            self.forget(unread.iter().map(|&at| &questions[at]))?;
+            let shown: String = said[first].text.chars().take(120).collect();
+            let problem = format!("{} of {} judgements are no JSON with what was asked for, the first: {shown:?}", unread.len(), said.len());
+            if found.chunks(times).any(|about| about.iter().all(Option::is_none)) {
+                return Err(StageError::Unreadable { what: "the judgements", problem });
+            }
+            context.watch.note(&format!("warning: {problem}; the other votes count"));
+        }
+        Ok((found, metrics))
+    }
+
     /// Lets go of answers that say nothing.
-    pub fn forget<'a>(&self, prompts: impl Iterator<Item = &'a Vec<Message>>) -> Result<(), StageError> {
+    fn forget<'a>(&self, questions: impl Iterator<Item = &'a Question>) -> Result<(), StageError> {
         let log = AnswerLog::open(&self.place).map_err(|source| StageError::Io { doing: "open", path: self.place.clone(), source })?;
-        prompts.for_each(|messages| log.forget(question_digest(messages)));
+        questions.for_each(|question| log.forget(question.digest()));
         Ok(())
     }
 
@@ -136,11 +168,11 @@ pub fn answers_of(store: &Store, keys: &BTreeSet<ActionKey>) -> BTreeSet<PathBuf
 }
 
 /// What it will take to ask a hosted model, as far as that is known before.
-pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tokens: usize, batch: bool, prompts: Option<&[Vec<Message>]>) -> Estimate {
+pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tokens: usize, batch: bool, questions: Option<&[Question]>) -> Estimate {
     let price = price_of(declared, card, workspace);
     let unread = price.as_ref().err().map(ToString::to_string);
     let price = price.ok().flatten().map(|price| discounted(price, batch));
-    let usd = prompts.and_then(|prompts| expected(declared, card, prompts, max_tokens, price?));
+    let usd = questions.and_then(|questions| expected(declared, card, questions, max_tokens, price?));
     let known = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
     let note = || format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
     let is_unpriced = !known && unread.is_none();
@@ -149,20 +181,20 @@ pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tok
 }
 
 /// A batch costs half.
-fn discounted(price: Price, batch: bool) -> Price {
+pub fn discounted(price: Price, batch: bool) -> Price {
     let factor = if batch { 0.5 } else { 1.0 };
     Price { input: price.input.map(|usd| usd * factor), output: price.output.map(|usd| usd * factor), ..price }
 }
 
 /// What the answers will cost at most, in US dollars.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-fn expected(declared: &Declared, card: &ModelCard, prompts: &[Vec<Message>], max_tokens: usize, price: Price) -> Option<f64> {
-    let asked: usize = prompts.iter().map(|messages| train::chat_tokens(declared, &card.base, messages)).sum();
-    let answered = prompts.len() * max_tokens;
+fn expected(declared: &Declared, card: &ModelCard, questions: &[Question], max_tokens: usize, price: Price) -> Option<f64> {
+    let asked: usize = questions.iter().map(|question| train::chat_tokens(declared, &card.base, &question.messages)).sum();
+    let answered = questions.len() * max_tokens;
     Some((asked as f64).mul_add(price.input?, answered as f64 * price.output?) / 1e6)
 }
 
-fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<Option<Price>, ProviderError> {
+pub fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<Option<Price>, ProviderError> {
     match &declared.api {
         Api::Hosted(endpoint) => price(workspace, &declared.name, endpoint.api(), &card.base),
         Api::Local | Api::Command(_) => Ok(None),
@@ -193,12 +225,12 @@ fn figures<'a>(answers: impl Iterator<Item = &'a Answered>, price: Option<Price>
 
 /// The questions of an evaluation, in its order; the same one may stand there again, and is asked once.
 struct Questions {
-    all: Vec<(Digest, Vec<Message>)>,
+    all: Vec<(Digest, Question)>,
 }
 
 impl Questions {
-    fn of(prompts: impl Iterator<Item = Vec<Message>>) -> Self {
-        Self { all: prompts.map(|messages| (question_digest(&messages), messages)).collect() }
+    fn of(questions: impl Iterator<Item = Question>) -> Self {
+        Self { all: questions.map(|question| (question.digest(), question)).collect() }
     }
 
     fn each(&self) -> impl Iterator<Item = Digest> {
@@ -211,7 +243,7 @@ impl Questions {
     }
 
     /// Those that are not answered, each once.
-    fn open(&self, found: &HashMap<Digest, Answered>) -> Vec<(Digest, Vec<Message>)> {
+    fn open(&self, found: &HashMap<Digest, Answered>) -> Vec<(Digest, Question)> {
         let mut seen = BTreeSet::new();
         self.all.iter().filter(|(question, _)| !found.contains_key(question) && seen.insert(*question)).cloned().collect()
     }
@@ -224,9 +256,19 @@ pub fn place_of_answers(store: &Store, preimage: &Preimage) -> PathBuf {
     for asked in QUESTIONS {
         way.inputs.remove(*asked);
     }
+    if let Tree::Map(settings) = &mut way.settings {
+        // How often, and what else is told of the answers, says nothing about any of them.
+        [SAMPLES, TOOK, "suite"].iter().for_each(|setting| {
+            settings.remove(*setting);
+        });
+    }
     way.kind = ANSWERS.to_owned();
     store.root().join(ANSWERS).join(format!("{}.jsonl", way.key()))
 }
+
+/// The settings that say how often each question is asked, and whether it is told what answers took.
+pub const SAMPLES: &str = "samples";
+pub const TOOK: &str = "took";
 
 /// The inputs that say what is asked, and not how.
 pub const QUESTIONS: &[&str] = &["data", ANSWERS, "baseline-answers"];

@@ -1,6 +1,6 @@
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, nearest};
 use crate::grade::grader::Named;
-use crate::grade::{Bound, Gate, OVERFIT_GAP, Open, SLICE_GAP, names};
+use crate::grade::{Bound, Gate, LOSS_GAP, OVERFIT_GAP, Open, SLICE_GAP, names};
 
 pub static SETTING: Setting = Setting::new("gate", "A condition without which the result does not pass.")
     .many()
@@ -24,16 +24,17 @@ const CONFIDENCE: f64 = 0.95;
 /// What ten thousand draws can tell.
 const SUREST: f64 = 0.999;
 
-pub fn all(block: &Block, graders: &[Named], baseline: bool) -> Result<Vec<Gate>, ConfigError> {
+/// The gates of a stage or a suite. `samples` is how often each question is asked.
+pub fn all(block: &Block, graders: &[Named], baseline: bool, samples: usize) -> Result<Vec<Gate>, ConfigError> {
     let mut gates = Vec::new();
     for gate in block.all(SETTING.name) {
-        gates.extend(bounds(block, gate, graders, baseline)?);
+        gates.extend(bounds(block, gate, graders, baseline, samples)?);
     }
     Ok(gates)
 }
 
 /// The bounds of one node.
-fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool) -> Result<Vec<Gate>, ConfigError> {
+fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool, samples: usize) -> Result<Vec<Gate>, ConfigError> {
     let metric = gate.text("metric");
     let contradiction = |problem: String, help: &str| {
         Err(ConfigError::Contradiction { problem, label: "cannot be judged".into(), at: gate.name_span.into(), help: help.into() })
@@ -46,7 +47,8 @@ fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool) -> Res
     if metric.starts_with(SLICE_GAP) && stage.child("slice").is_none() {
         return contradiction("this gate compares slices, and the stage names none".into(), "name a field: `slice by=\"channel\"`");
     }
-    let mut known = names(graders, true);
+    let mut known = names(graders, true, samples);
+    known.push(LOSS_GAP.to_owned());
     known.extend([SLICE_GAP, OVERFIT_GAP].into_iter().flat_map(|gap| ["", ".low", ".high"].map(|end| format!("{gap}{end}"))));
     if !known.iter().any(|name| name == metric) {
         let help = nearest(metric, known.iter().map(String::as_str))
@@ -56,10 +58,11 @@ fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool) -> Res
     if !over && let Some(name) = ["margin", "confidence"].into_iter().find(|name| gate.find_number(name).is_some()) {
         return contradiction(format!("`{name}=` says nothing without `over=`"), "write `over=\"baseline\"`, or take it out");
     }
-    if over && !graders.iter().any(|named| named.name == metric) {
+    if over && !graders.iter().any(|named| named.name == metric && !named.grader.compares()) {
         return contradiction("`over=` compares the metric of a grader of both models".into(), "write `gate \"accuracy\" over=\"baseline\"`");
     }
-    let is_bounded = metric.ends_with(".gain") || !metric.contains('.') && metric != "rows";
+    let last = metric.rsplit('.').next().unwrap_or_default();
+    let is_bounded = last == "gain" || last.starts_with("pass@") || !metric.contains('.') && !matches!(metric, "rows" | LOSS_GAP);
     if gate.find_text("inconclusive").is_some() && !is_bounded {
         return contradiction(format!("`{metric}` has no interval that could leave it open"), "take `inconclusive=` out");
     }

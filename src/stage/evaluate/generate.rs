@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use crate::config::Block;
 use crate::data::{DataError, Example, parse_examples, write_lines};
 use crate::fingerprint::Digest;
-use crate::provider::{Api, Batch, Declared, ModelHandle, question_digest};
+use crate::grade::Took;
+use crate::provider::{Answered, Api, Batch, Declared, ModelHandle, Price, Question};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
 use super::super::{Context, Estimate, Given, StageError, Work, providers, train};
-use super::ask::{Asking, estimate, place_of_answers};
+use super::ask::{Asking, discounted, estimate, place_of_answers, price_of};
 use super::rows::Answer;
 
 /// Rows of the training data that are asked to see whether the model learnt them by heart, at most.
@@ -20,7 +21,8 @@ pub const SAMPLE: usize = 200;
 /// A sample of rows: it changes little where rows come or go.
 #[must_use]
 pub fn sample(examples: &[Example]) -> Vec<&Example> {
-    let mut sampled: Vec<(Digest, &Example)> = examples.iter().map(|example| (question_digest(&example.messages), example)).collect();
+    let whole = |example: &Example| Question::from(example.messages.clone()).digest();
+    let mut sampled: Vec<(Digest, &Example)> = examples.iter().map(|example| (whole(example), example)).collect();
     sampled.sort_by_key(|(digest, _)| *digest);
     sampled.into_iter().take(SAMPLE).map(|(_, example)| example).collect()
 }
@@ -28,10 +30,27 @@ pub fn sample(examples: &[Example]) -> Vec<&Example> {
 /// The model that is asked.
 #[derive(Debug)]
 pub enum Asked {
-    /// The one given in the role `model`.
+    /// The one given in a role.
     Made { declarations: Vec<Block> },
     /// One that a provider has.
     Named { declared: Box<Declared>, name: String },
+}
+
+impl Asked {
+    /// Who has the model, and the model; its files where it is a local one.
+    pub fn find(&self, role: &str, context: &Context<'_>) -> Result<(Declared, ModelHandle), StageError> {
+        match self {
+            Self::Made { declarations } => {
+                let artifact = context.artifact(role)?;
+                let card = train::card(context.store, artifact)?;
+                let declared = providers::of_card(&card, declarations)?;
+                // A program finds the files in a folder.
+                let model = if declared.api == Api::Local { train::load(context.store, artifact)? } else { ModelHandle { card, files: BTreeMap::new() } };
+                Ok((declared, model))
+            }
+            Self::Named { declared, name } => Ok((Declared::clone(declared), train::untuned(declared, name)?)),
+        }
+    }
 }
 
 /// Asks a model every question.
@@ -39,11 +58,17 @@ pub enum Asked {
 pub struct Generate {
     pub asked: Asked,
     pub max_tokens: usize,
+    /// 0 for the likeliest token each time.
+    pub temperature: f64,
+    /// How often each question is asked.
+    pub samples: usize,
+    /// Whether it is told what each answer took.
+    pub timed: bool,
     /// Whether a hosted model is asked in one batch.
     pub batch: bool,
     /// What the answers are called.
-    pub output: &'static str,
-    /// Whether only a sample is asked.
+    pub output: String,
+    /// Whether only a sample of the rows is asked.
     pub is_sample: bool,
 }
 
@@ -54,34 +79,32 @@ impl Work for Generate {
         if examples.is_empty() {
             return Err(DataError::NoExamples.into());
         }
-        let (declared, model) = match &self.asked {
-            Asked::Made { declarations } => {
-                let artifact = context.artifact("model")?;
-                let card = train::card(context.store, artifact)?;
-                let declared = providers::of_card(&card, declarations)?;
-                // A program finds the files in a folder.
-                let model = if declared.api == Api::Local { train::load(context.store, artifact)? } else { ModelHandle { card, files: BTreeMap::new() } };
-                (declared, model)
-            }
-            Asked::Named { declared, name } => (Declared::clone(declared), train::untuned(declared, name)?),
-        };
-        let wanted: Vec<&Example> = if self.is_sample { sample(&examples) } else { examples.iter().collect() };
+        let (declared, model) = self.asked.find("model", context)?;
         let asking = Asking {
             declared: &declared,
             model: &model,
             max_tokens: self.max_tokens,
             setting: Some("generate max-tokens"),
-            temperature: 0.0,
+            temperature: self.temperature,
             batch: self.batch.then(|| Batch {
                 key: context.key.to_string(),
                 folder: context.folder.to_owned(),
                 state: context.store.root().join("jobs").join("batches"),
             }),
             place: place_of_answers(context.store, context.preimage),
+            timed: self.timed,
         };
-        let (all, metrics) = asking.ask(context, wanted.into_iter().map(|example| example.prompt().to_vec())).await?;
-        let answers: Vec<Answer> = all.into_iter().map(|answered| Answer { answer: answered.text }).collect();
-        let outputs = BTreeMap::from([(self.output.to_owned(), context.store.put_bytes(&write_lines(&answers))?)]);
+        let (all, metrics) = asking.ask(context, self.questions(&examples).into_iter()).await?;
+        let price = if self.timed { price_of(&declared, &model.card, context.workspace)?.map(|price| discounted(price, self.batch)) } else { None };
+        let answers: Vec<Answer> = all
+            .chunks(self.samples)
+            .map(|said| {
+                let mut texts = said.iter().map(|answered| answered.text.clone());
+                let took = if self.timed { said.iter().map(|answered| took(answered, &declared, price)).collect() } else { Vec::new() };
+                Answer { answer: texts.next().unwrap_or_default(), again: texts.collect(), took }
+            })
+            .collect();
+        let outputs = BTreeMap::from([(self.output.clone(), context.store.put_bytes(&write_lines(&answers))?)]);
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
     }
 
@@ -95,10 +118,23 @@ impl Work for Generate {
             return Estimate::default();
         };
         let data = given(inputs, "data").ok().and_then(|data| parse_examples(&store.read(data).ok()?).ok());
-        let prompts = data.map(|examples| {
-            let asked: Vec<&Example> = if self.is_sample { sample(&examples) } else { examples.iter().collect() };
-            asked.into_iter().map(|example| example.prompt().to_vec()).collect::<Vec<_>>()
-        });
-        estimate(&declared, &card, workspace, self.max_tokens, self.batch, prompts.as_deref())
+        let questions = data.map(|examples| self.questions(&examples));
+        estimate(&declared, &card, workspace, self.max_tokens, self.batch, questions.as_deref())
     }
+}
+
+impl Generate {
+    /// Each question as often as it is asked.
+    fn questions(&self, examples: &[Example]) -> Vec<Question> {
+        let asked: Vec<&Example> = if self.is_sample { sample(examples) } else { examples.iter().collect() };
+        let numbers = 0..u32::try_from(self.samples).unwrap_or(u32::MAX);
+        asked.into_iter().map(Question::from).flat_map(|question| numbers.clone().map(move |number| question.again(number))).collect()
+    }
+}
+
+/// What an answer took. One of the local engine costs nothing.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens and milliseconds are far below 2^52")]
+fn took(answered: &Answered, declared: &Declared, price: Option<Price>) -> Took {
+    let usd = price.and_then(|price| Some((answered.tokens_in as f64).mul_add(price.input?, answered.tokens_out as f64 * price.output?) / 1e6));
+    Took { seconds: answered.milliseconds.map(|milliseconds| milliseconds as f64 / 1000.0), usd: usd.or((declared.api == Api::Local).then_some(0.0)) }
 }

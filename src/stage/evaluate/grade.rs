@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::data::{parse_examples, parse_lines, write_lines};
 use crate::grade::grader::{Graded, Named};
-use crate::grade::{Scores, measure, overfit_gap, slice_gap, slices};
+use crate::grade::{LOSS_GAP, Metrics, Scores, count, loss_gap, measure, overfit_gap, slice_gap, slices};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
 use super::generate::sample;
-use super::judge::{Said, output};
 use super::mistakes::mistakes;
+use super::outside::Said;
 use super::rows::{Row, TRAINING_ANSWERS, answers, rows};
 
 pub const SCORES: &str = "scores";
@@ -21,6 +21,8 @@ pub const MISTAKES: &str = "mistakes";
 /// The inputs with the fields of the rows, and with the rows that were learnt.
 pub const SLICES: &str = "slices";
 pub const TRAINING: &str = "training";
+/// The input with the losses of the training.
+pub const LOSSES: &str = "losses";
 
 /// Grades answers, and measures what the grades say.
 #[derive(Debug)]
@@ -30,6 +32,12 @@ pub struct Grade {
     pub slices: Vec<String>,
     /// The field that says which rows belong together.
     pub cluster: Option<String>,
+    /// The outputs of graders outside, by the names of their metrics.
+    pub judged: BTreeMap<String, String>,
+    /// The suite that it grades, where it is one.
+    pub suite: Option<String>,
+    /// What the outputs with scores, metrics and mistakes are called.
+    pub outputs: [String; 3],
 }
 
 #[async_trait]
@@ -37,34 +45,45 @@ impl Work for Grade {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let rows = rows(context)?;
         let mut scores: Vec<Scores> = tokio::task::block_in_place(|| {
-            let scored = |Row { example, answer, baseline }: Row| {
+            let scored = |Row { example, answers, baseline }: Row| {
                 let asked = example.prompt().last().map_or("", |message| message.content.as_str());
-                Scores::of(&self.graders, asked, example.answer(), answer, baseline)
+                Scores::of(&self.graders, asked, &example.wanted(), answers, &baseline)
             };
             rows.into_par_iter().map(scored).collect()
         });
         if context.inputs.contains_key(SLICES) {
             self.slice(&mut scores, &context.read(SLICES)?)?;
         }
-        for named in self.graders.iter().filter(|named| named.grader.is_outside()) {
-            let said: Vec<Said> = parse_lines(&context.read(&output(&named.name))?)
-                .map_err(|error| StageError::Unreadable { what: "the judgements", problem: error.to_string() })?;
+        let mut figures = Metrics::new();
+        for (name, output) in &self.judged {
+            let unreadable = |problem: String| StageError::Unreadable { what: "the judgements", problem };
+            let said: Vec<Said> = parse_lines(&context.read(output)?).map_err(|error| unreadable(error.to_string()))?;
+            if said.len() != scores.len() {
+                return Err(unreadable(format!("there are {} for {} rows", said.len(), scores.len())));
+            }
             for (row, said) in scores.iter_mut().zip(said) {
-                row.take(&self.graders, &named.name, said.score, said.baseline, said.reason);
+                said.figures.iter().for_each(|(figure, value)| *figures.entry(format!("{name}.{figure}")).or_default() += value);
+                row.take(&self.graders, name, said.score, said.baseline, said.reason);
             }
         }
         let first = self.graders.first().map(|first| first.grader.as_ref());
         let sliced = first.map(|first| slices(&scores, first)).unwrap_or_default();
         let mut metrics = tokio::task::block_in_place(|| measure(&self.graders, &scores));
+        metrics.extend(figures.into_iter().map(|(name, sum)| (name, sum / count(scores.len().max(1)))));
         metrics.extend(slice_gap(&sliced));
         if let Some(first) = first.filter(|_| context.inputs.contains_key(TRAINING)) {
             metrics.extend(overfit_gap(&self.learnt(context)?, &scores, first));
         }
-        let outputs = BTreeMap::from([
-            (SCORES.to_owned(), context.store.put_bytes(&write_lines(&scores))?),
-            (METRICS.to_owned(), context.store.put_bytes(pretty(&metrics).as_bytes())?),
-            (MISTAKES.to_owned(), context.store.put_bytes(pretty(&mistakes(&self.graders, &scores, &sliced)).as_bytes())?),
-        ]);
+        if context.inputs.contains_key(LOSSES) {
+            metrics.extend(loss_gap(&context.read(LOSSES)?).map(|gap| (LOSS_GAP.to_owned(), gap)));
+        }
+        let written = [write_lines(&scores), pretty(&metrics).into_bytes(), pretty(&mistakes(&self.graders, &scores, &sliced)).into_bytes()];
+        let mut outputs = BTreeMap::new();
+        for (name, bytes) in self.outputs.iter().zip(written) {
+            outputs.insert(name.clone(), context.store.put_bytes(&bytes)?);
+        }
+        let named = |name: String| self.suite.as_ref().map_or_else(|| name.clone(), |suite| format!("{suite}.{name}"));
+        let metrics = metrics.into_iter().map(|(name, value)| (named(name), value)).collect();
         Ok(RecordOutcome { outputs, metrics, ..RecordOutcome::default() })
     }
 }
@@ -92,7 +111,7 @@ impl Grade {
         let answers = answers(context, TRAINING_ANSWERS, sampled.len())?;
         let scored = sampled.into_iter().zip(answers).filter_map(|(example, answer)| {
             let first = self.graders.first()?;
-            Some(first.grader.score(Graded { wanted: example.answer(), answer: &answer }))
+            Some(first.grader.score(Graded::new(&example.wanted(), &answer.first()?.text)))
         });
         Ok(scored.collect())
     }

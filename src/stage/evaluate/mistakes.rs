@@ -63,7 +63,7 @@ pub fn mistakes<'a>(graders: &[Named], rows: &'a [Scores], slices: &'a [Slice]) 
         Flipped { rows: all.len(), samples: all.into_iter().take(SHOWN).collect() }
     };
     let has_classes = graders.iter().any(|named| named.grader.has_classes());
-    let (classes, taken_for) = if has_classes { tables(rows.iter().map(Scores::graded)) } else { (Vec::new(), Vec::new()) };
+    let (classes, taken_for) = if has_classes { tables(rows.iter().flat_map(Scores::graded)) } else { (Vec::new(), Vec::new()) };
     Mistakes { worst, broken: flipped(false), fixed: flipped(true), slices, classes, taken_for }
 }
 

@@ -1,5 +1,6 @@
 //! A command that says how good answers are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -7,13 +8,14 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::data::{Message, write_lines};
+use crate::grade::{Reply, count};
 use crate::graph::plain;
 use crate::store::RecordOutcome;
 
 use super::super::exec::{Launch, Program, Sandbox, launch, lay};
 use super::super::{Context, StageError, Work};
 use super::ask::ANSWERS;
-use super::judge::{Said, output};
+use super::outside::Said;
 use super::rows::{BASELINE_ANSWERS, Row, rows};
 
 /// What the command finds in its folder, and leaves there.
@@ -23,7 +25,8 @@ const SCORES: &str = "scores.jsonl";
 /// Lets a command grade.
 #[derive(Debug)]
 pub struct Graders {
-    pub name: String,
+    /// What its output is called.
+    pub output: String,
     pub line: String,
     /// The files that it is made of.
     pub inputs: Vec<String>,
@@ -33,13 +36,13 @@ pub struct Graders {
 #[derive(Serialize)]
 struct Given<'a> {
     messages: &'a [Message],
-    wanted: &'a str,
+    wanted: Cow<'a, str>,
     answer: &'a str,
 }
 
 impl<'a> Given<'a> {
     fn of(row: &'a Row, answer: &'a str) -> Self {
-        Self { messages: row.example.prompt(), wanted: row.example.answer(), answer }
+        Self { messages: row.example.prompt(), wanted: row.example.wanted(), answer }
     }
 }
 
@@ -47,12 +50,23 @@ impl<'a> Given<'a> {
 impl Work for Graders {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let rows = rows(context)?;
-        let said = self.grade(ANSWERS, &rows.iter().map(|row| Given::of(row, &row.answer)).collect::<Vec<_>>(), context).await?;
-        let baseline: Vec<Given<'_>> = rows.iter().filter_map(|row| Some(Given::of(row, row.baseline.as_deref()?))).collect();
-        let baseline = if baseline.is_empty() { None } else { Some(self.grade(BASELINE_ANSWERS, &baseline, context).await?) };
-        let score = |row: usize| baseline.as_ref().and_then(|baseline| baseline.get(row)).map(|said: &Said| said.score);
-        let lines: Vec<Said> = said.into_iter().enumerate().map(|(row, said)| Said { baseline: score(row), ..said }).collect();
-        let outputs = BTreeMap::from([(output(&self.name), context.store.put_bytes(&write_lines(&lines))?)]);
+        let answers = |of: fn(&Row) -> &[Reply]| rows.iter().flat_map(move |row| of(row).iter().map(|said| Given::of(row, &said.text))).collect::<Vec<_>>();
+        let ours = self.grade(ANSWERS, &answers(|row| &row.answers), context).await?;
+        let theirs = answers(|row| &row.baseline);
+        let theirs = if theirs.is_empty() { Vec::new() } else { self.grade(BASELINE_ANSWERS, &theirs, context).await? };
+        let (mut ours, mut theirs) = (ours.into_iter(), theirs.into_iter());
+        // Of several answers to one question the mean.
+        let mean = |said: &[Said]| said.iter().map(|said| said.score).sum::<f64>() / count(said.len().max(1));
+        let lines: Vec<Said> = rows
+            .iter()
+            .map(|row| {
+                let said: Vec<Said> = ours.by_ref().take(row.answers.len()).collect();
+                let other: Vec<Said> = theirs.by_ref().take(row.baseline.len()).collect();
+                let (score, baseline) = (mean(&said), (!other.is_empty()).then(|| mean(&other)));
+                Said { score, baseline, ..said.into_iter().next().unwrap_or_default() }
+            })
+            .collect();
+        let outputs = BTreeMap::from([(self.output.clone(), context.store.put_bytes(&write_lines(&lines))?)]);
         Ok(RecordOutcome { outputs, ..RecordOutcome::default() })
     }
 }

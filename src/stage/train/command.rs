@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::data::{Message, write_lines};
+use crate::data::write_lines;
 use crate::graph::plain;
-use crate::provider::{Answered, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, TuningRequest, TuningResult};
+use crate::provider::{Answered, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, Question, TuningRequest, TuningResult};
 
 use super::super::exec::{Launch, Program, Sandbox, figures, files, launch, lay};
 use super::super::{Context, Given, StageError};
@@ -86,7 +86,7 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, (String, Ve
         "lora_alpha": sizes.lora.map(|(_, alpha)| alpha),
         "seed": sizes.seed,
     });
-    let values: serde_json::Map<String, serde_json::Value> =
+    let values: serde_json::Map<String, Value> =
         values.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect();
     let rendered = environment
         .render_str(template, minijinja::Value::from(minijinja::value::Serde(&values)))
@@ -106,10 +106,17 @@ fn variables(program: &Declared) -> BTreeMap<String, String> {
     program.variables.iter().chain(&program.knobs).filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
 }
 
-#[derive(Serialize)]
-struct Question<'a> {
-    messages: &'a [Message],
-    max_tokens: usize,
+/// A question as the program finds it.
+fn line(question: &Question, how: &Generation) -> Value {
+    let mut line = json!({ "messages": question.messages, "max_tokens": how.max_tokens });
+    for (name, value) in question.written.iter().flat_map(|written| written.iter()) {
+        line[name] = value.clone();
+    }
+    if how.temperature > 0.0 {
+        line["temperature"] = json!(how.temperature);
+        line["sample"] = json!(question.sample);
+    }
+    line
 }
 
 #[derive(Deserialize)]
@@ -122,7 +129,7 @@ pub async fn answer(
     program: &Declared,
     provider: &str,
     model: &ModelHandle,
-    prompts: &[Vec<Message>],
+    asked: &[Question],
     how: Generation,
     context: &Context<'_>,
 ) -> Result<Vec<Answered>, StageError> {
@@ -139,7 +146,7 @@ pub async fn answer(
     if let Ok(artifact) = context.artifact("model") {
         context.store.link(artifact, &folder.join(MODEL))?;
     }
-    let questions: Vec<Question<'_>> = prompts.iter().map(|messages| Question { messages, max_tokens: how.max_tokens }).collect();
+    let questions: Vec<Value> = asked.iter().map(|question| line(question, &how)).collect();
     let path = folder.join(QUESTIONS);
     std::fs::write(&path, write_lines(&questions)).map_err(io("write", &path))?;
     let mut environment = variables(program);
@@ -161,8 +168,8 @@ pub async fn answer(
     let lines = text.lines().filter(|line| !line.trim().is_empty()).enumerate();
     let said = lines.map(|(at, line)| serde_json::from_str::<Said>(line).map_err(|error| wrong(format!("line {}: {error}", at + 1))));
     let texts: Vec<String> = said.map(|said| Ok::<_, StageError>(said?.answer)).collect::<Result<_, _>>()?;
-    if texts.len() != prompts.len() {
-        return Err(wrong(format!("it holds {} answers to {} questions", texts.len(), prompts.len())));
+    if texts.len() != asked.len() {
+        return Err(wrong(format!("it holds {} answers to {} questions", texts.len(), asked.len())));
     }
     Ok(texts.into_iter().map(Answered::from).collect())
 }

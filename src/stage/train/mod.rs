@@ -71,6 +71,8 @@ pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 const VERSION: u32 = 2;
 /// What later stages call the model.
 pub const MODEL_OUTPUT: &str = "model";
+/// The output with the losses of each step, as CSV.
+pub const LOSSES_OUTPUT: &str = "losses";
 const LOCAL: &str = "local";
 
 /// The name of the provider that a train stage uses.
@@ -123,7 +125,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             ("model".to_owned(), providers::model_tree(&declared, &base)),
         ]),
         inputs,
-        outputs: vec![MODEL_OUTPUT.to_owned(), "losses".to_owned()],
+        outputs: vec![MODEL_OUTPUT.to_owned(), LOSSES_OUTPUT.to_owned()],
         appears: false,
         builds_on_last: false,
         refresh: None,

@@ -12,7 +12,7 @@ use super::super::action::given;
 use super::super::checkpoints::Checkpoints;
 use super::super::{Context, DataAsked, DataCheck, Estimate, Given, StageError, Work, providers};
 use super::card::{CARD, described, keep};
-use super::{MODEL_OUTPUT, command, method, tokens};
+use super::{LOSSES_OUTPUT, MODEL_OUTPUT, command, method, tokens};
 
 /// Where the examples come from.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ impl Work for Train {
                 keep(context.store, files)?
             }
         };
-        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), model), ("losses".to_owned(), context.store.put_bytes(&tuned.losses)?)]);
+        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), model), (LOSSES_OUTPUT.to_owned(), context.store.put_bytes(&tuned.losses)?)]);
         Ok(RecordOutcome {
             outputs,
             metrics,

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::data::Message;
 use crate::store::write_atomically;
 
 use super::super::super::request::Batch;
 use super::super::super::transport::{Client, FilePart, Repeat, Request, printable};
 use super::super::super::tuning::Asked as Outcome;
 use super::super::super::watch::until_stopped;
-use super::super::super::{Answered, ProviderError, Watch};
+use super::super::super::{Answered, Generation, ProviderError, Question, Watch};
 use super::pages::Pages;
 use super::question::{is_filtered, question};
 use super::shapes::{Completion, FileObject};
@@ -74,8 +73,8 @@ pub async fn answer(
     client: &Client,
     limit: &str,
     model: &str,
-    prompts: &[Vec<Message>],
-    max_tokens: usize,
+    questions: &[Question],
+    how: &Generation,
     batch: &Batch,
     watch: &dyn Watch,
 ) -> Result<Vec<Answered>, ProviderError> {
@@ -84,11 +83,10 @@ pub async fn answer(
         let mut found: BTreeMap<usize, Answered> = BTreeMap::new();
         let mut why = None;
         for round in 0..ROUNDS {
-            let open: Vec<(usize, &[Message])> =
-                prompts.iter().enumerate().filter(|(place, _)| !found.contains_key(place)).map(|(place, messages)| (place, messages.as_slice())).collect();
+            let open: Vec<(usize, &Question)> = questions.iter().enumerate().filter(|(place, _)| !found.contains_key(place)).collect();
             let key = if round == 0 { batch.key.clone() } else { format!("{}-{round}", batch.key) };
             let state = State { place: batch.state.join(&key), key, visible: client.declared().limits.visible, replayed: client.network().replays() };
-            let asked = Asked { client, limit, model, max_tokens, folder: &batch.folder, sending: &sending };
+            let asked = Asked { client, limit, model, how, folder: &batch.folder, sending: &sending };
             let (begun, is_new) = asked.begun(&open, &state, watch).await?;
             *going.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun.id.clone());
             let ended = follow(client, begun, &state, watch).await?;
@@ -97,7 +95,7 @@ pub async fn answer(
             let Fetched { answers, failed } = fetch(client, &ended, &places, watch).await?;
             let got = answers.len();
             found.extend(answers);
-            if found.len() == prompts.len() {
+            if found.len() == questions.len() {
                 return Ok(found.into_values().collect());
             }
             why = failed.or(why);
@@ -105,10 +103,10 @@ pub async fn answer(
                 // To ask them once more in this run would be answered no better.
                 break;
             }
-            watch.note(&format!("a batch is {} with {} of {} questions answered; the others are asked in another", ended.status, found.len(), prompts.len()));
+            watch.note(&format!("a batch is {} with {} of {} questions answered; the others are asked in another", ended.status, found.len(), questions.len()));
         }
         let why = why.unwrap_or_else(|| "some answers are missing".into());
-        let problem = format!("it answered {} of {} questions; {why}", found.len(), prompts.len());
+        let problem = format!("it answered {} of {} questions; {why}", found.len(), questions.len());
         Err(ProviderError::Unexpected { url: client.url("/batches"), problem })
     };
     let done = until_stopped(watch, || !sending.load(Ordering::Relaxed), work).await;
@@ -159,7 +157,7 @@ struct Asked<'a> {
     client: &'a Client,
     limit: &'a str,
     model: &'a str,
-    max_tokens: usize,
+    how: &'a Generation,
     folder: &'a Path,
     /// Whether a request is under way that makes something paid for.
     sending: &'a AtomicBool,
@@ -167,7 +165,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// The batch of these questions: the one on disk, one that is found under our key, or a new one; and whether it is new.
-    async fn begun(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<(BatchObject, bool), ProviderError> {
+    async fn begun(&self, open: &[(usize, &Question)], state: &State, watch: &dyn Watch) -> Result<(BatchObject, bool), ProviderError> {
         let kept = state.read();
         if let Some(id) = kept.as_ref().filter(|kept| *kept != CREATING) {
             match self.client.json(Request::get(format!("/batches/{id}")), watch).await {
@@ -243,10 +241,10 @@ impl Asked<'_> {
     }
 
     /// The request for a new batch, after its questions were sent as a file.
-    async fn body(&self, open: &[(usize, &[Message])], state: &State, watch: &dyn Watch) -> Result<Value, ProviderError> {
+    async fn body(&self, open: &[(usize, &Question)], state: &State, watch: &dyn Watch) -> Result<Value, ProviderError> {
         let path = self.folder.join("batch.jsonl");
-        let lines = open.iter().map(|(place, messages)| {
-            let body = question(self.limit, self.model, messages, self.max_tokens, 0.0);
+        let lines = open.iter().map(|(place, asked)| {
+            let body = question(self.limit, self.model, asked, self.how.max_tokens, self.how.temperature);
             format!("{}\n", json!({ "custom_id": place.to_string(), "method": "POST", "url": "/v1/chat/completions", "body": body }))
         });
         let unwritable = |error: std::io::Error| ProviderError::UnreadableFile { path: path.clone(), reason: error.to_string() };

@@ -17,7 +17,7 @@ use super::OpenAi;
 use super::body::{creation, mark};
 use super::likeness::{is_like, learns_from};
 use super::pages::Pages;
-use super::shapes::{CheckpointObject, EventObject, JobObject, Moderated, Page};
+use super::shapes::{CheckpointObject, EventObject, JobObject, Moderated, ModerationResult, Page};
 
 #[async_trait]
 impl Wire for OpenAi {
@@ -139,14 +139,14 @@ impl Wire for OpenAi {
         self.change(id, if pause { "pause" } else { "resume" }, watch).await
     }
 
-    async fn moderate(&self, texts: &[String], watch: &dyn Watch) -> Result<Vec<bool>, ProviderError> {
-        let body = json!({ "model": "omni-moderation-latest", "input": texts });
+    async fn moderate(&self, model: Option<&str>, texts: &[String], watch: &dyn Watch) -> Result<Vec<Vec<String>>, ProviderError> {
+        let body = json!({ "model": model.unwrap_or("omni-moderation-latest"), "input": texts });
         let reply: Moderated = self.client.json(Request::post("/moderations", body, Repeat::Freely), watch).await?;
         if reply.results.len() != texts.len() {
             let problem = format!("{} verdicts on {} texts", reply.results.len(), texts.len());
             return Err(ProviderError::Unexpected { url: self.client.url("/moderations"), problem });
         }
-        Ok(reply.results.into_iter().map(|result| result.flagged).collect())
+        Ok(reply.results.into_iter().map(ModerationResult::why).collect())
     }
 
     async fn delete(&self, what: Remote<'_>, watch: &dyn Watch) -> Result<(), ProviderError> {

@@ -1,7 +1,9 @@
 //! The replies that are read, with only the fields that are used. Unknown fields never matter.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::data::spoken;
 
 use super::super::super::Answered;
 use super::super::super::dialect::MARK;
@@ -212,7 +214,20 @@ pub struct Moderated {
 #[derive(Debug, Deserialize)]
 pub struct ModerationResult {
     #[serde(default)]
-    pub flagged: bool,
+    flagged: bool,
+    #[serde(default, deserialize_with = "or_nothing")]
+    categories: Map<String, Value>,
+}
+
+impl ModerationResult {
+    /// The categories for which it is flagged.
+    pub fn why(self) -> Vec<String> {
+        if !self.flagged {
+            return Vec::new();
+        }
+        let why: Vec<String> = self.categories.into_iter().filter(|(_, is)| is == true).map(|(name, _)| name).collect();
+        if why.is_empty() { vec!["flagged".to_owned()] } else { why }
+    }
 }
 
 impl From<Completion> for Answered {
@@ -221,17 +236,8 @@ impl From<Completion> for Answered {
         let first = completion.choices.into_iter().next();
         let cut = first.as_ref().is_some_and(|choice| choice.finish_reason.as_deref() == Some("length"));
         // A refusal has no content; it is an answer all the same, and a wrong one.
-        let text = first.map(|choice| said(&choice.message.content)).unwrap_or_default();
-        Self { text, tokens_in: usage.prompt_tokens, tokens_out: usage.completion_tokens, cut }
-    }
-}
-
-/// What a message says: a text, or the texts of its parts.
-fn said(content: &Value) -> String {
-    let text = |part: &Value| part.as_str().or_else(|| part.get("text")?.as_str()).unwrap_or_default().to_owned();
-    match content {
-        Value::Array(parts) => parts.iter().map(text).collect(),
-        content => text(content),
+        let text = first.map(|choice| spoken(&Value::Object(choice.message))).unwrap_or_default();
+        Self { text, tokens_in: usage.prompt_tokens, tokens_out: usage.completion_tokens, cut, milliseconds: None }
     }
 }
 
@@ -260,13 +266,7 @@ fn count<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
 
 #[derive(Debug, Deserialize)]
 pub struct Choice {
-    pub message: Said,
+    pub message: Map<String, Value>,
     #[serde(default)]
     pub finish_reason: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Said {
-    #[serde(default)]
-    pub content: Value,
 }

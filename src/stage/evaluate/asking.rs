@@ -1,0 +1,151 @@
+//! The actions that ask models.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::fingerprint::{Leaf, Tree};
+use crate::provider::{Api, Declared};
+
+use super::super::{Action, Compiler, Input, providers, train};
+use super::ask::{ANSWERS, SAMPLES, TOOK};
+use super::generate::{Asked, Generate};
+use super::part::Part;
+use super::rows::{BASELINE_ANSWERS, TRAINING_ANSWERS};
+
+pub static SETTING: Setting = Setting::new("generate", "How answers are generated.").properties(&[
+    Slot::new("max-tokens", Kind::Integer(1, 16_384), "The most tokens in an answer.").or(Fallback::Integer(MAX_TOKENS)),
+    Slot::new("temperature", Kind::Number(0.0, 2.0), "How freely tokens are chosen; 0 for the likeliest each time.").or(Fallback::Number(0.0)),
+    Slot::new("samples", Kind::Integer(1, 100), "How often each question is asked: the mean counts, and `pass@k` is told.").or(Fallback::Integer(1)),
+    Slot::new("batch", Kind::Flag, "Whether a hosted model is asked in one batch: within a day, at a lower price.").or(Fallback::Flag(false)).without_effect(),
+]);
+
+const MAX_TOKENS: i64 = 32;
+/// The version of generating; raised when the same model would be asked in another way.
+const VERSION: u32 = 2;
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The model that is judged.
+    Model,
+    /// What it is compared with.
+    Baseline,
+    /// The model that is judged, about what it learnt.
+    Training,
+}
+
+impl Whom {
+    /// What its action, its answers, and the node with its model are called.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Model => ("generate", ANSWERS, "model"),
+            Self::Baseline => ("generate-baseline", BASELINE_ANSWERS, "baseline"),
+            Self::Training => ("generate-training", TRAINING_ANSWERS, "model"),
+        }
+    }
+}
+
+/// How often each question of a stage is asked.
+pub fn samples(stage: &Block) -> usize {
+    stage.child(SETTING.name).and_then(|generate| usize::try_from(generate.integer("samples")).ok()).unwrap_or(1)
+}
+
+/// The action that asks one of the models of a stage. `timed` says that somebody wants to know what answers took.
+pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) -> Result<Action, ConfigError> {
+    let stage = &part.stage.block;
+    let generate = stage.child(SETTING.name);
+    let limit = generate.map_or(MAX_TOKENS, |generate| generate.integer("max-tokens"));
+    let temperature = generate.map_or(0.0, |generate| generate.number("temperature"));
+    let batch = generate.is_some_and(|generate| generate.flag("batch"));
+    let is_sample = whom == Whom::Training;
+    let samples = if is_sample { 1 } else { samples(stage) };
+    if let Some(generate) = generate.filter(|_| samples > 1 && temperature == 0.0) {
+        return Err(contradiction(generate, "samples", "samples of the likeliest answer are all the same", "give it a `temperature=` too, such as 0.8"));
+    }
+    let (name, output, role) = whom.names();
+    let asked = if is_sample { part.prepared("data", "train", compiler) } else { part.questions(compiler) };
+    let mut inputs: Vec<Input> = asked.into_iter().collect();
+    let mut context = BTreeMap::new();
+    let declared = asked_at(stage, role, compiler)?;
+    if let Some(generate) = generate.filter(|_| timed && batch) {
+        return Err(contradiction(generate, "batch", "how long an answer of a batch takes is not told", "take out `batch`, or the grader"));
+    }
+    if timed && matches!(declared.api, Api::Command(_)) {
+        let help = "take out the graders `latency` and `cost`";
+        return Err(contradiction(stage.child(role).unwrap_or(stage), "name", "an outside program does not tell what its answers take", help));
+    }
+    context.insert("provider".to_owned(), providers::provider_tree(&declared, providers::Purpose::Asking));
+    let asked = if let Some(made_by) = train_stage(stage.child_text(role).unwrap_or_default(), compiler) {
+        inputs.push(Input::output("model", &made_by.name, train::MODEL_OUTPUT));
+        Asked::Made { declarations: compiler.pipeline.providers.clone() }
+    } else {
+        let written = stage.child_text(role).unwrap_or_default();
+        context.insert("model".to_owned(), providers::model_tree(&declared, written));
+        Asked::Named { declared: Box::new(declared.clone()), name: written.to_owned() }
+    };
+    inputs.extend(providers::files(&declared, compiler));
+    let mut settings = BTreeMap::from([("max-tokens".to_owned(), Tree::leaf(Leaf::Integer(limit)))]);
+    settings.extend((temperature > 0.0).then(|| ("temperature".to_owned(), Tree::leaf(Leaf::Number(temperature)))));
+    settings.extend((samples > 1).then(|| (SAMPLES.to_owned(), Tree::leaf(Leaf::Integer(i64::try_from(samples).unwrap_or(i64::MAX))))));
+    settings.extend(timed.then(|| (TOOK.to_owned(), Tree::leaf(Leaf::Flag(true)))));
+    settings.extend(part.setting());
+    let output = part.named(output);
+    let max_tokens = usize::try_from(limit).unwrap_or(usize::MAX);
+    Ok(Action {
+        name: part.named(name),
+        version: VERSION,
+        settings: Tree::Map(settings),
+        context,
+        inputs,
+        outputs: vec![output.clone()],
+        appears: false,
+        builds_on_last: false,
+        refresh: None,
+        effect: false,
+        work: Box::new(Generate { asked, max_tokens, temperature, samples, timed, batch, output, is_sample }),
+    })
+}
+
+fn contradiction(node: &Block, slot: &str, problem: &str, help: &str) -> ConfigError {
+    ConfigError::Contradiction { problem: problem.into(), label: "cannot be".into(), at: node.span_of(slot).into(), help: help.into() }
+}
+
+/// The train stage of a name.
+pub fn train_stage<'a>(name: &str, compiler: &Compiler<'a>) -> Option<&'a StageDecl> {
+    compiler.pipeline.stage(name).filter(|stage| stage.kind == "train")
+}
+
+/// Who answers for the model that stands in a node (`model`, `baseline`) of a stage.
+pub fn asked_at(stage: &Block, role: &str, compiler: &Compiler<'_>) -> Result<Declared, ConfigError> {
+    let written = stage.child_text(role).unwrap_or_default();
+    if let Some(made_by) = train_stage(written, compiler) {
+        return provider(train::provider_name(&made_by.block), stage, compiler);
+    }
+    let judged = train_stage(super::judged(stage), compiler).map(|judged| train::provider_name(&judged.block));
+    let declared = provider(stage.child_text("provider").or(judged).unwrap_or("local"), stage, compiler)?;
+    check_named(stage, role, written, &declared, compiler)?;
+    Ok(declared)
+}
+
+fn provider(name: &str, stage: &Block, compiler: &Compiler<'_>) -> Result<Declared, ConfigError> {
+    providers::find(name, &compiler.pipeline.providers, stage.child("provider").map_or(stage.name_span, |child| child.span_of("name")))
+}
+
+/// A local model must be one that there is: otherwise the name of a stage was mistyped, most likely.
+fn check_named(stage: &Block, role: &str, name: &str, declared: &Declared, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
+    // A train stage that is there and has a mistake of its own is no second mistake.
+    let broken = compiler.pipeline.declared.get(name) == Some(&"train");
+    if broken || declared.api != Api::Local || train::untuned(declared, name).is_ok() {
+        return Ok(());
+    }
+    let stages = compiler.pipeline.stages.iter().filter(|stage| stage.kind == "train").map(|stage| stage.name.as_str());
+    let known: Vec<&str> = stages.chain([crate::model::TINY]).collect();
+    let help = crate::config::nearest(name, known.iter().copied())
+        .map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+    Err(ConfigError::DanglingReference {
+        name: name.to_owned(),
+        wanted: "train".into(),
+        at: stage.child(role).map_or(stage.name_span, |child| child.span_of("name")).into(),
+        help,
+    })
+}

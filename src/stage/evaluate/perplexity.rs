@@ -1,0 +1,41 @@
+//! How well a local model foresees the answers that were wanted.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::data::{parse_examples, write_lines};
+use crate::model::perplexities;
+use crate::store::RecordOutcome;
+
+use super::super::{Context, StageError, Work};
+use super::generate::Asked;
+use super::outside::Said;
+
+/// The inputs with the two models, where stages make them.
+pub const MODELS: [&str; 2] = ["model", "baseline-model"];
+
+/// Measures the perplexity of the wanted answers.
+#[derive(Debug)]
+pub struct Perplexity {
+    /// What its output is called.
+    pub output: String,
+    pub model: Asked,
+    pub baseline: Option<Asked>,
+}
+
+#[async_trait]
+impl Work for Perplexity {
+    async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
+        let examples = parse_examples(&context.read("data")?)?;
+        let measured = |asked: &Asked, role: &str| -> Result<Vec<f64>, StageError> {
+            let (_, model) = asked.find(role, context)?;
+            Ok(tokio::task::block_in_place(|| perplexities(&model, &examples, context.watch))?)
+        };
+        let ours = measured(&self.model, MODELS[0])?;
+        let mut theirs = self.baseline.as_ref().map(|baseline| measured(baseline, MODELS[1])).transpose()?.unwrap_or_default().into_iter();
+        let lines: Vec<Said> = ours.into_iter().map(|score| Said { score, baseline: theirs.next(), ..Said::default() }).collect();
+        let outputs = BTreeMap::from([(self.output.clone(), context.store.put_bytes(&write_lines(&lines))?)]);
+        Ok(RecordOutcome { outputs, ..RecordOutcome::default() })
+    }
+}
