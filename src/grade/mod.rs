@@ -4,6 +4,7 @@ mod gate;
 pub mod grader;
 mod losses;
 mod metrics;
+pub mod openai;
 mod slices;
 pub mod statistics;
 

@@ -85,6 +85,41 @@ fn answers_are_shown_to_moderation() {
 }
 
 #[test]
+fn graders_of_openai_are_used_as_they_are_written() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    undeployed(&workspace);
+    edit(
+        &workspace,
+        "    grader \"exact-match\"",
+        "    grader \"exact-match\"\n    grader \"openai\" input=\"grader.json\" provider=\"openai\" name=\"theirs\"",
+    );
+    let likeness = |name: &str| serde_json::json!({ "type": "text_similarity", "name": name, "evaluation_metric": "fuzzy_match", "input": "{{ sample.output_text }}", "reference": "{{ item.wanted }}" });
+    let model = serde_json::json!({
+        "type": "score_model", "name": "style", "model": "ft:judge", "range": [0, 10],
+        "input": [{ "role": "user", "content": "# Rubric\nIs {{ sample.output_text }} a colour, asked {{ item.asked }}?" }],
+    });
+    let grader =
+        serde_json::json!({ "type": "multi", "name": "all", "graders": { "near": likeness("near"), "style": model }, "calculate_output": "near * style" });
+    workspace.write("grader.json", grader.to_string());
+    server.world().knows = vec![("Reply with one JSON".to_owned(), "{\"score\": 7}".to_owned())];
+    let done = server.run(&workspace);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let found = metrics(&server, &workspace);
+    assert_eq!(found["theirs"], 7.0, "{found}");
+    assert!(found["baseline.theirs"].as_f64().is_some_and(|score| score < 6.0), "{found}");
+    let asked = server.world().questions;
+    workspace.write("grader.json", grader.to_string().replace("near * style", "near + style"));
+    assert_eq!(server.run(&workspace).code, 0);
+    assert_eq!((server.world().questions, &metrics(&server, &workspace)["theirs"]), (asked, &Value::from(8.0)), "another formula asks nobody");
+    workspace.write("grader.json", grader.to_string().replace("item.wanted", "item.absent"));
+    let done = server.run(&workspace);
+    assert!(done.code == 1 && done.stderr.contains("grader.json") && done.stderr.contains("undefined"), "{}", done.stderr);
+    workspace.write("grader.json", "{\"type\": \"python\"}");
+    let done = server.run(&workspace);
+    assert!(done.code == 1 && done.stderr.contains("`python` is not run here"), "{}", done.stderr);
+}
+
+#[test]
 fn calls_of_tools_are_asked_for_and_compared() {
     let (server, workspace) = (Server::start(), Workspace::new());
     let tool = serde_json::json!({ "type": "function", "function": { "name": "paint", "parameters": { "type": "object" } } });

@@ -10,7 +10,7 @@ mod number;
 mod outside;
 mod pattern;
 mod refusal;
-mod similarity;
+pub(in crate::grade) mod similarity;
 mod taken;
 mod tool_call;
 
@@ -43,6 +43,7 @@ pub static GRADERS: &[GraderKind] = &[
     outside::JUDGE,
     outside::MODERATION,
     outside::PAIRWISE,
+    outside::OPENAI,
     outside::PERPLEXITY,
     contains::CONTAINS,
     contains::STARTS_WITH,
@@ -142,6 +143,7 @@ const NAMES: &[&str] = &[
     "judge",
     "pairwise",
     "moderation",
+    "openai",
     "command",
     "all",
     "any",
@@ -176,7 +178,8 @@ pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is
         Slot::new("provider", Kind::Provider, "Who has that model.").or(Fallback::Absent),
         Slot::new("votes", Kind::Integer(1, 9), "How often an answer is judged; the mean counts.").or(Fallback::Absent),
         Slot::new("run", Kind::Text, "The line that a command grader runs.").or(Fallback::Absent),
-        Slot::new("input", Kind::Input, "A file, folder or glob of the workspace that the command is made of.").or(Fallback::Absent),
+        Slot::new("input", Kind::Input, "A file, folder or glob of the workspace: what a command is made of, or the JSON of a grader of OpenAI.")
+            .or(Fallback::Absent),
         Slot::new("weight", Kind::Positive(f64::MAX), "How much it counts in `weighted`.").or(Fallback::Absent),
     ]);
 

@@ -39,6 +39,16 @@ pub const MODERATION: GraderKind = GraderKind {
     },
 };
 
+pub const OPENAI: GraderKind = GraderKind {
+    name: "openai",
+    reads: &["input", "provider"],
+    metric: "openai",
+    prepare: |block| {
+        needed(block, "input", "name the file with the grader: `grader \"openai\" input=\"graders/quality.json\"`")?;
+        Ok(Box::new(Outside { share: false, ..SHARE }))
+    },
+};
+
 pub const PERPLEXITY: GraderKind =
     GraderKind { name: "perplexity", reads: &[], metric: "perplexity", prepare: |_| Ok(Box::new(Outside { share: false, ..SHARE })) };
 
@@ -98,7 +108,7 @@ impl Grader for Outside {
 /// Whether a node is such a grader.
 #[must_use]
 pub fn is_outside(block: &Block) -> bool {
-    [JUDGE, COMMAND, PAIRWISE, MODERATION, PERPLEXITY].iter().any(|kind| kind.name == block.text("kind"))
+    [JUDGE, COMMAND, OPENAI, PAIRWISE, MODERATION, PERPLEXITY].iter().any(|kind| kind.name == block.text("kind"))
 }
 
 /// An error where such a grader stands in another.

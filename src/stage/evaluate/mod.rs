@@ -6,6 +6,7 @@ mod grade;
 mod judge;
 mod mistakes;
 mod moderation;
+mod openai_grader;
 mod outside;
 mod pairwise;
 mod part;

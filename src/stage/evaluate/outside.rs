@@ -18,6 +18,7 @@ use super::asking::{asked_at, train_stage};
 use super::generate::Asked;
 use super::judge::{Judge, Judging};
 use super::moderation::Moderation;
+use super::openai_grader::Described;
 use super::pairwise::Pairwise;
 use super::part::Part;
 use super::perplexity::{MODELS, Perplexity};
@@ -69,6 +70,7 @@ pub fn outside(part: Part<'_>, declared: &Block, compiler: &mut Compiler<'_>) ->
         "command" => Box::new(made.command(compiler)?),
         "pairwise" => Box::new(made.pairwise(compiler)?),
         "moderation" => Box::new(made.moderation(compiler)?),
+        "openai" => Box::new(made.described(compiler)?),
         "perplexity" => Box::new(made.perplexity(compiler)?),
         _ => Box::new(made.judge(compiler)?),
     };
@@ -179,21 +181,38 @@ impl Made<'_> {
         Ok(Asked::Named { declared: Box::new(declared), name: written.to_owned() })
     }
 
+    fn described(&mut self, compiler: &mut Compiler<'_>) -> Result<Described, ConfigError> {
+        self.answers();
+        let file = self.file("input")?;
+        if file.contains(['*', '?', '[']) {
+            return self.contradiction("input", format!("`{file}` may be several files"), "name the one with the grader");
+        }
+        self.inputs.extend(compiler.files(&file, Reading::Bytes, None));
+        let declared = self.declared.find_text("provider").is_some().then(|| self.provider(compiler)).transpose()?;
+        Ok(Described { output: self.output.clone(), file, declared })
+    }
+
+    /// A path that is an input, and not the name of another one.
+    fn file(&self, slot: &str) -> Result<String, ConfigError> {
+        let path = self.text(slot);
+        if !QUESTIONS.contains(&path.as_str()) {
+            return Ok(path);
+        }
+        Err(ConfigError::Contradiction {
+            problem: format!("`{path}` is what the input with the rows is called"),
+            label: "would hide them".into(),
+            at: self.declared.span_of(slot).into(),
+            help: format!("write it as `./{path}`"),
+        })
+    }
+
     fn command(&mut self, compiler: &mut Compiler<'_>) -> Result<Graders, ConfigError> {
         self.answers();
         let line = self.text("run");
-        let path = self.declared.find_text("input");
-        if let Some(path) = path.filter(|path| QUESTIONS.contains(path)) {
-            return Err(ConfigError::Contradiction {
-                problem: format!("`{path}` is what the input with the rows is called"),
-                label: "would hide them".into(),
-                at: self.declared.span_of("input").into(),
-                help: format!("write it as `./{path}`"),
-            });
-        }
+        let path = self.declared.find_text("input").is_some().then(|| self.file("input")).transpose()?;
         self.inputs.extend(path.iter().flat_map(|path| compiler.files(path, Reading::Program, None)));
         self.context.insert("environment".to_owned(), environment());
         self.settings.insert("run".to_owned(), Tree::text(&line));
-        Ok(Graders { output: self.output.clone(), line, inputs: path.map(str::to_owned).into_iter().collect() })
+        Ok(Graders { output: self.output.clone(), line, inputs: path.into_iter().collect() })
     }
 }

@@ -8,7 +8,7 @@ use super::super::super::statistics::count;
 use super::f_score;
 
 /// How many runs of `length` two texts have in common, each as often as in both, and how many each has.
-fn shared<T: Hash + Eq>(wanted: &[T], said: &[T], length: usize) -> (usize, usize, usize) {
+pub fn shared<T: Hash + Eq>(wanted: &[T], said: &[T], length: usize) -> (usize, usize, usize) {
     let mut there: HashMap<&[T], usize> = HashMap::new();
     for run in wanted.windows(length) {
         *there.entry(run).or_default() += 1;
@@ -49,7 +49,7 @@ pub fn bleu(wanted: &str, said: &str) -> f64 {
 }
 
 /// Tokens as the script `mteval-v13a` of NIST makes them: signs stand alone, but for points and commas within numbers.
-fn tokens(text: &str) -> Vec<String> {
+pub fn tokens(text: &str) -> Vec<String> {
     static RULES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
         [(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", " $1 "), (r"([^0-9])([\.,])", "$1 $2 "), (r"([\.,])([^0-9])", " $1 $2"), (r"([0-9])(-)", "$1 $2 ")]
             .map(|(pattern, to)| (Regex::new(pattern).expect("the rules of mteval-v13a are patterns"), to))

@@ -3,6 +3,9 @@
 mod grams;
 mod words;
 
+pub use grams::{bleu, shared, tokens};
+pub use words::{longest, rouge, rouge_l};
+
 use super::{Graded, Grader, GraderKind, needed};
 
 pub const KIND: GraderKind = GraderKind {
@@ -35,11 +38,11 @@ impl std::fmt::Debug for Similarity {
 impl Similarity {
     fn by(name: &str) -> Self {
         let measure: Measure = match name {
-            "bleu" => grams::bleu,
+            "bleu" => bleu,
             "chrf" => grams::chrf,
-            "rouge-1" => |wanted, said| words::rouge(wanted, said, 1),
-            "rouge-2" => |wanted, said| words::rouge(wanted, said, 2),
-            "rouge-l" => words::rouge_l,
+            "rouge-1" => |wanted, said| rouge(wanted, said, 1),
+            "rouge-2" => |wanted, said| rouge(wanted, said, 2),
+            "rouge-l" => rouge_l,
             "levenshtein" => |wanted, said| strsim::normalized_levenshtein(wanted.trim(), said.trim()),
             _ => words::token_f1,
         };

@@ -22,16 +22,21 @@ pub fn rouge(wanted: &str, said: &str, length: usize) -> f64 {
 /// ROUGE-L (Lin 2004): the F score of the longest run of words, with gaps, that both have in the same order.
 pub fn rouge_l(wanted: &str, said: &str) -> f64 {
     let (wanted, said) = (words(wanted), words(said));
+    f1(longest(&wanted, &said), wanted.len(), said.len())
+}
+
+/// How long the longest run is, with gaps, that both have in the same order.
+pub fn longest<T: PartialEq>(wanted: &[T], said: &[T]) -> usize {
     let mut row = vec![0_usize; said.len() + 1];
-    for word in &wanted {
+    for part in wanted {
         let mut before = 0;
         for (at, other) in said.iter().enumerate() {
             let above = row[at + 1];
-            row[at + 1] = if word == other { before + 1 } else { above.max(row[at]) };
+            row[at + 1] = if part == other { before + 1 } else { above.max(row[at]) };
             before = above;
         }
     }
-    f1(row[said.len()], wanted.len(), said.len())
+    row[said.len()]
 }
 
 /// The F1 of the words in common, as SQuAD has it (Rajpurkar et al. 2016): without case, signs and articles, and two texts without
