@@ -77,3 +77,9 @@ client:
 gateway-speed:
     cargo build --release --bin retune
     benches/gateway.py
+
+# promptfoo and inspect_ai evaluate an alias through the gateway; then retune beside them on the same server.
+evaluators:
+    cargo build --release --bin retune
+    tests/evaluators.py
+    benches/evaluation.py

@@ -23,6 +23,66 @@ fn a_model_that_was_rolled_back_stays_so_whatever_the_gates() {
     assert_eq!(current(&workspace), "1", "version 2 was rolled back itself");
 }
 
+fn deploy_with(workspace: &common::Workspace, lines: &str) {
+    let text = workspace.read("p.kdl");
+    assert_eq!(text.matches("    alias \"colours\"\n").count(), 1);
+    workspace.write("p.kdl", text.replace("    alias \"colours\"\n", &format!("    alias \"colours\"\n{lines}")));
+}
+
+#[test]
+fn an_alias_is_asked_after_the_switch_and_each_version_has_a_card() {
+    let workspace = colours_workspace();
+    deploy_with(
+        &workspace,
+        "    live-check questions=4 agreement=1.0\n    card {\n        intended-use \"Names colours | hues\"\n        limits \"No shades\"\n        license \"MIT\"\n    }\n",
+    );
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 0 && done.stderr.contains("answers as it was judged: 4 of 4"), "{}", done.stderr);
+    assert!(workspace.read("deployments/colours.kdl").contains("live-check \"passed\""));
+    let card = workspace.read("deployments/colours-1.md");
+    let wanted = ["# colours, version 1", "- Names colours | hues", "## Data", "| method.epochs | 2 |", "| accuracy at least 0.5 | pass |", "| accuracy | "];
+    for text in wanted {
+        assert!(card.contains(text), "{text:?} is not in:\n{card}");
+    }
+    assert!(workspace.ran(&[]).is_empty());
+    std::fs::remove_file(workspace.path().join("deployments/colours-1.md")).expect("it is there");
+    assert_eq!(workspace.ran(&[]), ["production"], "a card that is gone is written again");
+    assert_eq!((current(&workspace), workspace.read("deployments/colours-1.md")), ("1".to_owned(), card));
+    // A check that a kill left open is made by the next run.
+    let text = workspace.read("deployments/colours.kdl");
+    workspace.write("deployments/colours.kdl", text.replace("live-check \"passed\"", "live-check \"open\""));
+    assert_eq!(workspace.ran(&[]), ["production"]);
+    assert_eq!(workspace.read("deployments/colours.kdl"), text);
+}
+
+#[test]
+fn a_verdict_on_another_model_deploys_nothing() {
+    let workspace = colours_workspace();
+    workspace.run(&[], 0);
+    let text = workspace.read("p.kdl");
+    workspace.write("p.kdl", text.replace("    grader \"exact-match\"\n", "    grader \"exact-match\"\n    frozen\n"));
+    let done = workspace.retune(&["run", "p.kdl", "--set", "epochs=3"]);
+    assert!(done.code == 1 && done.stderr.contains("stage::stale_verdict"), "{}", done.stderr);
+    assert_eq!(current(&workspace), "1");
+}
+
+#[test]
+fn what_cannot_be_checked_live_is_an_error() {
+    for (from, to, wanted) in [
+        ("    requires \"quality\"\n", "    live-check\n", "no answers that could be compared"),
+        ("    alias \"colours\"\n", "    alias \"colours\"\n    live-check provider=\"local\"\n", "aliases are known to servers only"),
+        ("    grader \"exact-match\"\n", "    grader \"exact-match\"\n    generate temperature=1\n", "draws its answers"),
+    ] {
+        let workspace = colours_workspace();
+        if to.contains("temperature") {
+            deploy_with(&workspace, "    live-check\n");
+        }
+        workspace.write("p.kdl", workspace.read("p.kdl").replacen(from, to, 1));
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains(wanted), "{wanted}: {}", done.stderr);
+    }
+}
+
 #[test]
 fn targets_say_what_the_alias_stands_for_and_go_back_with_it() {
     let workspace = colours_workspace();

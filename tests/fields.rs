@@ -203,6 +203,18 @@ deploy "production" {
     target "deploy/model.env"
     outlives "90d"
 }
+deploy "checked" {
+    model "model"
+    requires "another"
+    alias "q"
+    live-check questions=3 agreement=0.5 provider="openai"
+    card {
+        intended-use "x"
+        limits "y"
+        license "z"
+        contact "w"
+    }
+}
 exec "tool" {
     run "cat in.txt > out.txt"
     input "in.txt"
@@ -425,6 +437,13 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("deploy.requires.stage", "requires \"quality\"", "requires \"another\"", Differ),
     ("deploy.outlives.time", "outlives \"90d\"", "outlives \"30d\"", Differ),
     ("deploy.target.path", "deploy/model.env", "deploy/model.json", Differ),
+    ("deploy.live-check.questions", "questions=3", "questions=4", Differ),
+    ("deploy.live-check.agreement", "agreement=0.5", "agreement=0.6", Differ),
+    ("deploy.live-check.provider", "agreement=0.5 provider=\"openai\"", "agreement=0.5", Differ),
+    ("deploy.card.intended-use.text", "intended-use \"x\"", "intended-use \"u\"", Differ),
+    ("deploy.card.limits.text", "limits \"y\"", "limits \"u\"", Differ),
+    ("deploy.card.license.text", "license \"z\"", "license \"u\"", Differ),
+    ("deploy.card.contact.text", "contact \"w\"", "contact \"u\"", Differ),
     ("deploy.alias.name", "alias \"p\"", "alias \"q\"", Differ),
     ("exec.name", "exec \"tool\"", "exec \"gear\"", Stay),
     ("exec.run.command", "run \"cat in.txt", "run \"cat -u in.txt", Differ),

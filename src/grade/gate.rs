@@ -77,6 +77,9 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Each gate.
     pub gates: Vec<GateResult>,
+    /// The content of the model that was judged, where a stage makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 impl Gate {
@@ -142,7 +145,7 @@ impl Verdict {
     #[must_use]
     pub fn of(gates: Vec<GateResult>) -> Self {
         let outcome = gates.iter().map(|gate| gate.outcome).max().unwrap_or_default();
-        Self { passed: outcome == Outcome::Pass, outcome, gates }
+        Self { passed: outcome == Outcome::Pass, outcome, gates, model: None }
     }
 }
 

@@ -58,6 +58,23 @@ pub struct Version {
     pub rolled_back: Option<Timestamp>,
     /// When its model was deleted at the provider, if it was.
     pub deleted: Option<Timestamp>,
+    /// What came of a look at what it answers, where one is made.
+    pub live: Option<LiveCheck>,
+}
+
+/// How a look at what an alias answers stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveCheck {
+    /// It was not made yet.
+    Open,
+    /// It answers as the model that was judged.
+    Passed,
+    /// It does not, and the alias went back.
+    Failed,
+}
+
+impl LiveCheck {
+    const WORDS: [(Self, &'static str); 3] = [(Self::Open, "open"), (Self::Passed, "passed"), (Self::Failed, "failed")];
 }
 
 impl Alias {
@@ -69,6 +86,12 @@ impl Alias {
     #[must_use]
     pub fn path(workspace: &Path, name: &str) -> PathBuf {
         Self::folder(workspace).join(format!("{name}.kdl"))
+    }
+
+    /// The model card of one of its versions.
+    #[must_use]
+    pub fn card(workspace: &Path, name: &str, version: u32) -> PathBuf {
+        Self::folder(workspace).join(format!("{name}-{version}.md"))
     }
 
     /// Reads an alias; one that was never deployed has no versions.
@@ -131,6 +154,13 @@ impl Alias {
         write_atomically(&Self::path(workspace, name), alias.render().as_bytes())?;
         for (path, text) in alias.told() {
             let place = workspace.join(path);
+            let Some(text) = text else {
+                // It stands for nothing, and a file of ours must not say otherwise.
+                match fs::remove_file(&place) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(LedgerError::io("remove", &place)(error)),
+                    _ => continue,
+                }
+            };
             place.parent().map_or(Ok(()), fs::create_dir_all).map_err(LedgerError::io("create", &place))?;
             write_atomically(&place, text.as_bytes())?;
         }
@@ -138,14 +168,14 @@ impl Alias {
     }
 
     /// What its targets hold.
-    fn told(&self) -> impl Iterator<Item = (&str, String)> {
-        self.targets.iter().filter_map(|path| Some((path.as_str(), Manifest::of(path)?.render(self)?)))
+    fn told(&self) -> impl Iterator<Item = (&str, Option<String>)> {
+        self.targets.iter().filter_map(|path| Some((path.as_str(), Manifest::of(path)?.render(self))))
     }
 
     /// Whether its targets hold what they should.
     #[must_use]
     pub fn is_told(&self, workspace: &Path) -> bool {
-        self.told().all(|(path, text)| fs::read_to_string(workspace.join(path)).is_ok_and(|there| there == text))
+        self.told().all(|(path, text)| fs::read_to_string(workspace.join(path)).ok() == text)
     }
 
     fn render(&self) -> String {
@@ -159,6 +189,9 @@ impl Alias {
             let _ = writeln!(out, "    deployed \"{}\"", version.deployed);
             if let Some(time) = version.rolled_back {
                 let _ = writeln!(out, "    rolled-back \"{time}\"");
+            }
+            if let Some((_, word)) = LiveCheck::WORDS.iter().find(|(live, _)| Some(*live) == version.live) {
+                let _ = writeln!(out, "    live-check \"{word}\"");
             }
             if let Some(time) = version.deleted {
                 let _ = writeln!(out, "    deleted \"{time}\"");
@@ -194,6 +227,18 @@ impl Alias {
     pub fn deploy(&mut self, version: Version) {
         self.versions.push(version);
         self.current = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+    }
+
+    /// Takes what came of a look at what it answers: where that is not what was judged, it goes back, or stands for nothing.
+    pub fn looked(&mut self, passed: bool, now: Timestamp) {
+        let Some(version) = (self.current as usize).checked_sub(1).and_then(|index| self.versions.get_mut(index)) else {
+            return;
+        };
+        version.live = Some(if passed { LiveCheck::Passed } else { LiveCheck::Failed });
+        if !passed && self.roll_back(now).is_err() {
+            self.versions[self.current as usize - 1].rolled_back = Some(now);
+            self.current = 0;
+        }
     }
 
     /// Goes back to the nearest earlier version that was not itself rolled back, and whose model is still there. Returns its number.
@@ -232,5 +277,6 @@ fn version(node: &kdl::KdlNode) -> Option<Version> {
         deployed: child_text(node, "deployed")?.parse().ok()?,
         rolled_back: child_text(node, "rolled-back").and_then(|time| time.parse().ok()),
         deleted: child_text(node, "deleted").and_then(|time| time.parse().ok()),
+        live: child_text(node, "live-check").and_then(|text| LiveCheck::WORDS.iter().find(|(_, word)| *word == text)).map(|(live, _)| *live),
     })
 }

@@ -10,7 +10,7 @@ mod lockfile;
 mod manifest;
 mod run_id;
 
-pub use aliases::{Alias, Served, Version};
+pub use aliases::{Alias, LiveCheck, Served, Version};
 pub use error::LedgerError;
 pub use events::{Event, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
 pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping, Uploads, journals};

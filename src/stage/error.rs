@@ -191,6 +191,22 @@ pub enum StageError {
     )]
     ShutDownSoon { model: String, which: &'static str, provider: String, day: String, days: i64 },
 
+    /// A verdict on another model than the one that is to be deployed.
+    #[error("the verdict of `{stage}` is on another model than this one")]
+    #[diagnostic(code(stage::stale_verdict), help("`{stage}` is frozen, or its result was accepted: let it judge this model"))]
+    StaleVerdict { stage: String },
+
+    /// An alias does not answer as the model that was judged.
+    #[error("`{alias}` does not answer as the model that was judged: {problem}")]
+    #[diagnostic(
+        code(stage::live_check),
+        help(
+            "it went back to {}; look at what serves it, or at `live-check`, and deploy again with `--force`",
+            if *back == 0 { "nothing".to_owned() } else { format!("version {back}") }
+        )
+    )]
+    LiveCheck { alias: String, version: u32, back: u32, problem: String },
+
     /// The store failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -143,3 +143,27 @@ fn calls_of_tools_are_asked_for_and_compared() {
     let asked = server.world().last.clone();
     assert!(asked["tools"][0]["function"]["name"] == "paint" && asked["messages"].as_array().map(Vec::len) == Some(1), "{asked}");
 }
+
+#[test]
+fn an_alias_that_answers_in_another_way_goes_back_by_itself() {
+    let (server, workspace) = (Server::start(), colours_workspace());
+    // The model is of this machine, and whoever serves the alias is not up to it.
+    let check = "    live-check provider=\"openai\" questions=3\n    target \"deploy/model.env\"\n";
+    edit(&workspace, "    alias \"colours\"\n", &format!("    alias \"colours\"\n{check}"));
+    let run = |more: &[&str]| server.retune(&workspace, &[&["run", "p.kdl"], more].concat());
+    let done = run(&[]);
+    assert!(done.code == 1 && done.stderr.contains("stage::live_check") && done.stderr.contains("0 of 3 answers are the same"), "{}", done.stderr);
+    assert!(done.stderr.contains("it went back to nothing"), "{}", done.stderr);
+    assert_eq!(server.world().last["model"], "colours", "it is asked by its alias");
+    let alias = || workspace.read("deployments/colours.kdl");
+    assert!(alias().contains("current 0") && alias().contains("live-check \"failed\""), "{}", alias());
+    assert!(!workspace.path().join("deploy/model.env").exists(), "nothing says otherwise");
+    assert_eq!(run(&[]).code, 0, "what failed is not tried again by itself");
+    assert!(alias().contains("current 0"), "{}", alias());
+    edit(&workspace, check, "    target \"deploy/model.env\"\n");
+    assert_eq!(run(&["--force", "production"]).code, 0);
+    assert!(alias().contains("current 2") && workspace.path().join("deploy/model.env").exists(), "{}", alias());
+    edit(&workspace, "    target", "    live-check provider=\"openai\" questions=3\n    target");
+    assert_eq!(run(&["--set", "epochs=3"]).code, 1);
+    assert!(alias().contains("current 2") && alias().matches("live-check \"failed\"").count() == 2, "{}", alias());
+}

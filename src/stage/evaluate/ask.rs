@@ -180,6 +180,14 @@ pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tok
     Estimate { tokens: None, usd, notes, is_unpriced }
 }
 
+/// What some questions will cost at most, in US dollars, where that is known.
+///
+/// # Errors
+/// When the prices cannot be read.
+pub fn expected_cost(declared: &Declared, card: &ModelCard, workspace: &Path, questions: &[Question], max_tokens: usize) -> Result<Option<f64>, StageError> {
+    Ok(price_of(declared, card, workspace)?.and_then(|price| expected(declared, card, questions, max_tokens, price)))
+}
+
 /// A batch costs half.
 pub fn discounted(price: Price, batch: bool) -> Price {
     let factor = if batch { 0.5 } else { 1.0 };

@@ -45,6 +45,13 @@ impl Whom {
     }
 }
 
+/// The most tokens of an answer in a stage, and how freely they are chosen.
+pub fn sizes(stage: &Block) -> (usize, f64) {
+    let generate = stage.child(SETTING.name);
+    let limit = generate.map_or(MAX_TOKENS, |generate| generate.integer("max-tokens"));
+    (usize::try_from(limit).unwrap_or(usize::MAX), generate.map_or(0.0, |generate| generate.number("temperature")))
+}
+
 /// How often each question of a stage is asked.
 pub fn samples(stage: &Block) -> usize {
     stage.child(SETTING.name).and_then(|generate| usize::try_from(generate.integer("samples")).ok()).unwrap_or(1)
@@ -54,8 +61,7 @@ pub fn samples(stage: &Block) -> usize {
 pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) -> Result<Action, ConfigError> {
     let stage = &part.stage.block;
     let generate = stage.child(SETTING.name);
-    let limit = generate.map_or(MAX_TOKENS, |generate| generate.integer("max-tokens"));
-    let temperature = generate.map_or(0.0, |generate| generate.number("temperature"));
+    let (max_tokens, temperature) = sizes(stage);
     let batch = generate.is_some_and(|generate| generate.flag("batch"));
     let is_sample = whom == Whom::Training;
     let samples = if is_sample { 1 } else { samples(stage) };
@@ -84,13 +90,12 @@ pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) 
         Asked::Named { declared: Box::new(declared.clone()), name: written.to_owned() }
     };
     inputs.extend(providers::files(&declared, compiler));
-    let mut settings = BTreeMap::from([("max-tokens".to_owned(), Tree::leaf(Leaf::Integer(limit)))]);
+    let mut settings = BTreeMap::from([("max-tokens".to_owned(), Tree::leaf(Leaf::Integer(i64::try_from(max_tokens).unwrap_or(i64::MAX))))]);
     settings.extend((temperature > 0.0).then(|| ("temperature".to_owned(), Tree::leaf(Leaf::Number(temperature)))));
     settings.extend((samples > 1).then(|| (SAMPLES.to_owned(), Tree::leaf(Leaf::Integer(i64::try_from(samples).unwrap_or(i64::MAX))))));
     settings.extend(timed.then(|| (TOOK.to_owned(), Tree::leaf(Leaf::Flag(true)))));
     settings.extend(part.setting());
     let output = part.named(output);
-    let max_tokens = usize::try_from(limit).unwrap_or(usize::MAX);
     Ok(Action {
         name: part.named(name),
         version: VERSION,

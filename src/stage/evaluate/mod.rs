@@ -18,11 +18,12 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::data::parse_lines;
 use crate::fingerprint::{Tree, settings_of};
 use crate::grade::grader::{self, Named};
 use crate::grade::{LOSS_GAP, OVERFIT_GAP};
 
-use super::{Action, Compiler, Input, StageKind, prepare, scheduling, train};
+use super::{Action, Compiler, Input, StageError, StageKind, prepare, scheduling, train};
 use asking::{Whom, asking, samples, train_stage};
 use outside::outside;
 use part::Part;
@@ -64,8 +65,37 @@ pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 const GRADE_VERSION: u32 = 4;
 /// What the deploy stage calls the verdict, and the figures that it rests on.
 pub const VERDICT: &str = "verdict";
-pub use ask::{ANSWERS, answers_of};
+pub use ask::{ANSWERS, answers_of, expected_cost};
 pub use grade::METRICS;
+
+/// What an evaluate stage asked.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The most tokens in an answer.
+    pub max_tokens: usize,
+    /// Whether the answers were drawn, so that the same model may say something else.
+    pub is_drawn: bool,
+    /// The questions and the answers.
+    pub inputs: Vec<Input>,
+}
+
+/// What an evaluate stage asked, its questions and answers as inputs in two roles.
+pub fn asked(judge: &StageDecl, compiler: &Compiler<'_>, [data, answers]: [&str; 2]) -> Judged {
+    let part = Part { stage: judge, block: &judge.block, suite: None };
+    let mut inputs: Vec<Input> = part.prepared(data, part.split(), compiler).into_iter().collect();
+    inputs.push(part.own(answers, ANSWERS));
+    let (max_tokens, temperature) = asking::sizes(&judge.block);
+    Judged { max_tokens, is_drawn: temperature > 0.0, inputs }
+}
+
+/// What the model said first to each question.
+///
+/// # Errors
+/// When the answers cannot be read.
+pub fn first_answers(bytes: &[u8]) -> Result<Vec<String>, StageError> {
+    let answers: Vec<rows::Answer> = parse_lines(bytes).map_err(|error| StageError::Unreadable { what: "the answers", problem: error.to_string() })?;
+    Ok(answers.into_iter().map(|answer| answer.answer).collect())
+}
 
 /// Which model an evaluate stage judges: the name that is written.
 pub fn judged(block: &Block) -> &str {
@@ -202,7 +232,10 @@ fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, parts: Vec<verdict::Judg
             settings.insert(format!("suite {}", suite.text("name")), settings_of(suite, &compiler.pipeline.file, |name| name == "gate"));
         }
     }
-    let inputs = parts.iter().flat_map(|part| [&part.metrics, &part.scores]).map(|output| Input::output(output, &stage.name, output)).collect();
+    let inputs = parts.iter().flat_map(|part| [&part.metrics, &part.scores]).map(|output| Input::output(output, &stage.name, output));
+    // So that nobody deploys another model on this verdict.
+    let model = train_stage(judged(&stage.block), compiler).map(|made_by| Input::output(verdict::MODEL, &made_by.name, train::MODEL_OUTPUT));
+    let inputs = inputs.chain(model).collect();
     Action {
         name: "verdict".to_owned(),
         version: verdict::VERSION,

@@ -90,7 +90,7 @@ impl Described {
         let questions = samples.iter().map(|sample| asked.question(sample).map(Question::from)).collect::<Result<Vec<Question>, String>>();
         let questions = questions.map_err(|problem| self.wrong(problem))?;
         // Whatever the file says besides, the same model is asked the same in the same way.
-        let way = Tree::map([("model", Tree::text(&asked.model)), ("temperature", Tree::text(&asked.temperature.to_string()))]);
+        let way = Tree::map([("model", Tree::text(&asked.model)), ("temperature", Tree::text(asked.temperature.to_string()))]);
         let mut preimage = Preimage { settings: way, ..context.preimage.clone() };
         preimage.inputs.retain(|name, _| *name != self.file);
         let place = place_of_answers(context.store, &preimage);

@@ -10,6 +10,8 @@ use super::super::{Context, StageError, Work};
 use super::VERDICT;
 
 pub const VERSION: u32 = 3;
+/// The input with the model, where a stage makes it.
+pub const MODEL: &str = "model";
 
 /// Holds what was measured against gates.
 #[derive(Debug)]
@@ -41,7 +43,8 @@ impl Work for Decide {
             gates.extend(judged.into_iter().map(|judged| GateResult { gate: named(judged.gate), ..judged }));
             all.extend(metrics.into_iter().map(|(metric, value)| (named(metric), value)));
         }
-        let verdict = Verdict::of(gates);
+        let model = context.inputs.contains_key(MODEL).then(|| context.artifact(MODEL)).transpose()?.map(|model| model.digest().to_string());
+        let verdict = Verdict { model, ..Verdict::of(gates) };
         for gate in verdict.gates.iter().filter(|gate| !gate.passed) {
             let how = if gate.outcome == Outcome::Inconclusive { "inconclusive" } else { "not met" };
             context.watch.note(&format!("gate {how}: {}: {}", gate.gate, gate.reason));

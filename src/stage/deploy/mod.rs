@@ -1,3 +1,6 @@
+mod card;
+mod live;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -6,19 +9,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
-use crate::grade::Metrics;
+use crate::grade::{Metrics, Verdict};
 use crate::graph::plain;
-use crate::ledger::{Alias, Manifest, Served, Version};
+use crate::ledger::{Alias, LiveCheck as Seen, Manifest, Served, Version};
 use crate::provider::{Api, ModelCard, last_day, today, wire};
-use crate::store::{Record, RecordOutcome, Store};
+use crate::store::{Record, RecordOutcome, Store, write_atomically};
 
 use super::action::{Effect, given};
 use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, providers, scheduling, train};
+use card::Card;
+use live::LiveCheck;
 
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &OUTLIVES, &TARGET]));
+    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &OUTLIVES, &TARGET, &live::SETTING, &card::SETTING]));
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
@@ -89,18 +94,23 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         }
         targets.push(path);
     }
+    let judge = required.first().and_then(|judge| compiler.pipeline.stage(judge.as_str()));
+    let (live, more) = live::live_check(stage, judge, compiler)?.unzip();
+    inputs.extend(more.into_iter().flatten());
+    let (card, more) = card::card(stage, compiler.pipeline.stage(model), compiler).unzip();
+    inputs.extend(more.into_iter().flatten());
     let action = Action {
         name: "deploy".to_owned(),
         version: VERSION,
         settings: settings(block, &compiler.pipeline.file),
-        context: BTreeMap::new(),
+        context: live.iter().filter_map(LiveCheck::context).collect(),
         inputs,
         outputs: Vec::new(),
         appears: false,
         builds_on_last: false,
         refresh: None,
         effect: true,
-        work: Box::new(Deploy { alias: alias.to_owned(), required, targets, outlives: outlives(stage, compiler) }),
+        work: Box::new(Deploy { alias: alias.to_owned(), required, targets, outlives: outlives(stage, compiler), live, card }),
     };
     Ok(vec![action])
 }
@@ -144,6 +154,8 @@ struct Deploy {
     required: Vec<StageName>,
     targets: Vec<String>,
     outlives: Option<Outlives>,
+    live: Option<LiveCheck>,
+    card: Option<Card>,
 }
 
 #[async_trait]
@@ -163,11 +175,13 @@ impl Work for Deploy {
             alias.targets.clone_from(&self.targets);
             // Where it stands for this very model, only those who are told of it change.
             if alias.now().is_none_or(|now| now.artifact != version.artifact) {
-                alias.deploy(version);
+                alias.deploy(Version { live: self.live.as_ref().map(|_| Seen::Open), ..version });
             }
             Ok(())
         })?;
         context.watch.note(&format!("`{}` is version {} now: {model}", self.alias, alias.current));
+        self.tell(&alias, context)?;
+        self.look(&alias, context).await?;
         Ok(RecordOutcome { model: Some(model), ..RecordOutcome::default() })
     }
 
@@ -179,7 +193,9 @@ impl Work for Deploy {
         let model = given(inputs, "model")?.digest();
         if alias.now().is_some_and(|version| version.artifact == model) {
             let is_told = alias.targets == self.targets && alias.is_told(workspace);
-            return Ok(if is_told { Effect::There(None) } else { Effect::Absent });
+            let is_open = self.live.is_some() && alias.now().is_some_and(|version| version.live == Some(Seen::Open));
+            let has_card = self.card.is_none() || Alias::card(workspace, &self.alias, alias.current).is_file();
+            return Ok(if is_told && has_card && !is_open { Effect::There(None) } else { Effect::Absent });
         }
         // Somebody went back from this very model: doing the same again must be asked for.
         let returned = alias.versions.iter().rposition(|version| version.artifact == model && version.rolled_back.is_some());
@@ -202,6 +218,59 @@ impl Work for Deploy {
 }
 
 impl Deploy {
+    /// Writes the card of the version, where one is wanted and there is none.
+    fn tell(&self, alias: &Alias, context: &Context<'_>) -> Result<(), StageError> {
+        let (Some(card), Some(version)) = (&self.card, alias.now()) else {
+            return Ok(());
+        };
+        let place = Alias::card(context.workspace, &self.alias, alias.current);
+        if place.is_file() {
+            return Ok(());
+        }
+        let required: Vec<String> = self.required.iter().map(ToString::to_string).collect();
+        let text = card.render(&self.alias, alias.current, version, &required, context)?;
+        write_atomically(&place, text.as_bytes())?;
+        Ok(())
+    }
+
+    /// Looks at what the alias answers, where that is wanted and was not done, and goes back where it is not what was judged.
+    async fn look(&self, alias: &Alias, context: &Context<'_>) -> Result<(), StageError> {
+        let (Some(live), Some(version)) = (&self.live, alias.now()) else {
+            return Ok(());
+        };
+        if version.live != Some(Seen::Open) {
+            return Ok(());
+        }
+        let (artifact, current) = (version.artifact, alias.current);
+        let found = match live.look(&self.alias, context).await {
+            // Nobody knows yet: the next run looks again.
+            Err(stopped) if stopped.is_stop() => return Err(stopped),
+            found => found,
+        };
+        let problem = match found {
+            Ok(looked) if live.holds(&looked) => {
+                context.watch.note(&format!("`{}` answers as it was judged: {} of {} answers are the same", self.alias, looked.same, looked.asked));
+                None
+            }
+            Ok(looked) => {
+                let [question, before, now] = looked.other.unwrap_or_default();
+                Some(format!(
+                    "{} of {} answers are the same; to {question:?} it said {before:?} when it was judged, and {now:?} now",
+                    looked.same, looked.asked
+                ))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let after = Alias::change(context.store, context.workspace, &self.alias, |alias| {
+            // Whoever changed it meanwhile knows better.
+            if alias.current == current && alias.now().is_some_and(|now| now.artifact == artifact) {
+                alias.looked(problem.is_none(), Timestamp::now());
+            }
+            Ok(())
+        })?;
+        problem.map_or(Ok(()), |problem| Err(StageError::LiveCheck { alias: self.alias.clone(), version: current, back: after.current, problem }))
+    }
+
     fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
         let artifact = given(inputs, "model")?;
         let card = train::card(store, artifact)?;
@@ -209,11 +278,17 @@ impl Deploy {
         let served = Some(Served { provider: card.provider, base: card.base, name: card.name });
         let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
         for stage in &self.required {
-            verdicts.insert(stage.to_string(), given(inputs, &format!("{} {stage}", evaluate::VERDICT))?.digest());
+            let verdict = given(inputs, &format!("{} {stage}", evaluate::VERDICT))?;
+            let said: Verdict =
+                serde_json::from_slice(&store.read(verdict)?).map_err(|error| StageError::Unreadable { what: "the verdict", problem: error.to_string() })?;
+            if said.model.is_some_and(|judged| judged != artifact.digest().to_string()) {
+                return Err(StageError::StaleVerdict { stage: stage.to_string() });
+            }
+            verdicts.insert(stage.to_string(), verdict.digest());
             let found: Metrics = serde_json::from_slice(&store.read(given(inputs, &format!("{} {stage}", evaluate::METRICS))?)?)
                 .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
             metrics.extend(found);
         }
-        Ok(Version { fingerprint: key, model, served, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None })
+        Ok(Version { fingerprint: key, model, served, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None, live: None })
     }
 }

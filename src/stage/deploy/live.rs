@@ -1,0 +1,123 @@
+//! A few questions to what an alias stands for, which must be answered as the model was when it was judged.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::data::{Example, parse_examples};
+use crate::fingerprint::Tree;
+use crate::provider::{Api, Declared, Generation, ModelCard, ModelHandle, Question};
+
+use super::super::evaluate::{self, Judged};
+use super::super::{Compiler, Context, Input, StageError, providers, train};
+
+pub static SETTING: Setting =
+    Setting::new("live-check", "Asks what the alias stands for a few questions of the first verdict, and goes back where it answers in another way.")
+        .properties(&[
+            Slot::new("questions", Kind::Integer(1, 1000), "How many.").or(Fallback::Integer(5)),
+            Slot::new("agreement", Kind::Number(0.0, 1.0), "The share of answers that must be the same.").or(Fallback::Number(0.8)),
+            Slot::new("provider", Kind::Provider, "Who answers by the alias, such as a gateway; where it is not said, the model is asked where it is.")
+                .or(Fallback::Absent),
+        ]);
+
+/// How an alias is looked at after a switch.
+#[derive(Debug)]
+pub struct LiveCheck {
+    questions: usize,
+    agreement: f64,
+    /// Who is asked by the alias.
+    gateway: Option<Declared>,
+    declarations: Vec<Block>,
+    judged: Judged,
+}
+
+/// What came of it.
+pub struct Looked {
+    pub asked: usize,
+    pub same: usize,
+    /// A question that was answered in another way: what was asked, what the judged model said, and what is said now.
+    pub other: Option<[String; 3]>,
+}
+
+/// The inputs with the questions and with what was answered.
+pub const DATA: &str = "live-data";
+pub const ANSWERS: &str = "live-answers";
+
+/// The check of a stage, and what it needs.
+pub fn live_check(stage: &StageDecl, judge: Option<&StageDecl>, compiler: &Compiler<'_>) -> Result<Option<(LiveCheck, Vec<Input>)>, ConfigError> {
+    let Some(block) = stage.block.child(SETTING.name) else {
+        return Ok(None);
+    };
+    let contradiction = |problem: String, help: &str| {
+        Err(ConfigError::Contradiction { problem, label: "cannot be checked".into(), at: block.name_span.into(), help: help.into() })
+    };
+    let Some(judge) = judge else {
+        return contradiction("there are no answers that could be compared".into(), "require an evaluate stage: `requires \"quality\"`");
+    };
+    let judged = evaluate::asked(judge, compiler, [DATA, ANSWERS]);
+    if judged.is_drawn {
+        return contradiction(format!("`{}` draws its answers, so that others are no sign", judge.name), "require one without `temperature` first");
+    }
+    let gateway = block.find_text("provider").map(|name| providers::find(name, &compiler.pipeline.providers, block.span_of("provider"))).transpose()?;
+    if gateway.as_ref().is_some_and(|gateway| !matches!(gateway.api, Api::Hosted(_))) {
+        return contradiction("aliases are known to servers only".into(), "name a provider with a `base-url`");
+    }
+    let inputs = judged.inputs.clone();
+    let questions = usize::try_from(block.integer("questions")).unwrap_or(usize::MAX);
+    let declarations = compiler.pipeline.providers.clone();
+    Ok(Some((LiveCheck { questions, agreement: block.number("agreement"), gateway, declarations, judged }, inputs)))
+}
+
+impl LiveCheck {
+    /// Who is asked by the alias, for the key.
+    pub fn context(&self) -> Option<(String, Tree)> {
+        let gateway = self.gateway.as_ref()?;
+        Some(("live-check provider".to_owned(), providers::provider_tree(gateway, providers::Purpose::Asking)))
+    }
+
+    /// Asks what an alias stands for.
+    pub async fn look(&self, alias: &str, context: &Context<'_>) -> Result<Looked, StageError> {
+        let examples = parse_examples(&context.read(DATA)?)?;
+        let answers = evaluate::first_answers(&context.read(ANSWERS)?)?;
+        // The same ones each time, from all over the rows.
+        let step = (examples.len() / self.questions.max(1)).max(1);
+        let asked: Vec<(&Example, String)> = examples.iter().zip(answers).step_by(step).take(self.questions).collect();
+        let artifact = context.artifact("model")?;
+        let card = train::card(context.store, artifact)?;
+        let (declared, model) = match &self.gateway {
+            Some(gateway) => {
+                let card = ModelCard { provider: gateway.name.clone(), base: alias.to_owned(), name: String::new() };
+                (gateway.clone(), ModelHandle { card, files: BTreeMap::new() })
+            }
+            None => {
+                let declared = providers::of_card(&card, &self.declarations)?;
+                let model = train::load(context.store, artifact)?;
+                (declared, model)
+            }
+        };
+        let questions: Vec<Question> = asked.iter().map(|(example, _)| Question::from(*example)).collect();
+        if matches!(declared.api, Api::Hosted(_)) {
+            context.watch.spend(&declared.name, evaluate::expected_cost(&declared, &model.card, context.workspace, &questions, self.judged.max_tokens)?)?;
+        }
+        let how = Generation { max_tokens: self.judged.max_tokens, temperature: 0.0, kept: None, batch: None };
+        let said = match &declared.api {
+            Api::Command(program) => train::answer(program, &declared.name, &model, &questions, how, context).await?,
+            Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, questions, how, context.watch).await?,
+        };
+        let mut looked = Looked { asked: said.len(), same: 0, other: None };
+        for ((example, before), now) in asked.into_iter().zip(said) {
+            if before.trim() == now.text.trim() {
+                looked.same += 1;
+            } else if looked.other.is_none() {
+                let question = example.prompt().last().map_or_else(String::new, |message| message.content.clone());
+                looked.other = Some([question, before, now.text]);
+            }
+        }
+        Ok(looked)
+    }
+
+    /// Whether so many answers were the same that the alias stands for the model.
+    #[expect(clippy::cast_precision_loss, reason = "counts of questions are far below 2^52")]
+    pub fn holds(&self, looked: &Looked) -> bool {
+        looked.same as f64 >= self.agreement * looked.asked as f64
+    }
+}
