@@ -70,6 +70,15 @@ fn a_question_is_asked_once_whatever_else_changes() {
 }
 
 #[test]
+fn parts_of_a_stage_that_ask_the_same_ask_it_once() {
+    let rows: Vec<(String, String)> = (0..20).map(|at| (format!("question {at}"), "no".to_owned())).collect();
+    let suite = "    suite \"again\" {\n        data \"chat\"\n        grader \"contains\"\n    }\n";
+    let workspace = workspace(&rows, &format!("    grader \"exact-match\"\n{suite}"));
+    workspace.run(&[], 0);
+    assert_eq!((asked(&workspace), &metrics(&workspace)["again.contains"]), (20, &Value::from(1.0)));
+}
+
+#[test]
 fn graders_measure_what_they_say() {
     let rows = [("q1", "fees"), ("q2", "fees"), ("q3", "cards"), ("q4", "loans")];
     let graders = "    grader \"label\"\n    grader \"length\"\n    grader \"similarity\" by=\"levenshtein\"\n    grader \"not\" name=\"short\" {\n        grader \"length\" min=2\n    }\n    grader \"weighted\" {\n        grader \"starts-with\" value=\"F\" ignore-case=#true weight=3\n        grader \"regex\" value=\"s$\"\n    }\n";

@@ -77,6 +77,13 @@ impl LiveCheck {
     const WORDS: [(Self, &'static str); 3] = [(Self::Open, "open"), (Self::Passed, "passed"), (Self::Failed, "failed")];
 }
 
+impl Version {
+    /// Whether an alias may go back to it: nobody went back from it, its model is there, and it is not left unlooked at.
+    fn is_there(&self) -> bool {
+        self.rolled_back.is_none() && self.deleted.is_none() && self.live != Some(LiveCheck::Open)
+    }
+}
+
 impl Alias {
     fn folder(workspace: &Path) -> PathBuf {
         workspace.join("deployments")
@@ -247,7 +254,7 @@ impl Alias {
     /// When there is none, or nothing was ever deployed.
     pub fn roll_back(&mut self, now: Timestamp) -> Result<u32, LedgerError> {
         let current = self.current as usize;
-        let earlier = (1..current).rev().find(|&number| self.versions[number - 1].rolled_back.is_none() && self.versions[number - 1].deleted.is_none());
+        let earlier = (1..current).rev().find(|&number| self.versions[number - 1].is_there());
         let Some(earlier) = earlier else {
             return Err(LedgerError::NoEarlierVersion { alias: self.name.clone(), current: self.current });
         };

@@ -85,7 +85,8 @@ impl AnswerLog {
     /// Keeps an answer. Failing to is no error: the question is only asked again.
     pub fn keep(&self, question: Digest, answered: &Answered) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.known.insert(question, answered.clone()).is_none() {
+        // The last line of a question is the one that counts.
+        if inside.known.insert(question, answered.clone()).as_ref() != Some(answered) {
             inside.write(&Line { question, answered: Some(answered.clone()) });
         }
     }

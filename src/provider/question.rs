@@ -44,8 +44,13 @@ fn written(row: &str) -> Option<Map<String, Value>> {
         // It says what is learnt of it.
         message.as_object_mut()?.remove("weight");
     }
-    let beside = BESIDE.iter().filter_map(|name| Some(((*name).to_owned(), row.get(*name)?.clone())));
+    // An empty list is refused by some, and says nothing.
+    let says = |value: &&Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let beside = BESIDE.iter().filter_map(|name| Some(((*name).to_owned(), row.get(*name).filter(says)?.clone())));
     let mut question: Map<String, Value> = beside.collect();
+    if !question.contains_key("tools") {
+        question.remove("parallel_tool_calls");
+    }
     let is_text = |message: &Value| message["content"].is_string() && message.as_object().is_some_and(|message| message.len() == 2);
     if question.is_empty() && messages.iter().all(is_text) {
         return None;
@@ -59,6 +64,13 @@ impl Question {
     #[must_use]
     pub fn again(&self, sample: u32) -> Self {
         Self { sample, ..self.clone() }
+    }
+
+    /// About how many tokens go to the model besides the texts: a token has about four letters.
+    #[must_use]
+    pub fn beside(&self) -> usize {
+        let texts: usize = self.messages.iter().map(|message| message.content.len()).sum();
+        self.letters().saturating_sub(texts) / 4
     }
 
     /// About how many letters go to the model.
@@ -112,7 +124,8 @@ mod tests {
         assert!(tools.written.is_some() && tools.digest() != one.digest());
         let weighed = Question::from(&with(r#"{"messages": [{"role": "user", "content": "a", "weight": 0}, {"role": "assistant", "content": "b"}]}"#));
         assert_eq!(weighed, one, "what is learnt is no part of a question");
-        let input = Question::from(&with(r#"{"input": {"messages": [{"role": "user", "content": "a"}], "tools": []}, "preferred_output": []}"#));
+        let input =
+            Question::from(&with(r#"{"input": {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}, "preferred_output": []}"#));
         assert_eq!(input.written.expect("it has tools")["messages"][0]["content"], "a");
     }
 }

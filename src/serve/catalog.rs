@@ -112,7 +112,8 @@ impl Catalog {
             return Ok(Arc::clone(alias));
         }
         match Alias::read(&self.workspace.root, name) {
-            Ok(alias) if alias.current > 0 => {
+            // One that went back to nothing has versions, and none that holds.
+            Ok(alias) if !alias.versions.is_empty() => {
                 let alias = Arc::new(alias);
                 aliases.insert(name.to_owned(), (stamp, Arc::clone(&alias)));
                 Ok(alias)

@@ -113,7 +113,7 @@ fn graders_of_openai_are_used_as_they_are_written() {
     assert_eq!((server.world().questions, &metrics(&server, &workspace)["theirs"]), (asked, &Value::from(8.0)), "another formula asks nobody");
     workspace.write("grader.json", grader.to_string().replace("item.wanted", "item.absent"));
     let done = server.run(&workspace);
-    assert!(done.code == 1 && done.stderr.contains("grader.json") && done.stderr.contains("undefined"), "{}", done.stderr);
+    assert!(done.code == 1 && done.stderr.contains("grader.json") && done.stderr.contains("the row has no `item.absent`"), "{}", done.stderr);
     workspace.write("grader.json", "{\"type\": \"python\"}");
     let done = server.run(&workspace);
     assert!(done.code == 1 && done.stderr.contains("`python` is not run here"), "{}", done.stderr);
@@ -140,6 +140,9 @@ fn calls_of_tools_are_asked_for_and_compared() {
     let found = metrics(&server, &workspace);
     assert_eq!((&found["tool-call"], &found["named"]), (&Value::from(0.7), &Value::from(1.0)), "{found}");
     assert!(found["cost.total"].as_f64().is_some_and(|usd| usd > 0.0) && found["latency.p50"].as_f64().is_some_and(|seconds| seconds > 0.0), "{found}");
+    edit(&workspace, "ft:gpt-4.1-nano-2025-04-14:me::1", "ft:unheard-of::1");
+    let done = server.run(&workspace);
+    assert!(done.code == 1 && done.stderr.contains("has no price for answers of `ft:unheard-of::1`"), "what is not known is not nothing: {}", done.stderr);
     let asked = server.world().last.clone();
     assert!(asked["tools"][0]["function"]["name"] == "paint" && asked["messages"].as_array().map(Vec::len) == Some(1), "{asked}");
 }

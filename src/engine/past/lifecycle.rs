@@ -46,7 +46,7 @@ pub async fn lifecycle(recipe: Option<&Recipe>, workspace: &Workspace) -> Result
     let declarations = recipe.map(Recipe::providers).transpose()?.unwrap_or_default();
     let mut all = Vec::new();
     for alias in Alias::all(&workspace.root)? {
-        let Some(version) = alias.versions.get((alias.current.max(1) - 1) as usize) else {
+        let Some(version) = alias.now() else {
             continue;
         };
         let card = card_of(workspace, version.artifact);

@@ -3,7 +3,7 @@
 use crate::config::{Block, ConfigError};
 
 use super::outside::alone;
-use super::{Graded, Grader, GraderKind, within};
+use super::{Graded, Grader, GraderKind, Measured, within};
 
 pub const ALL: GraderKind = GraderKind { name: "all", reads: &[], metric: "all", prepare: |block| combined(block, How::All) };
 pub const ANY: GraderKind = GraderKind { name: "any", reads: &[], metric: "any", prepare: |block| combined(block, How::Any) };
@@ -77,8 +77,8 @@ impl Grader for Combined {
         }
     }
 
-    fn measures(&self) -> bool {
-        self.parts.iter().any(|(grader, _)| grader.measures())
+    fn measures(&self) -> Measured {
+        self.parts.iter().fold(Measured::default(), |all, (grader, _)| all.or(grader.measures()))
     }
 
     fn is_yes_or_no(&self) -> bool {

@@ -71,6 +71,29 @@ pub struct Graded<'a> {
     pub took: Took,
 }
 
+/// What is measured of answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// How long they took.
+    pub seconds: bool,
+    /// What they cost.
+    pub usd: bool,
+}
+
+impl Measured {
+    /// Whether anything is.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.seconds || self.usd
+    }
+
+    /// What either asks for.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self { seconds: self.seconds || other.seconds, usd: self.usd || other.usd }
+    }
+}
+
 impl<'a> Graded<'a> {
     /// An answer of which nobody asks what it took.
     #[must_use]
@@ -114,9 +137,9 @@ pub trait Grader: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Whether it goes by what answers took.
-    fn measures(&self) -> bool {
-        false
+    /// What of the answers it goes by besides what they say.
+    fn measures(&self) -> Measured {
+        Measured::default()
     }
 
     /// Whether answers are classes, so that they make a table.

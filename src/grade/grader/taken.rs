@@ -4,7 +4,7 @@ use crate::config::Block;
 
 use super::super::Metrics;
 use super::super::statistics::count;
-use super::{Graded, Grader, GraderKind};
+use super::{Graded, Grader, GraderKind, Measured};
 
 pub const LATENCY: GraderKind =
     GraderKind { name: "latency", reads: &["max"], metric: "latency", prepare: |block| Ok(Box::new(Taken::of(block, What::Seconds))) };
@@ -60,8 +60,8 @@ impl Grader for Taken {
         self.max.is_some()
     }
 
-    fn measures(&self) -> bool {
-        true
+    fn measures(&self) -> Measured {
+        Measured { seconds: matches!(self.what, What::Seconds), usd: matches!(self.what, What::Usd) }
     }
 
     fn figures(&self, rows: &[Graded<'_>]) -> Metrics {

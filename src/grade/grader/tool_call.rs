@@ -30,6 +30,8 @@ struct ToolCall {
 impl ToolCall {
     fn are_same(&self, wanted: &Value, said: &Value) -> bool {
         match (wanted, said) {
+            // Ids may be longer than a float can tell apart.
+            (Value::Number(wanted), Value::Number(said)) if wanted.is_i64() && said.is_i64() && self.tolerance == 0.0 => wanted == said,
             (Value::Number(wanted), Value::Number(said)) => match (wanted.as_f64(), said.as_f64()) {
                 (Some(a), Some(b)) => (a - b).abs() <= self.tolerance,
                 _ => wanted == said,

@@ -138,6 +138,10 @@ impl Leaf {
                     }
                     Wanted::Label { labels, passing }
                 };
+                let unknown = ["top_p", "max_completions_tokens", "reasoning_effort", "seed"];
+                if let Some(name) = unknown.into_iter().find(|name| !grader["sampling_params"][name].is_null()) {
+                    return Err(format!("{above}sampling_params.{name}: of these only `temperature` is sent; take it out"));
+                }
                 let temperature = grader["sampling_params"]["temperature"].as_f64().unwrap_or_default();
                 Kind::Asked(Asking { model: text(grader, above, "model")?.to_owned(), temperature, messages: messages(grader, above)?, wanted })
             }
@@ -159,16 +163,22 @@ impl Leaf {
         }
     }
 
-    /// The score of a sample; nothing where a model must be asked.
+    /// The score of a sample; nothing where a model must be asked. What names a part that the answer has not, such as a field of an answer
+    /// that is no JSON, is worth nothing.
     ///
     /// # Errors
-    /// When a template names what the sample has not.
+    /// When a template names what the row has not.
     pub fn score(&self, sample: &Sample) -> Result<Option<f64>, String> {
         Ok(match &self.kind {
             Kind::Asked(_) => None,
-            Kind::Likeness { input, reference, measure } => Some(measure.between(&reference.render(sample)?, &input.render(sample)?)),
+            Kind::Likeness { input, reference, measure } => {
+                let both = reference.render(sample)?.zip(input.render(sample)?);
+                Some(both.map_or(0.0, |(reference, input)| measure.between(&reference, &input)))
+            }
             Kind::Check { input, reference, operation } => {
-                let (input, reference) = (input.render(sample)?, reference.render(sample)?);
+                let Some((input, reference)) = input.render(sample)?.zip(reference.render(sample)?) else {
+                    return Ok(Some(0.0));
+                };
                 Some(f64::from(u8::from(match operation {
                     Operation::Equal => input == reference,
                     Operation::Unequal => input != reference,
@@ -203,19 +213,19 @@ fn messages(grader: &Value, above: &str) -> Result<Vec<(Role, Template)>, String
 }
 
 impl Asking {
-    /// The question about a sample.
+    /// The question about a sample; nothing where it names a part that the answer has not, which is worth nothing.
     ///
     /// # Errors
-    /// When a template names what the sample has not.
-    pub fn question(&self, sample: &Sample) -> Result<Vec<Message>, String> {
+    /// When a template names what the row has not.
+    pub fn question(&self, sample: &Sample) -> Result<Option<Vec<Message>>, String> {
         let asked = match &self.wanted {
             Wanted::Score(low, high) => format!("Reply with one JSON object, and nothing else: {{\"score\": a number from {low} to {high}}}."),
             Wanted::Label { labels, .. } => {
                 format!("Reply with one JSON object, and nothing else: {{\"label\": one of {}}}.", serde_json::json!(labels))
             }
         };
-        let written = self.messages.iter().map(|(role, template)| Ok(Message::new(*role, template.render(sample)?)));
-        written.chain([Ok(Message::new(Role::User, asked))]).collect()
+        let written = self.messages.iter().map(|(role, template)| Ok(template.render(sample)?.map(|text| Message::new(*role, text))));
+        written.chain([Ok(Some(Message::new(Role::User, asked)))]).collect()
     }
 
     /// The score in what the model said; nothing where there is none.
@@ -224,7 +234,7 @@ impl Asking {
         let (from, to) = (said.find('{')?, said.rfind('}')?);
         let said: Value = serde_json::from_str(said.get(from..=to)?).ok()?;
         match &self.wanted {
-            Wanted::Score(low, high) => said["score"].as_f64().or_else(|| said["result"].as_f64()).filter(|score| (*low..=*high).contains(score)),
+            Wanted::Score(low, high) => said["score"].as_f64().or_else(|| said["result"].as_f64()).map(|score| score.clamp(*low, *high)),
             Wanted::Label { labels, passing } => {
                 let label = said["label"].as_str().filter(|label| labels.iter().any(|known| known == label))?;
                 Some(f64::from(u8::from(passing.iter().any(|good| good == label))))
@@ -271,7 +281,9 @@ mod tests {
             grader.together(&scores).expect("a number")
         };
         assert!((of("{\"team\": \"Fees\"}") - 1.0).abs() < 1e-12 && (of("{\"team\": \"Bees\"}") - 0.25).abs() < 1e-12);
-        assert!(grader.leaves[0].score(&sample("no JSON")).is_err());
+        assert!((of("no JSON") - 0.0).abs() < 1e-12, "what an answer has not is worth nothing");
+        let absent = parse(&check("{{ item.absent }}", "eq")).expect("it is a grader");
+        assert!(absent.leaves[0].score(&sample("{\"team\": 1}")).is_err_and(|problem| problem.contains("item.absent")));
     }
 
     #[test]
@@ -279,9 +291,9 @@ mod tests {
         let scored = json!({ "type": "score_model", "name": "x", "model": "m", "range": [1, 5], "input": [{ "role": "user", "content": { "type": "input_text", "text": "Rate {{ sample.output_text }}" } }] });
         let grader = parse(&scored).expect("it is a grader");
         let asking = grader.leaves[0].asking().expect("a model is asked");
-        let question = asking.question(&sample("this")).expect("it renders");
+        let question = asking.question(&sample("this")).expect("it renders").expect("it has all");
         assert!(question[0].content == "Rate this" && question[1].content.contains("from 1 to 5"), "{question:?}");
-        assert_eq!((asking.score("{\"score\": 4}"), asking.score("{\"score\": 9}"), asking.score("four")), (Some(4.0), None, None));
+        assert_eq!((asking.score("{\"score\": 4}"), asking.score("{\"score\": 9}"), asking.score("four")), (Some(4.0), Some(5.0), None));
         let labelled = json!({ "type": "label_model", "name": "x", "model": "m", "labels": ["good", "bad"], "passing_labels": ["good"], "input": [{ "role": "developer", "content": "Judge." }] });
         let grader = parse(&labelled).expect("it is a grader");
         let asking = grader.leaves[0].asking().expect("a model is asked");

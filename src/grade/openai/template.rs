@@ -24,11 +24,15 @@ impl Sample {
 }
 
 /// A text with places such as `{{ item.answer }}`.
-pub struct Template(Environment<'static>);
+pub struct Template {
+    environment: Environment<'static>,
+    /// What it names, such as `item.answer`.
+    names: Vec<String>,
+}
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Template").field(&self.0.get_template(NAME).map(|template| template.source().to_owned())).finish()
+        f.debug_struct("Template").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -39,12 +43,23 @@ impl Template {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.add_template_owned(NAME, text.to_owned()).map_err(|error| error.to_string())?;
-        Ok(Self(environment))
+        let mut names: Vec<String> = environment.get_template(NAME).map_err(|error| error.to_string())?.undeclared_variables(true).into_iter().collect();
+        names.sort();
+        Ok(Self { environment, names })
     }
 
-    pub fn render(&self, sample: &Sample) -> Result<String, String> {
-        let filled = self.0.get_template(NAME).and_then(|template| template.render(Filled::from(minijinja::value::Serde(&sample.0))));
-        filled.map_err(|error| error.to_string())
+    /// The text; nothing where it names what the answer has not, such as a field of an answer that is no JSON.
+    pub fn render(&self, sample: &Sample) -> Result<Option<String>, String> {
+        for name in &self.names {
+            let found = name.split('.').try_fold(&sample.0, |value, part| value.get(part));
+            match name.split('.').next() {
+                _ if found.is_some() => {}
+                Some("sample") => return Ok(None),
+                _ => return Err(format!("the row has no `{name}`")),
+            }
+        }
+        let filled = self.environment.get_template(NAME).and_then(|template| template.render(Filled::from(minijinja::value::Serde(&sample.0))));
+        filled.map(Some).map_err(|error| error.to_string())
     }
 }
 
@@ -73,9 +88,12 @@ impl Formula {
         environment.add_function("sqrt", f64::sqrt);
         environment.add_function("log", f64::ln);
         let formula = Self { environment, text: text.replace('^', "**") };
-        // Whatever it names must be there: that shows with any scores.
-        formula.of(names.iter().map(|name| (*name, 0.5)))?;
-        Ok(formula)
+        let named = formula.environment.compile_expression(&formula.text).map_err(|error| error.to_string())?.undeclared_variables(false);
+        let known = ["min", "max", "abs", "floor", "ceil", "exp", "sqrt", "log"];
+        match named.iter().find(|name| !names.contains(&name.as_str()) && !known.contains(&name.as_str())) {
+            Some(strange) => Err(format!("no grader is called `{strange}`")),
+            None => Ok(formula),
+        }
     }
 
     pub fn of<'a>(&self, scores: impl Iterator<Item = (&'a str, f64)>) -> Result<f64, String> {
@@ -84,6 +102,7 @@ impl Formula {
         let expression = self.environment.compile_expression(&self.text).map_err(wrong)?;
         let value = expression.eval(Filled::from(minijinja::value::Serde(&scores))).map_err(wrong)?;
         let number = f64::try_from(value).map_err(|_| Error::new(ErrorKind::InvalidOperation, "it gives no number"));
-        number.map_err(wrong).and_then(|number| if number.is_finite() { Ok(number) } else { Err(format!("it gives {number}")) })
+        // What is divided by nothing is worth nothing.
+        number.map_err(wrong).map(|number| if number.is_finite() { number } else { 0.0 })
     }
 }

@@ -11,6 +11,7 @@ use crate::grade::{Metrics, Verdict, loss_gap};
 use crate::ledger::Version;
 
 use super::super::{Compiler, Context, Input, StageError, evaluate, train};
+use super::Required;
 
 pub static SETTING: Setting =
     Setting::new("card", "Writes a model card (Markdown) for each version, beside the alias.").children(|| vec![&INTENDED, &LIMITS, &LICENSE, &CONTACT]);
@@ -39,6 +40,8 @@ pub fn card(stage: &StageDecl, made_by: Option<&StageDecl>, compiler: &Compiler<
     let texts = |setting: &Setting| block.all(setting.name).map(|node| node.text("text").to_owned()).collect::<Vec<_>>();
     let declared = [("Intended use", &INTENDED), ("Limits", &LIMITS), ("License", &LICENSE), ("Contact", &CONTACT)];
     let declared = declared.into_iter().map(|(title, setting)| (title, texts(setting))).collect();
+    // Of one that is frozen, the file and its data may say something else by now.
+    let made_by = made_by.filter(|made_by| made_by.block.child("frozen").is_none());
     let data = made_by.and_then(|made_by| compiler.pipeline.stage(made_by.block.child_text("data")?)).map(|data| data.name.clone());
     let mut inputs: Vec<Input> = made_by.map(|made_by| Input::output(LOSSES, &made_by.name, train::LOSSES_OUTPUT)).into_iter().collect();
     inputs.extend(data.as_ref().map(|data| Input::output(REPORT, data, REPORT)));
@@ -76,7 +79,7 @@ fn cell(text: &str) -> String {
 
 impl Card {
     /// The card of a version of an alias.
-    pub fn render(&self, alias: &str, number: u32, version: &Version, required: &[String], context: &Context<'_>) -> Result<String, StageError> {
+    pub fn render(&self, alias: &str, number: u32, version: &Version, required: &[Required], context: &Context<'_>) -> Result<String, StageError> {
         let unreadable = |what: &'static str| move |error: serde_json::Error| StageError::Unreadable { what, problem: error.to_string() };
         let mut out = format!("# {alias}, version {number}\n\n");
         let mut row = |name: &str, value: &str| {
@@ -100,10 +103,16 @@ impl Card {
         }
         self.data(&mut out, context, unreadable("the report of the data"))?;
         self.training(&mut out, context)?;
-        for stage in required {
-            let verdict: Verdict = serde_json::from_slice(&context.read(&format!("{} {stage}", evaluate::VERDICT))?).map_err(unreadable("the verdict"))?;
-            let metrics: Metrics = serde_json::from_slice(&context.read(&format!("{} {stage}", evaluate::METRICS))?).map_err(unreadable("the metrics"))?;
-            judged(&mut out, stage, &verdict, &metrics);
+        for required in required {
+            let (stage, role) = (required.stage.as_str(), format!("{} {}", evaluate::VERDICT, required.stage));
+            let passed_by = version.verdicts.get(stage);
+            if passed_by.is_some_and(|verdict| context.artifact(&role).is_ok_and(|now| now.digest() != *verdict)) {
+                // The version was deployed on an earlier one.
+                let _ = writeln!(out, "\n## Verdict of `{stage}`\n\nIt was deployed on another verdict than the one that there is now.");
+                continue;
+            }
+            let verdict: Verdict = serde_json::from_slice(&context.read(&role)?).map_err(unreadable("the verdict"))?;
+            judged(&mut out, stage, &verdict, &required.metrics(context.store, context.inputs)?);
         }
         out.push_str("\nWritten by retune from the data, the training and the verdicts of this version.\n");
         Ok(out)

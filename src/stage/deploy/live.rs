@@ -38,9 +38,25 @@ pub struct Looked {
     pub other: Option<[String; 3]>,
 }
 
-/// The inputs with the questions and with what was answered.
-pub const DATA: &str = "live-data";
-pub const ANSWERS: &str = "live-answers";
+/// What is asked, and who has the model.
+#[derive(Debug)]
+pub struct Prepared {
+    card: ModelCard,
+    declared: Declared,
+    chosen: Vec<Chosen>,
+}
+
+/// A question, its last message, and what the model said when it was judged.
+#[derive(Debug)]
+struct Chosen {
+    question: Question,
+    asked: String,
+    before: String,
+}
+
+/// The inputs with the questions and with the rows that were judged.
+const DATA: &str = "live-data";
+const SCORES: &str = "live-scores";
 
 /// The check of a stage, and what it needs.
 pub fn live_check(stage: &StageDecl, judge: Option<&StageDecl>, compiler: &Compiler<'_>) -> Result<Option<(LiveCheck, Vec<Input>)>, ConfigError> {
@@ -53,7 +69,7 @@ pub fn live_check(stage: &StageDecl, judge: Option<&StageDecl>, compiler: &Compi
     let Some(judge) = judge else {
         return contradiction("there are no answers that could be compared".into(), "require an evaluate stage: `requires \"quality\"`");
     };
-    let judged = evaluate::asked(judge, compiler, [DATA, ANSWERS]);
+    let judged = evaluate::asked(judge, compiler, [DATA, SCORES]);
     if judged.is_drawn {
         return contradiction(format!("`{}` draws its answers, so that others are no sign", judge.name), "require one without `temperature` first");
     }
@@ -61,7 +77,13 @@ pub fn live_check(stage: &StageDecl, judge: Option<&StageDecl>, compiler: &Compi
     if gateway.as_ref().is_some_and(|gateway| !matches!(gateway.api, Api::Hosted(_))) {
         return contradiction("aliases are known to servers only".into(), "name a provider with a `base-url`");
     }
-    let inputs = judged.inputs.clone();
+    let mut inputs = judged.inputs.clone();
+    let made_by = compiler.pipeline.stage(stage.block.child_text("model").unwrap_or_default());
+    if let Some(made_by) = made_by.filter(|_| gateway.is_none()) {
+        // A program that answers is made of files.
+        let name = train::provider_name(&made_by.block);
+        inputs.extend(providers::files(&providers::find(name, &compiler.pipeline.providers, block.name_span)?, compiler));
+    }
     let questions = usize::try_from(block.integer("questions")).unwrap_or(usize::MAX);
     let declarations = compiler.pipeline.providers.clone();
     Ok(Some((LiveCheck { questions, agreement: block.number("agreement"), gateway, declarations, judged }, inputs)))
@@ -74,42 +96,61 @@ impl LiveCheck {
         Some(("live-check provider".to_owned(), providers::provider_tree(gateway, providers::Purpose::Asking)))
     }
 
-    /// Asks what an alias stands for.
-    pub async fn look(&self, alias: &str, context: &Context<'_>) -> Result<Looked, StageError> {
+    /// What will be asked, about which rows, and what is spent on it at most: all that can fail before the switch.
+    pub fn prepare(&self, context: &Context<'_>) -> Result<Prepared, StageError> {
         let examples = parse_examples(&context.read(DATA)?)?;
-        let answers = evaluate::first_answers(&context.read(ANSWERS)?)?;
-        // The same ones each time, from all over the rows.
-        let step = (examples.len() / self.questions.max(1)).max(1);
-        let asked: Vec<(&Example, String)> = examples.iter().zip(answers).step_by(step).take(self.questions).collect();
-        let artifact = context.artifact("model")?;
-        let card = train::card(context.store, artifact)?;
-        let (declared, model) = match &self.gateway {
-            Some(gateway) => {
-                let card = ModelCard { provider: gateway.name.clone(), base: alias.to_owned(), name: String::new() };
-                (gateway.clone(), ModelHandle { card, files: BTreeMap::new() })
-            }
-            None => {
-                let declared = providers::of_card(&card, &self.declarations)?;
-                let model = train::load(context.store, artifact)?;
-                (declared, model)
-            }
-        };
-        let questions: Vec<Question> = asked.iter().map(|(example, _)| Question::from(*example)).collect();
-        if matches!(declared.api, Api::Hosted(_)) {
-            context.watch.spend(&declared.name, evaluate::expected_cost(&declared, &model.card, context.workspace, &questions, self.judged.max_tokens)?)?;
+        let rows = evaluate::judged_rows(&context.read(SCORES)?)?;
+        let last = |example: &Example| example.prompt().last().map_or_else(String::new, |message| message.content.clone());
+        let all: Vec<Chosen> = examples
+            .iter()
+            .zip(rows)
+            .map(|(example, row)| (row.asked == last(example), Chosen { question: example.into(), asked: row.asked, before: row.answer }))
+            .filter_map(|(is_same, chosen)| is_same.then_some(chosen))
+            .collect();
+        if all.is_empty() {
+            return Err(StageError::Unreadable { what: "the scores", problem: "they are of other questions than there are now".into() });
         }
+        // The same ones each time, from all over the rows.
+        let step = (all.len() / self.questions.max(1)).max(1);
+        let chosen: Vec<Chosen> = all.into_iter().step_by(step).take(self.questions).collect();
+        let card = train::card(context.store, context.artifact("model")?)?;
+        let declared = providers::of_card(&card, &self.declarations)?;
+        if matches!(declared.api, Api::Hosted(_)) {
+            let questions: Vec<Question> = chosen.iter().map(|chosen| chosen.question.clone()).collect();
+            let expected = evaluate::expected_cost(&declared, &card, context.workspace, &questions, self.judged.max_tokens)?;
+            context.watch.spend(&declared.name, expected)?;
+        }
+        Ok(Prepared { card, declared, chosen })
+    }
+
+    /// Asks what an alias stands for.
+    pub async fn look(&self, alias: &str, prepared: Prepared, context: &Context<'_>) -> Result<Looked, StageError> {
+        let Prepared { card, declared, chosen } = prepared;
+        let questions: Vec<Question> = chosen.iter().map(|chosen| chosen.question.clone()).collect();
         let how = Generation { max_tokens: self.judged.max_tokens, temperature: 0.0, kept: None, batch: None };
-        let said = match &declared.api {
-            Api::Command(program) => train::answer(program, &declared.name, &model, &questions, how, context).await?,
-            Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, questions, how, context.watch).await?,
+        let said = if let Some(gateway) = &self.gateway {
+            let named = ModelCard { provider: gateway.name.clone(), base: alias.to_owned(), name: String::new() };
+            let model = ModelHandle { card: named, files: BTreeMap::new() };
+            providers::answerer(gateway, context.network).answer(&model, questions, how, context.watch).await?
+        } else {
+            // A program finds the files in a folder.
+            let is_local = declared.api == Api::Local;
+            let model =
+                if is_local { train::load(context.store, context.artifact("model")?)? } else { ModelHandle { card: card.clone(), files: BTreeMap::new() } };
+            match &declared.api {
+                Api::Command(program) => train::answer(program, &declared.name, &model, &questions, how, context).await?,
+                Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, questions, how, context.watch).await?,
+            }
         };
+        if let Some(usd) = evaluate::cost_of(&declared, &card, context.workspace, &said)? {
+            context.watch.billed(usd);
+        }
         let mut looked = Looked { asked: said.len(), same: 0, other: None };
-        for ((example, before), now) in asked.into_iter().zip(said) {
+        for (Chosen { asked, before, .. }, now) in chosen.into_iter().zip(said) {
             if before.trim() == now.text.trim() {
                 looked.same += 1;
             } else if looked.other.is_none() {
-                let question = example.prompt().last().map_or_else(String::new, |message| message.content.clone());
-                looked.other = Some([question, before, now.text]);
+                looked.other = Some([asked, before, now.text]);
             }
         }
         Ok(looked)

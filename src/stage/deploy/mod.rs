@@ -12,13 +12,13 @@ use crate::fingerprint::{ActionKey, settings};
 use crate::grade::{Metrics, Verdict};
 use crate::graph::plain;
 use crate::ledger::{Alias, LiveCheck as Seen, Manifest, Served, Version};
-use crate::provider::{Api, ModelCard, last_day, today, wire};
+use crate::provider::{Api, ModelCard, ProviderError, last_day, today, wire};
 use crate::store::{Record, RecordOutcome, Store, write_atomically};
 
 use super::action::{Effect, given};
 use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, providers, scheduling, train};
 use card::Card;
-use live::LiveCheck;
+use live::{LiveCheck, Prepared};
 
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
@@ -62,10 +62,14 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
                 help: format!("require an evaluate stage with `model \"{model}\"`"),
             });
         }
-        for output in [evaluate::VERDICT, evaluate::METRICS] {
-            inputs.push(Input::output(format!("{output} {}", judge.name), &judge.name, output));
+        inputs.push(Input::output(format!("{} {}", evaluate::VERDICT, judge.name), &judge.name, evaluate::VERDICT));
+        let mut figures = Vec::new();
+        for (suite, output) in evaluate::figures(&judge.block) {
+            let role = format!("{output} of {}", judge.name);
+            inputs.push(Input::output(&role, &judge.name, output));
+            figures.push((suite, role));
         }
-        required.push(judge.name.clone());
+        required.push(Required { stage: judge.name.clone(), figures });
     }
     let alias = block.child_text("alias").unwrap_or_default();
     if StageName::new(alias).is_none() {
@@ -94,7 +98,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         }
         targets.push(path);
     }
-    let judge = required.first().and_then(|judge| compiler.pipeline.stage(judge.as_str()));
+    let judge = required.first().and_then(|judge| compiler.pipeline.stage(judge.stage.as_str()));
     let (live, more) = live::live_check(stage, judge, compiler)?.unzip();
     inputs.extend(more.into_iter().flatten());
     let (card, more) = card::card(stage, compiler.pipeline.stage(model), compiler).unzip();
@@ -148,10 +152,32 @@ impl Outlives {
     }
 }
 
+/// A stage whose verdict must be a pass.
+#[derive(Debug)]
+struct Required {
+    stage: StageName,
+    /// The inputs with its figures: its own, and by suite.
+    figures: Vec<(Option<String>, String)>,
+}
+
+impl Required {
+    /// All its figures, those of suites by the names of these.
+    fn metrics(&self, store: &Store, inputs: &BTreeMap<String, Given>) -> Result<Metrics, StageError> {
+        let mut all = Metrics::new();
+        for (suite, role) in &self.figures {
+            let found: Metrics = serde_json::from_slice(&store.read(given(inputs, role)?)?)
+                .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
+            let named = |name: String| suite.as_ref().map_or_else(|| name.clone(), |suite| format!("{suite}.{name}"));
+            all.extend(found.into_iter().map(|(name, value)| (named(name), value)));
+        }
+        Ok(all)
+    }
+}
+
 #[derive(Debug)]
 struct Deploy {
     alias: String,
-    required: Vec<StageName>,
+    required: Vec<Required>,
     targets: Vec<String>,
     outlives: Option<Outlives>,
     live: Option<LiveCheck>,
@@ -166,6 +192,8 @@ impl Work for Deploy {
         }
         let version = self.version(context.store, context.key, context.inputs, Timestamp::now())?;
         let model = version.model.clone();
+        // Whatever may fail for other reasons than its answers does so before the switch.
+        let live = self.live.as_ref().map(|live| live.prepare(context)).transpose()?;
         let known = Alias::read(context.workspace, &self.alias)?.targets;
         if let Some(path) = self.targets.iter().find(|path| !known.contains(path) && context.workspace.join(path).exists()) {
             // Whatever lies there is somebody's.
@@ -181,7 +209,7 @@ impl Work for Deploy {
         })?;
         context.watch.note(&format!("`{}` is version {} now: {model}", self.alias, alias.current));
         self.tell(&alias, context)?;
-        self.look(&alias, context).await?;
+        self.look(&alias, live, context).await?;
         Ok(RecordOutcome { model: Some(model), ..RecordOutcome::default() })
     }
 
@@ -227,26 +255,22 @@ impl Deploy {
         if place.is_file() {
             return Ok(());
         }
-        let required: Vec<String> = self.required.iter().map(ToString::to_string).collect();
-        let text = card.render(&self.alias, alias.current, version, &required, context)?;
+        let text = card.render(&self.alias, alias.current, version, &self.required, context)?;
         write_atomically(&place, text.as_bytes())?;
         Ok(())
     }
 
     /// Looks at what the alias answers, where that is wanted and was not done, and goes back where it is not what was judged.
-    async fn look(&self, alias: &Alias, context: &Context<'_>) -> Result<(), StageError> {
-        let (Some(live), Some(version)) = (&self.live, alias.now()) else {
+    async fn look(&self, alias: &Alias, prepared: Option<Prepared>, context: &Context<'_>) -> Result<(), StageError> {
+        let (Some(live), Some(prepared), Some(version)) = (&self.live, prepared, alias.now()) else {
             return Ok(());
         };
         if version.live != Some(Seen::Open) {
+            context.watch.unspent();
             return Ok(());
         }
         let (artifact, current) = (version.artifact, alias.current);
-        let found = match live.look(&self.alias, context).await {
-            // Nobody knows yet: the next run looks again.
-            Err(stopped) if stopped.is_stop() => return Err(stopped),
-            found => found,
-        };
+        let found = live.look(&self.alias, prepared, context).await;
         let problem = match found {
             Ok(looked) if live.holds(&looked) => {
                 context.watch.note(&format!("`{}` answers as it was judged: {} of {} answers are the same", self.alias, looked.same, looked.asked));
@@ -259,7 +283,12 @@ impl Deploy {
                     looked.same, looked.asked
                 ))
             }
-            Err(error) => Some(error.to_string()),
+            // Whoever serves it does not.
+            Err(StageError::Provider(error @ (ProviderError::Refused { .. } | ProviderError::Unreachable { .. } | ProviderError::Unexpected { .. }))) => {
+                Some(error.to_string())
+            }
+            // Nobody knows yet: the next run looks again.
+            Err(error) => return Err(error),
         };
         let after = Alias::change(context.store, context.workspace, &self.alias, |alias| {
             // Whoever changed it meanwhile knows better.
@@ -277,7 +306,8 @@ impl Deploy {
         let model = train::described(&card);
         let served = Some(Served { provider: card.provider, base: card.base, name: card.name });
         let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
-        for stage in &self.required {
+        for required in &self.required {
+            let stage = &required.stage;
             let verdict = given(inputs, &format!("{} {stage}", evaluate::VERDICT))?;
             let said: Verdict =
                 serde_json::from_slice(&store.read(verdict)?).map_err(|error| StageError::Unreadable { what: "the verdict", problem: error.to_string() })?;
@@ -285,9 +315,7 @@ impl Deploy {
                 return Err(StageError::StaleVerdict { stage: stage.to_string() });
             }
             verdicts.insert(stage.to_string(), verdict.digest());
-            let found: Metrics = serde_json::from_slice(&store.read(given(inputs, &format!("{} {stage}", evaluate::METRICS))?)?)
-                .map_err(|error| StageError::Unreadable { what: "the metrics", problem: error.to_string() })?;
-            metrics.extend(found);
+            metrics.extend(required.metrics(store, inputs)?);
         }
         Ok(Version { fingerprint: key, model, served, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None, live: None })
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::grade::Metrics;
-use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, Question, price};
-use crate::store::Store;
+use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, Question, price, until_stopped};
+use crate::store::{Store, write_atomically};
 
 use super::super::{Context, Estimate, StageError, TOKENS_IN, TOKENS_OUT, USD, USD_PAID, providers, train};
 
@@ -41,6 +41,9 @@ impl Asking<'_> {
         let price = price_of(declared, &model.card, context.workspace)?.map(|price| discounted(price, self.batch.is_some()));
         let batch = &self.batch;
         let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
+        // Another part of the stage may ask the same in the same way, at the same time: it finds our answers.
+        let turn = turn(&self.place);
+        let _turn = until_stopped(context.watch, || context.watch.stopped(), turn.lock()).await.ok_or(StageError::Stopped)?;
         // What is replayed comes from the tape alone.
         let log = (!context.network.replays()).then(|| self.log(context)).transpose()?;
         if context.anew {
@@ -49,11 +52,7 @@ impl Asking<'_> {
         let mut found: HashMap<Digest, Answered> =
             log.iter().flat_map(|log| asked.each().filter_map(|question| Some((question, log.find(question)?)))).collect();
         if self.timed {
-            let untimed: Vec<Digest> = found.iter().filter(|(_, answered)| answered.milliseconds.is_none()).map(|(question, _)| *question).collect();
-            for question in untimed {
-                found.remove(&question);
-                log.iter().for_each(|log| log.forget(question));
-            }
+            found.retain(|_, answered| answered.milliseconds.is_some());
         }
         if batch.is_some() && found.len() < asked.unlike() {
             // A batch is found again by all of its questions.
@@ -145,9 +144,23 @@ impl Asking<'_> {
         let note = noted(context.store, context.key);
         let name = self.place.file_name().unwrap_or_default();
         note.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
-        std::fs::write(&note, name.as_encoded_bytes()).map_err(failed)?;
+        let name = name.to_string_lossy();
+        let mut names = std::fs::read_to_string(&note).unwrap_or_default();
+        if !names.lines().any(|known| known == name) {
+            // One action may ask several models.
+            names += &format!("{name}\n");
+            write_atomically(&note, names.as_bytes())?;
+        }
         Ok(Arc::new(log))
     }
+}
+
+/// Who asks a model in one way, in this process: one after the other.
+fn turn(place: &Path) -> Arc<tokio::sync::Mutex<()>> {
+    static TURNS: LazyLock<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>> = LazyLock::new(Mutex::default);
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    Arc::clone(turns.entry(place.to_owned()).or_default())
 }
 
 /// Where it is noted which answers an action needs.
@@ -161,8 +174,9 @@ pub fn answers_of(store: &Store, keys: &BTreeSet<ActionKey>) -> BTreeSet<PathBuf
     let folder = store.root().join(ANSWERS);
     let of = |key: &ActionKey| {
         let note = noted(store, *key);
-        let name = std::fs::read_to_string(&note).ok()?;
-        Some([note, folder.join(name)])
+        let names = std::fs::read_to_string(&note).ok()?;
+        let files: Vec<PathBuf> = names.lines().map(|name| folder.join(name)).collect();
+        Some(files.into_iter().chain([note]))
     };
     keys.iter().filter_map(of).flatten().collect()
 }
@@ -188,6 +202,14 @@ pub fn expected_cost(declared: &Declared, card: &ModelCard, workspace: &Path, qu
     Ok(price_of(declared, card, workspace)?.and_then(|price| expected(declared, card, questions, max_tokens, price)))
 }
 
+/// What some answers did cost, in US dollars, where that is known.
+///
+/// # Errors
+/// When the prices cannot be read.
+pub fn cost_of(declared: &Declared, card: &ModelCard, workspace: &Path, answers: &[Answered]) -> Result<Option<f64>, StageError> {
+    Ok(figures(answers.iter(), price_of(declared, card, workspace)?).get(USD).copied())
+}
+
 /// A batch costs half.
 pub fn discounted(price: Price, batch: bool) -> Price {
     let factor = if batch { 0.5 } else { 1.0 };
@@ -197,7 +219,7 @@ pub fn discounted(price: Price, batch: bool) -> Price {
 /// What the answers will cost at most, in US dollars.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
 fn expected(declared: &Declared, card: &ModelCard, questions: &[Question], max_tokens: usize, price: Price) -> Option<f64> {
-    let asked: usize = questions.iter().map(|question| train::chat_tokens(declared, &card.base, &question.messages)).sum();
+    let asked: usize = questions.iter().map(|question| train::chat_tokens(declared, &card.base, &question.messages) + question.beside()).sum();
     let answered = questions.len() * max_tokens;
     Some((asked as f64).mul_add(price.input?, answered as f64 * price.output?) / 1e6)
 }
@@ -271,8 +293,12 @@ pub fn place_of_answers(store: &Store, preimage: &Preimage) -> PathBuf {
         });
     }
     way.kind = ANSWERS.to_owned();
+    way.version = VERSION;
     store.root().join(ANSWERS).join(format!("{}.jsonl", way.key()))
 }
+
+/// The version of questions: raised when the same one would be asked in another way, so that what was answered says nothing any more.
+const VERSION: u32 = 1;
 
 /// The settings that say how often each question is asked, and whether it is told what answers took.
 pub const SAMPLES: &str = "samples";

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::fingerprint::{Leaf, Tree};
+use crate::grade::grader::Measured;
 use crate::provider::{Api, Declared};
 
 use super::super::{Action, Compiler, Input, providers, train};
@@ -57,8 +58,8 @@ pub fn samples(stage: &Block) -> usize {
     stage.child(SETTING.name).and_then(|generate| usize::try_from(generate.integer("samples")).ok()).unwrap_or(1)
 }
 
-/// The action that asks one of the models of a stage. `timed` says that somebody wants to know what answers took.
-pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) -> Result<Action, ConfigError> {
+/// The action that asks one of the models of a stage. `measured` is what graders want to know of the answers.
+pub fn asking(part: Part<'_>, whom: Whom, measured: Measured, compiler: &Compiler<'_>) -> Result<Action, ConfigError> {
     let stage = &part.stage.block;
     let generate = stage.child(SETTING.name);
     let (max_tokens, temperature) = sizes(stage);
@@ -73,10 +74,10 @@ pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) 
     let mut inputs: Vec<Input> = asked.into_iter().collect();
     let mut context = BTreeMap::new();
     let declared = asked_at(stage, role, compiler)?;
-    if let Some(generate) = generate.filter(|_| timed && batch) {
+    if let Some(generate) = generate.filter(|_| measured.seconds && batch) {
         return Err(contradiction(generate, "batch", "how long an answer of a batch takes is not told", "take out `batch`, or the grader"));
     }
-    if timed && matches!(declared.api, Api::Command(_)) {
+    if measured.any() && matches!(declared.api, Api::Command(_)) {
         let help = "take out the graders `latency` and `cost`";
         return Err(contradiction(stage.child(role).unwrap_or(stage), "name", "an outside program does not tell what its answers take", help));
     }
@@ -93,7 +94,8 @@ pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) 
     let mut settings = BTreeMap::from([("max-tokens".to_owned(), Tree::leaf(Leaf::Integer(i64::try_from(max_tokens).unwrap_or(i64::MAX))))]);
     settings.extend((temperature > 0.0).then(|| ("temperature".to_owned(), Tree::leaf(Leaf::Number(temperature)))));
     settings.extend((samples > 1).then(|| (SAMPLES.to_owned(), Tree::leaf(Leaf::Integer(i64::try_from(samples).unwrap_or(i64::MAX))))));
-    settings.extend(timed.then(|| (TOOK.to_owned(), Tree::leaf(Leaf::Flag(true)))));
+    let took = [("seconds", measured.seconds), ("usd", measured.usd)].map(|(what, is)| (what, Tree::leaf(Leaf::Flag(is))));
+    settings.extend(measured.any().then(|| (TOOK.to_owned(), Tree::map(took))));
     settings.extend(part.setting());
     let output = part.named(output);
     Ok(Action {
@@ -107,7 +109,7 @@ pub fn asking(part: Part<'_>, whom: Whom, timed: bool, compiler: &Compiler<'_>) 
         builds_on_last: false,
         refresh: None,
         effect: false,
-        work: Box::new(Generate { asked, max_tokens, temperature, samples, timed, batch, output, is_sample }),
+        work: Box::new(Generate { asked, max_tokens, temperature, samples, measured, batch, output, is_sample }),
     })
 }
 

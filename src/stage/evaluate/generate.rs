@@ -7,7 +7,8 @@ use crate::config::Block;
 use crate::data::{DataError, Example, parse_examples, write_lines};
 use crate::fingerprint::Digest;
 use crate::grade::Took;
-use crate::provider::{Answered, Api, Batch, Declared, ModelHandle, Price, Question};
+use crate::grade::grader::Measured;
+use crate::provider::{Answered, Api, Batch, Declared, ModelHandle, Price, ProviderError, Question};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
@@ -62,8 +63,8 @@ pub struct Generate {
     pub temperature: f64,
     /// How often each question is asked.
     pub samples: usize,
-    /// Whether it is told what each answer took.
-    pub timed: bool,
+    /// What is told of each answer besides what it says.
+    pub measured: Measured,
     /// Whether a hosted model is asked in one batch.
     pub batch: bool,
     /// What the answers are called.
@@ -92,15 +93,16 @@ impl Work for Generate {
                 state: context.store.root().join("jobs").join("batches"),
             }),
             place: place_of_answers(context.store, context.preimage),
-            timed: self.timed,
+            timed: self.measured.seconds,
         };
         let (all, metrics) = asking.ask(context, self.questions(&examples).into_iter()).await?;
-        let price = if self.timed { price_of(&declared, &model.card, context.workspace)?.map(|price| discounted(price, self.batch)) } else { None };
+        let price = if self.measured.usd { price_of(&declared, &model.card, context.workspace)?.map(|price| discounted(price, self.batch)) } else { None };
+        self.hold(&all, &declared, &model, price)?;
         let answers: Vec<Answer> = all
             .chunks(self.samples)
             .map(|said| {
                 let mut texts = said.iter().map(|answered| answered.text.clone());
-                let took = if self.timed { said.iter().map(|answered| took(answered, &declared, price)).collect() } else { Vec::new() };
+                let took = if self.measured.any() { said.iter().map(|answered| took(answered, &declared, price)).collect() } else { Vec::new() };
                 Answer { answer: texts.next().unwrap_or_default(), again: texts.collect(), took }
             })
             .collect();
@@ -124,6 +126,25 @@ impl Work for Generate {
 }
 
 impl Generate {
+    /// Makes sure that what is to be told of the answers is known.
+    fn hold(&self, answers: &[Answered], declared: &Declared, model: &ModelHandle, price: Option<Price>) -> Result<(), StageError> {
+        let lacks = |lack: String| Err(ProviderError::Cannot { provider: declared.name.clone(), lack }.into());
+        if self.measured.seconds && answers.iter().any(|answered| answered.milliseconds.is_none()) {
+            return lacks("does not tell how long its answers took: they come from a recording".into());
+        }
+        let is_priced = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
+        if self.measured.usd && declared.api != Api::Local && !is_priced {
+            return lacks(format!("has no price for answers of `{}`: tell it in prices.kdl", model.card.base));
+        }
+        if self.measured.usd
+            && declared.api != Api::Local
+            && answers.iter().any(|answered| !answered.text.is_empty() && answered.tokens_in + answered.tokens_out == 0)
+        {
+            return lacks("does not tell how many tokens its answers took".into());
+        }
+        Ok(())
+    }
+
     /// Each question as often as it is asked.
     fn questions(&self, examples: &[Example]) -> Vec<Question> {
         let asked: Vec<&Example> = if self.is_sample { sample(examples) } else { examples.iter().collect() };

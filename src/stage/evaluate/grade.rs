@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::data::{parse_examples, parse_lines, write_lines};
 use crate::grade::grader::{Graded, Named};
-use crate::grade::{LOSS_GAP, Metrics, Scores, count, loss_gap, measure, overfit_gap, slice_gap, slices};
+use crate::grade::{LOSS_GAP, Scores, count, loss_gap, measure, overfit_gap, slice_gap, slices};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
@@ -54,7 +54,8 @@ impl Work for Grade {
         if context.inputs.contains_key(SLICES) {
             self.slice(&mut scores, &context.read(SLICES)?)?;
         }
-        let mut figures = Metrics::new();
+        // Not every row has each figure.
+        let mut figures: BTreeMap<String, (f64, usize)> = BTreeMap::new();
         for (name, output) in &self.judged {
             let unreadable = |problem: String| StageError::Unreadable { what: "the judgements", problem };
             let said: Vec<Said> = parse_lines(&context.read(output)?).map_err(|error| unreadable(error.to_string()))?;
@@ -62,14 +63,17 @@ impl Work for Grade {
                 return Err(unreadable(format!("there are {} for {} rows", said.len(), scores.len())));
             }
             for (row, said) in scores.iter_mut().zip(said) {
-                said.figures.iter().for_each(|(figure, value)| *figures.entry(format!("{name}.{figure}")).or_default() += value);
+                for (figure, value) in &said.figures {
+                    let (sum, rows) = figures.entry(format!("{name}.{figure}")).or_default();
+                    (*sum, *rows) = (*sum + value, *rows + 1);
+                }
                 row.take(&self.graders, name, said.score, said.baseline, said.reason);
             }
         }
         let first = self.graders.first().map(|first| first.grader.as_ref());
         let sliced = first.map(|first| slices(&scores, first)).unwrap_or_default();
         let mut metrics = tokio::task::block_in_place(|| measure(&self.graders, &scores));
-        metrics.extend(figures.into_iter().map(|(name, sum)| (name, sum / count(scores.len().max(1)))));
+        metrics.extend(figures.into_iter().map(|(name, (sum, rows))| (name, sum / count(rows))));
         metrics.extend(slice_gap(&sliced));
         if let Some(first) = first.filter(|_| context.inputs.contains_key(TRAINING)) {
             metrics.extend(overfit_gap(&self.learnt(context)?, &scores, first));

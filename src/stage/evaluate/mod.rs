@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
 use crate::data::parse_lines;
 use crate::fingerprint::{Tree, settings_of};
-use crate::grade::grader::{self, Named};
-use crate::grade::{LOSS_GAP, OVERFIT_GAP};
+use crate::grade::grader::{self, Measured, Named};
+use crate::grade::{LOSS_GAP, OVERFIT_GAP, Scores};
 
 use super::{Action, Compiler, Input, StageError, StageKind, prepare, scheduling, train};
 use asking::{Whom, asking, samples, train_stage};
@@ -65,7 +65,7 @@ pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 const GRADE_VERSION: u32 = 4;
 /// What the deploy stage calls the verdict, and the figures that it rests on.
 pub const VERDICT: &str = "verdict";
-pub use ask::{ANSWERS, answers_of, expected_cost};
+pub use ask::{ANSWERS, answers_of, cost_of, expected_cost};
 pub use grade::METRICS;
 
 /// What an evaluate stage asked.
@@ -75,26 +75,32 @@ pub struct Judged {
     pub max_tokens: usize,
     /// Whether the answers were drawn, so that the same model may say something else.
     pub is_drawn: bool,
-    /// The questions and the answers.
+    /// The questions, and the rows that were judged.
     pub inputs: Vec<Input>,
 }
 
-/// What an evaluate stage asked, its questions and answers as inputs in two roles.
-pub fn asked(judge: &StageDecl, compiler: &Compiler<'_>, [data, answers]: [&str; 2]) -> Judged {
+/// What an evaluate stage asked, with its questions and what it made of the answers as inputs in two roles.
+pub fn asked(judge: &StageDecl, compiler: &Compiler<'_>, [data, scores]: [&str; 2]) -> Judged {
     let part = Part { stage: judge, block: &judge.block, suite: None };
     let mut inputs: Vec<Input> = part.prepared(data, part.split(), compiler).into_iter().collect();
-    inputs.push(part.own(answers, ANSWERS));
+    inputs.push(part.own(scores, grade::SCORES));
     let (max_tokens, temperature) = asking::sizes(&judge.block);
     Judged { max_tokens, is_drawn: temperature > 0.0, inputs }
 }
 
-/// What the model said first to each question.
+/// Each row that was judged.
 ///
 /// # Errors
-/// When the answers cannot be read.
-pub fn first_answers(bytes: &[u8]) -> Result<Vec<String>, StageError> {
-    let answers: Vec<rows::Answer> = parse_lines(bytes).map_err(|error| StageError::Unreadable { what: "the answers", problem: error.to_string() })?;
-    Ok(answers.into_iter().map(|answer| answer.answer).collect())
+/// When they cannot be read.
+pub fn judged_rows(bytes: &[u8]) -> Result<Vec<Scores>, StageError> {
+    parse_lines(bytes).map_err(|error| StageError::Unreadable { what: "the scores", problem: error.to_string() })
+}
+
+/// The outputs with figures of an evaluate stage: of itself, and of its suites with their names.
+pub fn figures(judge: &Block) -> Vec<(Option<String>, String)> {
+    let suites = judge.all(SUITE.name).map(|suite| suite.text("name").to_owned());
+    let suites = suites.map(|suite| (Some(suite.clone()), format!("{METRICS} {suite}")));
+    std::iter::once((None, METRICS.to_owned())).chain(suites).collect()
 }
 
 /// Which model an evaluate stage judges: the name that is written.
@@ -117,10 +123,10 @@ fn judging(part: Part<'_>, compiler: &mut Compiler<'_>, actions: &mut Vec<Action
     let (stage, block) = (&part.stage.block, part.block);
     let baseline = stage.child("baseline").is_some();
     let graders = grader::all(block)?;
-    let timed = graders.iter().any(|named| named.grader.measures());
-    actions.push(asking(part, Whom::Model, timed, compiler)?);
+    let measured = graders.iter().fold(Measured::default(), |all, named| all.or(named.grader.measures()));
+    actions.push(asking(part, Whom::Model, measured, compiler)?);
     if baseline {
-        actions.push(asking(part, Whom::Baseline, timed, compiler)?);
+        actions.push(asking(part, Whom::Baseline, measured, compiler)?);
     }
     let gates = gates::all(block, &graders, baseline, samples(stage))?;
     part.carried(compiler)?;
@@ -131,7 +137,7 @@ fn judging(part: Part<'_>, compiler: &mut Compiler<'_>, actions: &mut Vec<Action
         if graders.first().is_some_and(|first| first.grader.is_outside()) {
             return Err(outside_first(block));
         }
-        actions.push(asking(part, Whom::Training, timed, compiler)?);
+        actions.push(asking(part, Whom::Training, measured, compiler)?);
     }
     for declared in block.all(grader::SETTING.name).filter(|grader| grader::is_outside(grader)) {
         actions.push(outside(part, declared, compiler)?);

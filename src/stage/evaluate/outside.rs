@@ -187,7 +187,10 @@ impl Made<'_> {
         if file.contains(['*', '?', '[']) {
             return self.contradiction("input", format!("`{file}` may be several files"), "name the one with the grader");
         }
-        self.inputs.extend(compiler.files(&file, Reading::Bytes, None));
+        let inputs = compiler.files(&file, Reading::Bytes, None);
+        // A stage may write it, and call it by a plainer path.
+        let file = inputs.first().map_or(file, |input| input.name.clone());
+        self.inputs.extend(inputs);
         let declared = self.declared.find_text("provider").is_some().then(|| self.provider(compiler)).transpose()?;
         Ok(Described { output: self.output.clone(), file, declared })
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::data::{Example, write_lines};
+use crate::grade::Reply;
 use crate::grade::grader::{CONSISTENCY, TIES};
 use crate::provider::Question;
 use crate::store::{RecordOutcome, Store};
@@ -68,20 +69,29 @@ impl Work for Pairwise {
         let rows = rows(context)?;
         let model = train::untuned(&self.judging.declared, &self.judging.model)?;
         let asking = self.judging.asking(&model, 0.0, context);
+        let said = |replies: &[Reply]| replies.first().map(|reply| reply.text.clone()).unwrap_or_default();
+        // Of two answers that are the same neither is better, and nobody need be asked.
+        let unlike: Vec<bool> = rows.iter().map(|row| said(&row.answers).trim() != said(&row.baseline).trim()).collect();
         let questions: Vec<Question> = rows
             .iter()
-            .flat_map(|row| {
-                let said = |replies: &[crate::grade::Reply]| replies.first().map(|reply| reply.text.clone()).unwrap_or_default();
+            .zip(&unlike)
+            .filter(|(_, unlike)| **unlike)
+            .flat_map(|(row, _)| {
                 let (ours, theirs) = (said(&row.answers), said(&row.baseline));
                 [self.question(&row.example, &ours, &theirs), self.question(&row.example, &theirs, &ours)]
             })
             .collect();
         let (read, metrics) = asking.ask_for(context, &questions, 1, within::<Comparison>).await?;
         let read: Vec<Comparison> = read.into_iter().flatten().collect();
-        let lines: Vec<Said> = read
-            .chunks(2)
-            .filter_map(|both| {
-                let [first, second] = both else { return None };
+        let tie = || Said { score: Better::Tie.share(), figures: BTreeMap::from([(TIES.to_owned(), 1.0)]), ..Said::default() };
+        let mut compared = read.chunks(2);
+        let lines: Vec<Said> = unlike
+            .into_iter()
+            .filter_map(|unlike| {
+                if !unlike {
+                    return Some(tie());
+                }
+                let [first, second] = compared.next()? else { return None };
                 let (one, other) = (first.better, second.better.turned());
                 // Who says one thing in one order and another in the other does not know.
                 let better = if one == other { one } else { Better::Tie };

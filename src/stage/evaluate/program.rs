@@ -63,7 +63,8 @@ impl Work for Graders {
                 let said: Vec<Said> = ours.by_ref().take(row.answers.len()).collect();
                 let other: Vec<Said> = theirs.by_ref().take(row.baseline.len()).collect();
                 let (score, baseline) = (mean(&said), (!other.is_empty()).then(|| mean(&other)));
-                Said { score, baseline, ..said.into_iter().next().unwrap_or_default() }
+                let reason = said.into_iter().next().unwrap_or_default().reason;
+                Said { score, baseline, reason, ..Said::default() }
             })
             .collect();
         let outputs = BTreeMap::from([(self.output.clone(), context.store.put_bytes(&write_lines(&lines))?)]);

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -57,12 +57,13 @@ async fn ask(client: &Client, limit: &str, model: &str, asked: &Question, how: &
     let mut request = Request::post("/chat/completions", question(limit, model, asked, how.max_tokens, how.temperature), Repeat::Freely);
     // A token has about four letters; the limit is the provider's to enforce.
     request.tokens = u32::try_from(asked.letters() / 4 + how.max_tokens).unwrap_or(u32::MAX);
+    let began = Instant::now();
     let (reply, took): (Completion, Option<Duration>) = match client.timed(request, watch).await {
         Ok(timed) => timed,
         // What the provider will not be asked is a question without an answer, and no reason to lose all others.
         Err(ProviderError::Refused { status: 400, message, .. }) if is_filtered(&message) => {
             watch.note(&format!("a question was refused, and counts as answered by nothing: {message}"));
-            return Ok(Answered::default());
+            return Ok(Answered { milliseconds: u64::try_from(began.elapsed().as_millis()).ok(), ..Answered::default() });
         }
         Err(error) => return Err(error),
     };
