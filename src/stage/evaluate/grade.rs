@@ -12,8 +12,8 @@ use crate::store::RecordOutcome;
 use super::super::{Context, StageError, Work};
 use super::generate::sample;
 use super::mistakes::mistakes;
-use super::outside::Said;
 use super::rows::{Row, TRAINING_ANSWERS, answers, rows};
+use super::said::Said;
 
 pub const SCORES: &str = "scores";
 pub const METRICS: &str = "metrics";

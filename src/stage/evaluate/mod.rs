@@ -13,6 +13,7 @@ mod part;
 mod perplexity;
 mod program;
 mod rows;
+mod said;
 mod verdict;
 
 use std::collections::BTreeMap;

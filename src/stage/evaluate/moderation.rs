@@ -10,8 +10,8 @@ use crate::provider::{Api, Declared, ProviderError, Wire, wire};
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
-use super::outside::Said;
 use super::rows::rows;
+use super::said::Said;
 
 /// Shows answers to a provider's moderation: 1 is what it does not flag.
 #[derive(Debug)]

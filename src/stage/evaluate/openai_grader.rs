@@ -16,8 +16,8 @@ use crate::store::{RecordOutcome, Store};
 use super::super::action::given;
 use super::super::{Context, Estimate, Given, StageError, Work, train};
 use super::ask::{Asking, estimate, place_of_answers};
-use super::outside::Said;
 use super::rows::{BASELINE_ANSWERS, rows};
+use super::said::Said;
 
 /// Grades by such a file.
 #[derive(Debug)]

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::config::{Block, ConfigError};
 use crate::fingerprint::{Leaf, Tree};
 use crate::grade::grader;
@@ -27,22 +25,6 @@ use super::rows::BASELINE_ANSWERS;
 
 /// The version of asking graders that are not of this program.
 const VERSION: u32 = 2;
-
-/// What somebody outside said of one row.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Said {
-    /// A share from 0 to 1, or an amount.
-    pub score: f64,
-    /// Why.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// The score of the baseline's answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<f64>,
-    /// What else there is to say of the row, by figure.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub figures: BTreeMap<String, f64>,
-}
 
 /// What the output of such a grader is called.
 pub fn output(part: Part<'_>, name: &str) -> String {

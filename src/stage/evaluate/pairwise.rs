@@ -14,8 +14,8 @@ use crate::store::{RecordOutcome, Store};
 
 use super::super::{Context, Estimate, Given, StageError, Work, train};
 use super::judge::{Judging, within};
-use super::outside::Said;
 use super::rows::rows;
+use super::said::Said;
 
 /// Lets a model compare, in both orders: judges like what they read first, or last.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
 use super::generate::Asked;
-use super::outside::Said;
+use super::said::Said;
 
 /// The inputs with the two models, where stages make them.
 pub const MODELS: [&str; 2] = ["model", "baseline-model"];

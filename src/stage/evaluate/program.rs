@@ -15,8 +15,8 @@ use crate::store::RecordOutcome;
 use super::super::exec::{Launch, Program, Sandbox, launch, lay};
 use super::super::{Context, StageError, Work};
 use super::ask::ANSWERS;
-use super::outside::Said;
 use super::rows::{BASELINE_ANSWERS, Row, rows};
+use super::said::Said;
 
 /// What the command finds in its folder, and leaves there.
 const ROWS: &str = "rows.jsonl";
