@@ -6,46 +6,12 @@
 Wall and CPU seconds from the start of each program to its end, on the same server and rows, with the same check of the answers. Of retune the
 rows are prepared before, as they are there for the others.
 """
-import argparse, asyncio, json, math, multiprocessing, os, pathlib, re, resource, shutil, subprocess, sys, tempfile, time
+import argparse, json, math, multiprocessing, os, pathlib, resource, shutil, subprocess, sys, tempfile, time
+
+from chat_server import serve
 
 RETUNE = str(pathlib.Path(__file__).resolve().parent.parent / "target" / "release" / "retune")
 LATENCY, AT_ONCE = 0.02, 64
-ANSWER = json.dumps({
-    "id": "a", "object": "chat.completion", "created": 0, "model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}],
-})
-REPLY = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n{ANSWER}".encode()
-
-
-class Provider(asyncio.Protocol):
-    """Answers each request with the same, 20 ms later."""
-
-    def connection_made(self, transport):
-        self.transport, self.came = transport, b""
-
-    def data_received(self, data):
-        self.came += data
-        while (head := self.came.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"content-length: (\d+)", self.came[:head], re.I)
-            end = head + 4 + (int(length[1]) if length else 0)
-            if len(self.came) < end:
-                return
-            self.came = self.came[end:]
-            asyncio.get_running_loop().call_later(LATENCY, self.answer, time.perf_counter())
-
-    def answer(self, began):
-        self.transport.write(REPLY)
-        Provider.taken.value += time.perf_counter() - began
-
-
-def provider(pipe, taken):
-    Provider.taken = taken
-
-    async def serve():
-        server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-    asyncio.run(serve())
 
 
 def timed(name, command, folder, environment, ideal, taken):
@@ -68,7 +34,7 @@ def main():
     arguments = arguments.parse_args()
     ours, theirs = multiprocessing.Pipe()
     taken = multiprocessing.Value("d", 0.0)
-    multiprocessing.Process(target=provider, args=(theirs, taken), daemon=True).start()
+    multiprocessing.Process(target=serve, args=(theirs, LATENCY, taken), daemon=True).start()
     port = ours.recv()
     address = f"http://127.0.0.1:{port}/v1"
     ideal = math.ceil(arguments.rows / AT_ONCE) * LATENCY

@@ -7,33 +7,9 @@ Milliseconds until the whole answer is there, at the median and at the 99th perc
 """
 import argparse, asyncio, json, multiprocessing, os, pathlib, re, statistics, subprocess, tempfile, time
 
+from chat_server import ANSWER, serve
+
 RETUNE = str(pathlib.Path(__file__).resolve().parent.parent / "target" / "release" / "retune")
-ANSWER = json.dumps({"id": "a", "object": "chat.completion", "created": 0, "model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}]})
-REPLY = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n{ANSWER}".encode()
-
-
-class Provider(asyncio.Protocol):
-    """Answers each request with the same."""
-
-    def connection_made(self, transport):
-        self.transport, self.came = transport, b""
-
-    def data_received(self, data):
-        self.came += data
-        while (head := self.came.find(b"\r\n\r\n")) >= 0:
-            length = int(re.search(rb"content-length: (\d+)", self.came[:head], re.I)[1])
-            if len(self.came) < head + 4 + length:
-                return
-            self.came = self.came[head + 4 + length:]
-            self.transport.write(REPLY)
-
-
-def provider(pipe):
-    async def serve():
-        server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-    asyncio.run(serve())
 
 
 async def client(port, model, count, times):
@@ -71,7 +47,7 @@ def main():
     arguments.add_argument("--requests", type=int, default=5000)
     count = arguments.parse_args().requests
     ours, theirs = multiprocessing.Pipe()
-    behind = multiprocessing.Process(target=provider, args=(theirs,), daemon=True)
+    behind = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
     behind.start()
     port = ours.recv()
     with tempfile.TemporaryDirectory() as folder:
