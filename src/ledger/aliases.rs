@@ -11,6 +11,7 @@ use crate::store::{Lock, Store, write_atomically};
 use super::LedgerError;
 use super::kdl_text::{self, child_text, inside, property, quoted, text};
 use super::manifest::Manifest;
+use super::trial::Trial;
 
 /// A name that users of a model know, and the versions that it has stood for. Kept in
 /// `deployments/ALIAS.kdl` of the workspace, to be committed.
@@ -24,6 +25,8 @@ pub struct Alias {
     pub versions: Vec<Version>,
     /// Files of the workspace that tell programs what it stands for.
     pub targets: Vec<String>,
+    /// The version that is tried beside the one that it stands for.
+    pub trial: Option<Trial>,
 }
 
 /// Where a model is, and what it is called there.
@@ -56,6 +59,8 @@ pub struct Version {
     pub deployed: Timestamp,
     /// When it was rolled back, if it was.
     pub rolled_back: Option<Timestamp>,
+    /// Why it went back, where nobody asked for it.
+    pub why: Option<String>,
     /// When its model was deleted at the provider, if it was.
     pub deleted: Option<Timestamp>,
     /// What came of a look at what it answers, where one is made.
@@ -119,12 +124,14 @@ impl Alias {
                     let number = node.get(0).and_then(|value| value.as_integer()).and_then(|number| u32::try_from(number).ok());
                     alias.current = number.ok_or_else(|| broken("`current` is no version number"))?;
                 }
+                "canary" | "shadow" => alias.trial = Some(Trial::parse(node).ok_or_else(|| broken("the trial lacks something"))?),
                 "target" => alias.targets.extend(text(node).map(str::to_owned)),
                 "version" => alias.versions.push(version(node).ok_or_else(|| broken("a version lacks something"))?),
                 _ => {}
             }
         }
-        if alias.current as usize > alias.versions.len() {
+        let tried = alias.trial.as_ref().map_or(1, |trial| trial.version as usize);
+        if alias.current as usize > alias.versions.len() || !(1..=alias.versions.len().max(1)).contains(&tried) {
             return Err(broken("the current version is not among the versions"));
         }
         Ok(alias)
@@ -188,6 +195,9 @@ impl Alias {
     fn render(&self) -> String {
         let mut out = String::from("// Written by retune, to be committed: which versions this alias has stood for.\n");
         let _ = writeln!(out, "alias {}\ncurrent {}", quoted(&self.name), self.current);
+        if let Some(trial) = &self.trial {
+            let _ = writeln!(out, "{}", trial.render());
+        }
         for target in &self.targets {
             let _ = writeln!(out, "target {}", quoted(target));
         }
@@ -196,6 +206,9 @@ impl Alias {
             let _ = writeln!(out, "    deployed \"{}\"", version.deployed);
             if let Some(time) = version.rolled_back {
                 let _ = writeln!(out, "    rolled-back \"{time}\"");
+            }
+            if let Some(why) = &version.why {
+                let _ = writeln!(out, "    why {}", quoted(why));
             }
             if let Some((_, word)) = LiveCheck::WORDS.iter().find(|(live, _)| Some(*live) == version.live) {
                 let _ = writeln!(out, "    live-check \"{word}\"");
@@ -222,7 +235,19 @@ impl Alias {
     /// The version that holds now.
     #[must_use]
     pub fn now(&self) -> Option<&Version> {
-        self.versions.get((self.current as usize).checked_sub(1)?)
+        self.version(self.current)
+    }
+
+    /// The number of the version that was deployed last and holds: the one that is tried, or else the current one.
+    #[must_use]
+    pub fn latest(&self) -> u32 {
+        self.trial.as_ref().map_or(self.current, |trial| trial.version)
+    }
+
+    /// A version by its number.
+    #[must_use]
+    pub fn version(&self, number: u32) -> Option<&Version> {
+        self.versions.get((number as usize).checked_sub(1)?)
     }
 
     /// The numbers of the versions that stand for a model, in words.
@@ -230,15 +255,36 @@ impl Alias {
         (1..).zip(&self.versions).filter(move |(_, version)| version.model == model).map(|(number, _)| number)
     }
 
-    /// Adds a version and makes it the current one.
-    pub fn deploy(&mut self, version: Version) {
+    /// Adds a version and makes it the current one, or the one that is tried. One that was tried before is no more.
+    pub fn deploy(&mut self, version: Version, trial: Option<Trial>) {
+        self.end_trial(version.deployed, Some("another one was deployed".to_owned()));
         self.versions.push(version);
-        self.current = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+        let number = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+        match trial {
+            Some(trial) => self.trial = Some(Trial { version: number, ..trial }),
+            None => self.current = number,
+        }
     }
 
-    /// Takes what came of a look at what it answers: where that is not what was judged, it goes back, or stands for nothing.
+    /// Makes the version that is tried the current one.
+    pub fn promote(&mut self) {
+        if let Some(trial) = self.trial.take() {
+            self.current = trial.version;
+        }
+    }
+
+    /// Ends a trial without success. Returns the version that was tried, if one was.
+    pub fn end_trial(&mut self, now: Timestamp, why: Option<String>) -> Option<u32> {
+        let trial = self.trial.take()?;
+        if let Some(version) = self.versions.get_mut(trial.version as usize - 1) {
+            (version.rolled_back, version.why) = (Some(now), why);
+        }
+        Some(trial.version)
+    }
+
+    /// Takes what came of a look at what the latest version answers: where that is not what was judged, it goes back, or stands for nothing.
     pub fn looked(&mut self, passed: bool, now: Timestamp) {
-        let Some(version) = (self.current as usize).checked_sub(1).and_then(|index| self.versions.get_mut(index)) else {
+        let Some(version) = (self.latest() as usize).checked_sub(1).and_then(|index| self.versions.get_mut(index)) else {
             return;
         };
         version.live = Some(if passed { LiveCheck::Passed } else { LiveCheck::Failed });
@@ -248,11 +294,15 @@ impl Alias {
         }
     }
 
-    /// Goes back to the nearest earlier version that was not itself rolled back, and whose model is still there. Returns its number.
+    /// Ends the trial, if there is one. Else goes back to the nearest earlier version that was not itself rolled back, and whose model is
+    /// still there. Returns the number of the version that holds then.
     ///
     /// # Errors
     /// When there is none, or nothing was ever deployed.
     pub fn roll_back(&mut self, now: Timestamp) -> Result<u32, LedgerError> {
+        if self.end_trial(now, None).is_some() {
+            return Ok(self.current);
+        }
         let current = self.current as usize;
         let earlier = (1..current).rev().find(|&number| self.versions[number - 1].is_there());
         let Some(earlier) = earlier else {
@@ -283,6 +333,7 @@ fn version(node: &kdl::KdlNode) -> Option<Version> {
         metrics: metrics.collect(),
         deployed: child_text(node, "deployed")?.parse().ok()?,
         rolled_back: child_text(node, "rolled-back").and_then(|time| time.parse().ok()),
+        why: child_text(node, "why").map(str::to_owned),
         deleted: child_text(node, "deleted").and_then(|time| time.parse().ok()),
         live: child_text(node, "live-check").and_then(|text| LiveCheck::WORDS.iter().find(|(_, word)| *word == text)).map(|(live, _)| *live),
     })

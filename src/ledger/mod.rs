@@ -9,6 +9,7 @@ mod kdl_text;
 mod lockfile;
 mod manifest;
 mod run_id;
+mod trial;
 
 pub use aliases::{Alias, LiveCheck, Served, Version};
 pub use error::LedgerError;
@@ -17,3 +18,4 @@ pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, 
 pub use lockfile::{LockFile, LockedAction, LockedStage};
 pub use manifest::Manifest;
 pub use run_id::RunId;
+pub use trial::{Limits, Trial, TrialWay};

@@ -31,8 +31,9 @@ pub struct LocalEngine;
 /// Sizes where the pipeline does not say.
 const BATCH_SIZE: usize = 16;
 const EPOCHS: usize = 3;
-const LEARNING_RATE: f64 = 3e-3;
 const WARMUP: f64 = 0.05;
+/// The peak of the learning rate where nobody says another.
+pub const LEARNING_RATE: f64 = 3e-3;
 
 fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
     std::fs::read(path).map_err(|error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() })

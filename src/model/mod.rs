@@ -36,7 +36,7 @@ pub use files::{load_adapter, load_weights, save_adapter, save_weights};
 pub use generate::{Generated, Prompt, generate};
 pub use gradient::{FullGradient, GradientSink, LinearGradient, LoraGradient};
 pub use likelihood::perplexities;
-pub use local::{ENGINE_VERSION, LocalEngine, weights};
+pub use local::{ENGINE_VERSION, LEARNING_RATE, LocalEngine, weights};
 pub use optimizer::{AdamW, Schedule};
 pub use random::Random;
 pub use sampling::Sampling;

@@ -153,6 +153,9 @@ impl Trainer<'_> {
             }
             let shown = validated.or(done.points.iter().rev().find_map(|point| point.full_validation));
             let detail = shown.map_or(format!("loss {loss:.3}"), |validation| format!("loss {loss:.3}, validation {validation:.3}"));
+            let figures = [("train-loss", Some(loss)), ("validation-loss", validated)];
+            let figures = figures.into_iter().filter_map(|(name, loss)| Some((name.to_owned(), loss?)));
+            watch.metrics(step as u64 + 1, &figures.collect());
             watch.progress(step as u64 + 1, steps as u64, "steps", &detail);
             match monitor.see(step as u64 + 1, Some(loss), validated) {
                 Verdict::GoOn => {}

@@ -11,9 +11,11 @@ use crate::model::{TINY, weights};
 use crate::provider::{Api, Declared, ModelCard, ModelHandle, Network, Onward, declared};
 use crate::stage;
 
+use super::arm::Arm;
 use super::local::Engine;
 use super::refusal::Refusal;
 use super::stamp::Stamp;
+use super::tuning::{Job, Jobs, Made};
 use super::upstream::{Provider, Upstream};
 
 /// Where requests for a model go.
@@ -23,6 +25,25 @@ pub enum Route {
     Here(Arc<Engine>),
     /// To a provider.
     There(Upstream),
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+enum Named {
+    /// The base model.
+    Base,
+    /// What a job made.
+    Tuned(Box<Job>, Made),
+    /// An alias and the place among its versions.
+    Version(Arc<Alias>, usize),
+}
+
+/// What a request goes to.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    named: Named,
+    /// Which of two versions it is, where one is tried.
+    pub arm: Option<Arm>,
 }
 
 /// A model in the list.
@@ -40,6 +61,7 @@ pub struct Listed {
 pub struct Catalog {
     workspace: Workspace,
     providers: Vec<Block>,
+    jobs: Arc<Jobs>,
     network: Arc<Network>,
     queue: usize,
     aliases: Mutex<BTreeMap<String, (Stamp, Arc<Alias>)>>,
@@ -50,15 +72,16 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    pub fn new(workspace: Workspace, providers: Vec<Block>, queue: usize) -> Self {
+    pub fn new(workspace: Workspace, providers: Vec<Block>, jobs: Arc<Jobs>, queue: usize) -> Self {
         let (aliases, engines, ways) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { workspace, providers, network: Arc::default(), queue, aliases, engines, ways }
+        Self { workspace, providers, jobs, network: Arc::default(), queue, aliases, engines, ways }
     }
 
     /// The models that there are. An alias whose file cannot be read is left out, unless it could be before.
     pub fn list(&self) -> Vec<Listed> {
         let aliases = Alias::names(&self.workspace.root);
-        aliases.iter().filter_map(|name| self.listed(name).ok()).chain(self.listed(TINY)).collect()
+        let tuned = self.jobs.models().into_iter().map(|(name, created)| Listed { name, created: created.cast_signed(), owner: LOCAL.to_owned() });
+        aliases.iter().filter_map(|name| self.listed(name).ok()).chain(self.listed(TINY)).chain(tuned).collect()
     }
 
     /// A model as the list has it.
@@ -69,23 +92,70 @@ impl Catalog {
         if name == TINY {
             return Ok(Listed { name: TINY.to_owned(), created: 0, owner: LOCAL.to_owned() });
         }
+        if let Some(job) = self.jobs.of_model(name) {
+            return Ok(Listed { name: name.to_owned(), created: job.created_at.cast_signed(), owner: LOCAL.to_owned() });
+        }
         let (alias, place) = self.named(name)?;
         let version = &alias.versions[place];
         let owner = version.served.as_ref().map_or(LOCAL, |served| served.provider.as_str());
         Ok(Listed { name: name.to_owned(), created: version.deployed.as_second(), owner: owner.to_owned() })
     }
 
-    /// Where requests for a model go: by an alias, `ALIAS@VERSION`, or the name of the base model.
+    /// What a request goes to by the name of a model: an alias, of which one version may be tried beside another, `ALIAS@VERSION`, what a
+    /// job made, or the base model.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn choose(&self, name: &str, request: &str) -> Result<Chosen, Refusal> {
+        if let Some(named) = self.unversioned(name) {
+            return Ok(Chosen { named, arm: None });
+        }
+        let (alias, mut place) = self.named(name)?;
+        let trial = alias.trial.as_ref().filter(|trial| !name.contains('@') && alias.version(trial.version).is_some_and(|tried| tried.deleted.is_none()));
+        let arm = trial.and_then(|trial| Arm::draw(&alias.name, trial, request));
+        if let Some(arm) = arm.as_ref().filter(|arm| arm.is_tried) {
+            place = arm.trial.version as usize - 1;
+        }
+        Ok(Chosen { named: Named::Version(alias, place), arm })
+    }
+
+    /// Where requests for a model go by its very name.
     ///
     /// # Errors
     /// When there is none of that name, or it cannot be loaded.
     pub fn route(&self, name: &str) -> Result<Route, Refusal> {
-        if name == TINY {
-            let card = ModelCard { provider: LOCAL.into(), base: TINY.into(), name: String::new() };
-            return self.engine(None, || Ok(ModelHandle { card, files: BTreeMap::new() }));
+        let named = match self.unversioned(name) {
+            Some(named) => named,
+            None => self.named(name).map(|(alias, place)| Named::Version(alias, place))?,
+        };
+        self.open(&Chosen { named, arm: None })
+    }
+
+    /// Where a request goes.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn open(&self, chosen: &Chosen) -> Result<Route, Refusal> {
+        match &chosen.named {
+            Named::Base => {
+                let card = ModelCard { provider: LOCAL.into(), base: TINY.into(), name: String::new() };
+                self.engine(None, || Ok(ModelHandle { card, files: BTreeMap::new() }))
+            }
+            Named::Tuned(job, made) => {
+                self.engine(Some(made.digest), || self.jobs.model(job, &made.card).map_err(|error| Refusal::Broken { problem: error.to_string() }))
+            }
+            Named::Version(alias, place) => self.version(&alias.versions[*place]),
         }
-        let (alias, place) = self.named(name)?;
-        self.version(&alias.versions[place])
+    }
+
+    /// A model whose name is no alias.
+    fn unversioned(&self, name: &str) -> Option<Named> {
+        if name == TINY {
+            return Some(Named::Base);
+        }
+        let job = self.jobs.of_model(name)?;
+        let made = job.made.clone()?;
+        Some(Named::Tuned(Box::new(job), made))
     }
 
     /// The alias and the place among its versions that a name stands for, whose model is still there.

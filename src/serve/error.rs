@@ -65,6 +65,13 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// There can be no thread.
+    #[error("no thread can be had: {source}")]
+    #[diagnostic(code(serve::thread), help("the system has none left for this user: `ulimit -u`"))]
+    Thread {
+        /// What the system says.
+        source: io::Error,
+    },
     /// The store cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]

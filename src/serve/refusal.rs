@@ -17,7 +17,9 @@ pub enum Refusal {
     NoKey,
     #[error("there is no model `{name}` here; `/v1/models` has those that there are")]
     NoModel { name: String },
-    #[error("there is nothing at this address; there are `/v1/models` and `/v1/chat/completions`")]
+    #[error("there is no {what} `{id}`")]
+    NoThing { what: &'static str, id: String },
+    #[error("there is nothing at this address; there are `/v1/models`, `/v1/chat/completions`, `/v1/files` and `/v1/fine_tuning/jobs`")]
     NoPlace,
     #[error("this address takes another method")]
     NoMethod,
@@ -52,6 +54,7 @@ impl Refusal {
             Self::Wrong { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
             Self::NoKey => (StatusCode::UNAUTHORIZED, "authentication_error", Some("invalid_api_key")),
             Self::NoModel { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
+            Self::NoThing { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("not_found")),
             Self::NoPlace => (StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url")),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", Some("method_not_supported")),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", None),

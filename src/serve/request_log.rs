@@ -5,10 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::ServeError;
 
-/// A line for each request, as JSON: who asked which model, and how it went. Never what was said.
+/// A line for each request, as JSON: who asked which model, and how it went. What was said only where that is wanted.
 #[derive(Debug)]
 pub struct RequestLog(Mutex<File>);
 
@@ -33,10 +34,18 @@ pub struct Line<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub model: &'a str,
+    /// The version that is tried, where that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
     pub status: u16,
     /// Until the answer, or a stream of it, began.
     pub seconds: f64,
     pub end: End,
+    /// The whole request, and the text of its first answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<&'a str>,
 }
 
 impl RequestLog {

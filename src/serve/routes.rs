@@ -14,16 +14,16 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use super::answer::answer;
+use super::arm::Arm;
 use super::catalog::{Listed, Route};
+use super::feedback::feedback;
+use super::name::fresh;
 use super::origin::from_here;
 use super::refusal::Refusal;
 use super::state::State;
+use super::tuning;
 use super::upstream::Fields;
-use super::watched::Account;
-
-/// The name of the model that a response comes from.
-#[derive(Clone, Debug)]
-struct Model(String);
+use super::watched::{About, Account};
 
 /// The name of a request.
 #[derive(Clone, Debug)]
@@ -37,8 +37,10 @@ pub fn routes(state: Arc<State>) -> Router {
         .route(HEALTH, get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
         .route("/v1/models", get(models))
-        .route("/v1/models/{name}", get(model))
+        .route("/v1/models/{name}", get(model).delete(forget))
         .route("/v1/chat/completions", post(chat))
+        .route("/v1/feedback", post(feedback))
+        .merge(tuning::routes(state.largest_file))
         .fallback(|| async { Refusal::NoPlace })
         .method_not_allowed_fallback(|| async { Refusal::NoMethod })
         .layer(middleware::from_fn_with_state(Arc::clone(&state), watched))
@@ -47,17 +49,18 @@ pub fn routes(state: Arc<State>) -> Router {
 
 /// Lets those in who may come, and gives an account of what came of it.
 async fn watched(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
-    let id = name();
+    let id = fresh();
     request.extensions_mut().insert(Id(id.clone()));
     let mut account = Account::open(&state, id.clone(), request.method().to_string(), request.uri().path().to_owned());
-    let response = match allowed(&state, &request) {
+    let mut response = match allowed(&state, &request) {
         Ok(key) => {
             account.key = key;
             next.run(request).await
         }
         Err(refusal) => refusal.into_response(),
     };
-    account.answers(response.status().as_u16(), response.extensions().get().map_or(String::new(), |Model(name)| name.clone()));
+    let about = response.extensions_mut().remove().unwrap_or_default();
+    account.answers(response.status().as_u16(), about);
     let mut response = response.map(|body| account.follow(body));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
@@ -97,6 +100,14 @@ async fn model(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> R
     state.catalog.listed(&name).map(|model| Json(listed(&model)))
 }
 
+async fn forget(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    if state.jobs.forget(&name) {
+        return Ok(Json(json!({ "id": name, "object": "model", "deleted": true })));
+    }
+    state.catalog.listed(&name)?;
+    Err(Refusal::wrong("model", "only what `/v1/fine_tuning/jobs` made is taken away here"))
+}
+
 fn listed(model: &Listed) -> Value {
     json!({ "id": model.name, "object": "model", "created": model.created, "owned_by": model.owner })
 }
@@ -112,13 +123,16 @@ async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Res
         serde_json::from_slice(&bytes).map_err(|error| Refusal::Wrong { problem: format!("the body is no JSON: {error}"), field: None })?;
     let name = fields.get("model").and_then(|name| serde_json::from_str::<String>(name.get()).ok());
     let name = name.ok_or_else(|| Refusal::wrong("model", "`model` must name a model"))?;
-    let route = state.catalog.route(&name)?;
-    let answered = match route {
-        Route::Here(engine) => {
+    let chosen = state.catalog.choose(&name, &id)?;
+    let is_kept = state.contents || chosen.arm.as_ref().is_some_and(Arm::has_shadow);
+    let about = About { model: name.clone(), arm: chosen.arm.clone(), asked: is_kept.then(|| bytes.clone()) };
+    let answered = match state.catalog.open(&chosen) {
+        Err(refusal) => Err(refusal),
+        Ok(Route::Here(engine)) => {
             drop(fields);
             answer(&engine, &state.tally, &name, format!("chatcmpl-{id}"), &bytes).await
         }
-        Route::There(upstream) => {
+        Ok(Route::There(upstream)) => {
             fields.remove("model");
             let length = bytes.len();
             drop(bytes);
@@ -126,7 +140,7 @@ async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Res
         }
     };
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
-    response.extensions_mut().insert(Model(name));
+    response.extensions_mut().insert(about);
     Ok(response)
 }
 
@@ -141,14 +155,4 @@ async fn whole(body: Body, largest: usize) -> Result<Vec<u8>, Refusal> {
         whole.extend_from_slice(&part);
     }
     Ok(whole)
-}
-
-/// A name for a request that no other has.
-fn name() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static OF_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{:016x}{:08x}", *OF_PROCESS, NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,7 +1,7 @@
 //! What came of a request: counted and logged when all of its answer is sent, or it broke off, or nobody waits for it any more.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,22 @@ use axum::body::{Body, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
 use jiff::Timestamp;
 
+use super::arm::Arm;
+use super::heard::Heard;
 use super::request_log::{End, Line};
+use super::shadow;
 use super::state::State;
+use super::trials::Outcome;
+
+/// What a request turned out to be about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub model: String,
+    /// Which of two versions answers, where one is tried.
+    pub arm: Option<Arm>,
+    /// The request itself, where somebody needs it afterwards.
+    pub asked: Option<Vec<u8>>,
+}
 
 /// The account of a request, given when it is dropped.
 #[derive(Debug)]
@@ -21,7 +35,9 @@ pub struct Account {
     pub key: String,
     pub method: String,
     pub path: String,
-    pub model: String,
+    about: About,
+    /// What is said, where somebody listens.
+    heard: Option<Heard>,
     /// The status, and how long it took to come to it.
     pub answered: Option<(u16, Duration)>,
     end: End,
@@ -31,12 +47,13 @@ impl Account {
     pub fn open(state: &Arc<State>, id: String, method: String, path: String) -> Self {
         state.tally.opened();
         let (state, began) = (Arc::clone(state), Instant::now());
-        Self { state, began, id, key: String::new(), method, path, model: String::new(), answered: None, end: End::Gone }
+        Self { state, began, id, key: String::new(), method, path, about: About::default(), heard: None, answered: None, end: End::Gone }
     }
 
     /// Notes that an answer begins.
-    pub fn answers(&mut self, status: u16, model: String) {
-        (self.answered, self.model) = (Some((status, self.began.elapsed())), model);
+    pub fn answers(&mut self, status: u16, about: About) {
+        self.heard = (about.arm.is_some() || about.asked.is_some()).then(Heard::default);
+        (self.answered, self.about) = (Some((status, self.began.elapsed())), about);
     }
 
     /// Follows an answer to its end.
@@ -51,7 +68,8 @@ const CLIENT_GONE: u16 = 499;
 impl Drop for Account {
     fn drop(&mut self) {
         let (status, took) = self.answered.unwrap_or((CLIENT_GONE, self.began.elapsed()));
-        self.state.tally.closed(&self.model, status, self.end, took);
+        let text = self.heard.as_ref().and_then(Heard::text);
+        self.state.tally.closed(&self.about.model, status, self.end, took);
         if let Some(log) = &self.state.log {
             log.write(&Line {
                 time: Timestamp::now(),
@@ -59,12 +77,27 @@ impl Drop for Account {
                 key: &self.key,
                 method: &self.method,
                 path: &self.path,
-                model: &self.model,
+                model: &self.about.model,
+                version: self.about.arm.as_ref().filter(|arm| arm.is_tried).map(|arm| arm.trial.version),
                 status,
                 seconds: took.as_secs_f64(),
                 end: self.end,
+                request: self.about.asked.as_deref().filter(|_| self.state.contents).and_then(|asked| serde_json::from_slice(asked).ok()),
+                answer: text.as_deref().filter(|_| self.state.contents),
             });
         }
+        let About { arm, asked, .. } = std::mem::take(&mut self.about);
+        let Some(arm) = arm else {
+            return;
+        };
+        let is_error = status >= 400 || self.end == End::Broken;
+        if let Some(asked) = asked.filter(|_| arm.has_shadow() && !is_error) {
+            shadow::ask(&self.state, arm.clone(), asked, text.clone());
+        }
+        if !is_error {
+            self.state.trials.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(std::mem::take(&mut self.id), arm.clone());
+        }
+        self.state.trials.observe(Outcome { arm, is_error, took, text, is_same: None });
     }
 }
 
@@ -82,7 +115,11 @@ impl http_body::Body for Watched {
         match &frame {
             Some(Err(_)) => self.account.end = End::Broken,
             None => self.account.end = End::Whole,
-            Some(Ok(_)) => {}
+            Some(Ok(frame)) => {
+                if let (Some(heard), Some(data)) = (&mut self.account.heard, frame.data_ref()) {
+                    heard.take(data);
+                }
+            }
         }
         Poll::Ready(frame)
     }

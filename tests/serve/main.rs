@@ -5,4 +5,6 @@ mod common;
 mod door;
 mod gateway;
 mod local;
+mod trials;
+mod tuning;
 mod upstream;

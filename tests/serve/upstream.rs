@@ -15,18 +15,20 @@ use crate::gateway::{Gateway, json_of, question, said};
 const KEY: &str = "sk-upstream-0123456789";
 
 /// A provider that keeps what it was sent.
-struct Provider {
+pub struct Provider {
     address: String,
-    world: Arc<World>,
+    pub world: Arc<World>,
 }
 
 #[derive(Default)]
-struct World {
-    asked: Mutex<Vec<(HeaderMap, Value)>>,
+pub struct World {
+    pub asked: Mutex<Vec<(HeaderMap, Value)>>,
     /// The statuses of the next replies; then all is well.
-    next: Mutex<Vec<u16>>,
+    pub next: Mutex<Vec<u16>>,
     /// Where it answers only when it is let.
-    gate: Option<Semaphore>,
+    pub gate: Option<Semaphore>,
+    /// The model that fails.
+    pub ill: Option<&'static str>,
 }
 
 async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -34,6 +36,9 @@ async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
     world.asked.lock().expect("it is whole").push((headers, body.clone()));
     if let Some(gate) = &world.gate {
         gate.acquire().await.expect("it is open").forget();
+    }
+    if world.ill.is_some_and(|ill| body["model"] == ill) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response();
     }
     let next = world.next.lock().expect("it is whole").pop();
     if let Some(status) = next {
@@ -53,7 +58,7 @@ async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
 }
 
 impl Provider {
-    async fn start(world: World) -> Self {
+    pub async fn start(world: World) -> Self {
         let world = Arc::new(world);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -63,7 +68,7 @@ impl Provider {
     }
 
     /// A workspace in which an alias stands for a model there.
-    fn workspace(&self, more: &str) -> Workspace {
+    pub fn workspace(&self, more: &str) -> Workspace {
         let provider = format!(
             "provider \"gate\" {{\n    api \"openai-compatible\"\n    base-url \"http://{}/v1\"\n    key (secret)\"GATE_KEY\"\n{more}}}\n",
             self.address
@@ -79,7 +84,7 @@ impl Provider {
         workspace
     }
 
-    fn gateway(&self, workspace: &Workspace, more: &[&str]) -> Gateway {
+    pub fn gateway(&self, workspace: &Workspace, more: &[&str]) -> Gateway {
         Gateway::begin(workspace, more, &[("GATE_KEY", KEY)])
     }
 }

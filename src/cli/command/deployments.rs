@@ -3,7 +3,9 @@ use std::path::Path;
 use clap::Args;
 
 use crate::engine::Workspace;
-use crate::ledger::Alias;
+use crate::ledger::{Alias, Trial};
+use crate::stage::Tallies;
+use crate::store::Store;
 
 use super::super::exit::Exit;
 use super::super::format;
@@ -15,7 +17,8 @@ use super::super::table::Table;
 pub struct Arguments {}
 
 pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
-    let aliases = Alias::all(&Workspace::root_of(Path::new("retune.kdl")))?;
+    let workspace = Workspace::look(Path::new("retune.kdl"));
+    let aliases = Alias::all(&workspace.root)?;
     if aliases.is_empty() {
         say!("nothing was deployed yet");
         return Ok(Exit::Done);
@@ -23,7 +26,9 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
     let mut table = Table::new(&["alias", "version", "", "model", "blake3", "deployed", "metrics"]);
     for alias in &aliases {
         for (number, version) in (1_u32..).zip(&alias.versions) {
+            let tried = alias.trial.as_ref().filter(|trial| trial.version == number).map(Trial::told);
             let state = match version.rolled_back {
+                _ if tried.is_some() => tried.as_deref().unwrap_or_default(),
                 _ if number == alias.current => "current",
                 _ if version.deleted.is_some() => "deleted",
                 Some(_) => "rolled back",
@@ -38,5 +43,22 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
         }
     }
     result(format_args!("{}", table.render()));
+    for alias in &aliases {
+        for (number, version) in (1_u32..).zip(&alias.versions) {
+            version.why.iter().for_each(|why| say!("version {number} of `{}` went back: {why}", alias.name));
+        }
+        alias.trial.iter().for_each(|trial| tell(&workspace.store, alias, trial));
+    }
     Ok(Exit::Done)
+}
+
+/// How a version that is tried stands beside the current one, by what gateways have observed.
+fn tell(store: &Store, alias: &Alias, trial: &Trial) {
+    let tallies = Tallies::read(store, &alias.name, trial.version);
+    let (tried, current) = (tallies.tried.errors.count, tallies.current.errors.count);
+    say!("version {} of `{}` ({}) gave {tried} answers beside {current} of version {}", trial.version, alias.name, trial.told(), alias.current);
+    tallies.beside(trial).iter().for_each(|figure| say!("  {}", figure.told()));
+    if let Some(same) = tallies.same.mean() {
+        say!("  {:.1} % of {} answers were the same", same * 100.0, tallies.same.count);
+    }
 }

@@ -31,13 +31,14 @@ pub fn rollback(arguments: &Arguments) -> Result<Exit, Problem> {
         return Err(LedgerError::UnknownAlias { alias: arguments.alias.clone(), help }.into());
     }
     let workspace = Workspace::open(Path::new("retune.kdl"))?;
-    let mut before = 0;
+    let (mut before, mut was_tried) = (0, false);
     let alias = Alias::change(&workspace.store, &root, &arguments.alias, |alias| {
-        before = alias.current;
+        (before, was_tried) = (alias.latest(), alias.trial.is_some());
         alias.roll_back(Timestamp::now()).map(drop)
     })?;
     let model = alias.now().map_or_else(String::new, |version| format!("{} {}", version.model, version.artifact.short()));
-    say!("`{}` stands for version {} again ({model}); version {before} is marked as rolled back", alias.name, alias.current);
+    let how = if was_tried { "stays with" } else { "stands again for" };
+    say!("`{}` {how} version {} ({model}); version {before} is marked as rolled back", alias.name, alias.current);
     say!("commit deployments/{}.kdl; `retune run` keeps to it until something changes", alias.name);
     Ok(Exit::Done)
 }

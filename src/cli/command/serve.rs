@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::{EngineError, Workspace, discover};
-use crate::serve::{Gateway, Keys, Options};
+use crate::serve::{Gateway, Home, Keys, Options};
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// The largest request, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     largest: usize,
+    /// The largest file that a client may send for fine-tuning, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 512 << 20)]
+    largest_file: usize,
     /// How many requests may wait for a model; more are told to come again
     #[arg(long, value_name = "N", default_value_t = 256)]
     queue: usize,
@@ -49,6 +52,9 @@ pub struct Arguments {
     /// Write a line for each request to this file, without what was said
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write what was asked and said into these lines as well
+    #[arg(long, requires = "log")]
+    log_contents: bool,
     #[command(flatten)]
     changes: Changes,
 }
@@ -78,25 +84,27 @@ pub fn serve(arguments: &Arguments) -> Result<Exit, Problem> {
     let options = Options {
         listen: arguments.listen,
         largest: arguments.largest,
+        largest_file: arguments.largest_file,
         queue: arguments.queue,
         rate: arguments.rate.or((!is_here).then_some(RATE)),
         connections: arguments.connections.max(1),
         patience: Duration::from_secs(arguments.patience.max(1)),
         farewell: Duration::from_secs(arguments.farewell),
         log: arguments.log.clone(),
+        contents: arguments.log_contents,
     };
-    let (workspace, providers) = (Workspace::open(&recipe.file.path)?, recipe.providers()?);
+    let home = Home { workspace: Workspace::open(&recipe.file.path)?, providers: recipe.providers()?, stages: recipe.deploy_stages()? };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| EngineError::Workspace { path: PathBuf::from("."), reason: format!("no runtime can be had: {error}") })?;
     runtime.block_on(async {
-        let gateway = Gateway::open(workspace, providers, options).await?;
+        let gateway = Gateway::open(home, options).await?;
         let address = gateway.address().unwrap_or(arguments.listen);
         let stop = stopped();
         for (name, owner) in gateway.models() {
             complain!("{name}: {owner}");
         }
         complain!("listening on http://{address}/v1");
-        if gateway.run(stop).await {
+        if gateway.run(stop, |text| complain!("{text}")).await {
             complain!("stopped");
             return Ok(Exit::Done);
         }

@@ -42,6 +42,14 @@ impl Recipe {
         Ok(self.decoded()?.stages.into_iter().filter(|stage| stage.kind == "train").collect())
     }
 
+    /// The deploy stages.
+    ///
+    /// # Errors
+    /// As [`Recipe::providers`].
+    pub fn deploy_stages(&self) -> Result<Vec<StageDecl>, EngineError> {
+        Ok(self.decoded()?.stages.into_iter().filter(|stage| stage.kind == "deploy").collect())
+    }
+
     /// The servers that stages name, declared or built in.
     ///
     /// # Errors

@@ -77,6 +77,10 @@ impl Grader for Combined {
         }
     }
 
+    fn wants(&self) -> bool {
+        self.parts.iter().any(|(grader, _)| grader.wants())
+    }
+
     fn measures(&self) -> Measured {
         self.parts.iter().fold(Measured::default(), |all, (grader, _)| all.or(grader.measures()))
     }

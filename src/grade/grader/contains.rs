@@ -37,6 +37,10 @@ impl Grader for Part {
         // Nothing is in everything, and says nothing.
         f64::from(u8::from(has && !part.is_empty()))
     }
+
+    fn wants(&self) -> bool {
+        self.value.is_none()
+    }
 }
 
 #[cfg(test)]

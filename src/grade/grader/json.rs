@@ -96,6 +96,10 @@ impl Grader for Json {
     fn is_yes_or_no(&self) -> bool {
         !matches!(self.compare, Compare::Fields)
     }
+
+    fn wants(&self) -> bool {
+        !matches!(self.compare, Compare::Nothing)
+    }
 }
 
 #[cfg(test)]

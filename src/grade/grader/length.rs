@@ -61,6 +61,10 @@ impl Grader for Length {
     fn is_share(&self) -> bool {
         self.is_yes_or_no()
     }
+
+    fn wants(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

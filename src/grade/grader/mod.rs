@@ -137,6 +137,11 @@ pub trait Grader: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether it goes by the answer that was wanted, and says nothing where that is not known.
+    fn wants(&self) -> bool {
+        true
+    }
+
     /// What of the answers it goes by besides what they say.
     fn measures(&self) -> Measured {
         Measured::default()
@@ -271,6 +276,26 @@ pub fn all(stage: &Block) -> Result<Vec<Named>, ConfigError> {
         });
     }
     Ok(graders.into_iter().map(|(named, _)| named).collect())
+}
+
+/// The graders of a node that can say how good an answer is when nobody knows what it should be, here and without asking anybody.
+///
+/// # Errors
+/// When one is not as it must be, or cannot say so.
+pub fn unaided(parent: &Block) -> Result<Vec<Box<dyn Grader>>, ConfigError> {
+    let unaided = |block| {
+        let grader = within(block, false)?;
+        if grader.is_outside() || grader.wants() || !grader.is_share() || grader.measures().any() {
+            return Err(ConfigError::Contradiction {
+                problem: format!("`{}` cannot grade an answer while it is given", block.text("kind")),
+                label: "needs more than the answer".into(),
+                at: block.name_span.into(),
+                help: "take one that goes by the answer alone: `json`, `regex`, `length` with a bound, `refusal`, `contains` with a `value`".into(),
+            });
+        }
+        Ok(grader)
+    };
+    parent.all(SETTING.name).map(unaided).collect()
 }
 
 fn kind(block: &Block) -> Option<&'static GraderKind> {

@@ -34,6 +34,10 @@ impl Grader for Refusal {
         let refused = refuses(graded.answer);
         f64::from(u8::from(self.expected.is_none_or(|expected| expected == refused) && (self.expected.is_some() || refused)))
     }
+
+    fn wants(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod many;
 mod normal;
 mod paired;
 mod samples;
+mod sequential;
 mod share;
 
 pub use bootstrap::{Rows, bounded_interval, chance_of_no_more, mean_interval};
@@ -12,6 +13,7 @@ pub use many::holm;
 pub use normal::{normal_below, normal_quantile};
 pub use paired::{mcnemar_exact, sign_flips, smallest_difference};
 pub use samples::{pass_at, told};
+pub use sequential::{Arm, FEWEST, Values, always_valid};
 pub use share::{most_failures, wilson, wilson_of};
 
 /// A number of rows as a figure.

@@ -1,5 +1,7 @@
 mod card;
 mod live;
+mod tallies;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +13,7 @@ use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, StageNam
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::{Metrics, Verdict};
 use crate::graph::plain;
-use crate::ledger::{Alias, LiveCheck as Seen, Manifest, Served, Version};
+use crate::ledger::{Alias, LiveCheck as Seen, Manifest, Served, Trial, Version};
 use crate::provider::{Api, ModelCard, ProviderError, last_day, today, wire};
 use crate::store::{Record, RecordOutcome, Store, write_atomically};
 
@@ -20,10 +22,13 @@ use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work
 use card::Card;
 use live::{LiveCheck, Prepared};
 
+pub use tallies::{Beside, Decision, Tallies};
+pub use trial::live_graders;
+
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &OUTLIVES, &TARGET, &live::SETTING, &card::SETTING]));
+    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &OUTLIVES, &TARGET, &live::SETTING, &trial::CANARY, &trial::SHADOW, &card::SETTING]));
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
@@ -114,7 +119,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         builds_on_last: false,
         refresh: None,
         effect: true,
-        work: Box::new(Deploy { alias: alias.to_owned(), required, targets, outlives: outlives(stage, compiler), live, card }),
+        work: Box::new(Deploy { alias: alias.to_owned(), required, targets, outlives: outlives(stage, compiler), live, trial: trial::trial(stage)?, card }),
     };
     Ok(vec![action])
 }
@@ -181,6 +186,7 @@ struct Deploy {
     targets: Vec<String>,
     outlives: Option<Outlives>,
     live: Option<LiveCheck>,
+    trial: Option<Trial>,
     card: Option<Card>,
 }
 
@@ -201,13 +207,13 @@ impl Work for Deploy {
         }
         let alias = Alias::change(context.store, context.workspace, &self.alias, |alias| {
             alias.targets.clone_from(&self.targets);
-            // Where it stands for this very model, only those who are told of it change.
-            if alias.now().is_none_or(|now| now.artifact != version.artifact) {
-                alias.deploy(Version { live: self.live.as_ref().map(|_| Seen::Open), ..version });
-            }
+            self.place(alias, Version { live: self.live.as_ref().map(|_| Seen::Open), ..version });
             Ok(())
         })?;
-        context.watch.note(&format!("`{}` is version {} now: {model}", self.alias, alias.current));
+        context.watch.note(&match &alias.trial {
+            Some(trial) => format!("`{}` tries version {} ({}) beside version {}: {model}", self.alias, trial.version, trial.told(), alias.current),
+            None => format!("`{}` is version {} now: {model}", self.alias, alias.current),
+        });
         self.tell(&alias, context)?;
         self.look(&alias, live, context).await?;
         Ok(RecordOutcome { model: Some(model), ..RecordOutcome::default() })
@@ -219,11 +225,18 @@ impl Work for Deploy {
             return Ok(Effect::Gone);
         }
         let model = given(inputs, "model")?.digest();
-        if alias.now().is_some_and(|version| version.artifact == model) {
+        let latest = alias.version(alias.latest()).filter(|version| version.artifact == model);
+        if let Some(version) = latest {
             let is_told = alias.targets == self.targets && alias.is_told(workspace);
-            let is_open = self.live.is_some() && alias.now().is_some_and(|version| version.live == Some(Seen::Open));
-            let has_card = self.card.is_none() || Alias::card(workspace, &self.alias, alias.current).is_file();
-            return Ok(if is_told && has_card && !is_open { Effect::There(None) } else { Effect::Absent });
+            let is_open = self.live.is_some() && version.live == Some(Seen::Open);
+            let has_card = self.card.is_none() || Alias::card(workspace, &self.alias, alias.latest()).is_file();
+            let is_tried_so =
+                alias.trial.as_ref().is_none_or(|open| self.trial.as_ref().is_some_and(|wanted| (open.share, &open.way) == (wanted.share, &wanted.way)));
+            return Ok(if is_told && has_card && is_tried_so && !is_open { Effect::There(None) } else { Effect::Absent });
+        }
+        if alias.now().is_some_and(|version| version.artifact == model) {
+            // Another one is tried beside it, and no more.
+            return Ok(Effect::Absent);
         }
         // Somebody went back from this very model: doing the same again must be asked for.
         let returned = alias.versions.iter().rposition(|version| version.artifact == model && version.rolled_back.is_some());
@@ -237,7 +250,7 @@ impl Work for Deploy {
         Alias::change(store, workspace, &self.alias, |alias| {
             alias.targets.clone_from(&self.targets);
             if alias.versions.is_empty() {
-                alias.deploy(version);
+                alias.deploy(version, None);
             }
             Ok(())
         })?;
@@ -246,31 +259,47 @@ impl Work for Deploy {
 }
 
 impl Deploy {
+    /// Lets an alias stand for a version, or tries it. Where it does that already, only who is told of it and how it is tried changes.
+    fn place(&self, alias: &mut Alias, version: Version) {
+        let is_same = |known: Option<&Version>| known.is_some_and(|known| known.artifact == version.artifact);
+        let tried = alias.trial.as_ref().map(|open| open.version).filter(|tried| is_same(alias.version(*tried)));
+        match (tried, &self.trial) {
+            (Some(tried), Some(wanted)) => alias.trial = Some(Trial { version: tried, ..wanted.clone() }),
+            (Some(_), None) => alias.promote(),
+            (None, _) if is_same(alias.now()) => {
+                alias.end_trial(version.deployed, Some("the current version is what is declared".to_owned()));
+            }
+            // There is nothing yet beside which it could be tried.
+            (None, wanted) => alias.deploy(version, wanted.clone().filter(|_| alias.current > 0)),
+        }
+    }
+
     /// Writes the card of the version, where one is wanted and there is none.
     fn tell(&self, alias: &Alias, context: &Context<'_>) -> Result<(), StageError> {
-        let (Some(card), Some(version)) = (&self.card, alias.now()) else {
+        let (Some(card), Some(version)) = (&self.card, alias.version(alias.latest())) else {
             return Ok(());
         };
-        let place = Alias::card(context.workspace, &self.alias, alias.current);
+        let place = Alias::card(context.workspace, &self.alias, alias.latest());
         if place.is_file() {
             return Ok(());
         }
-        let text = card.render(&self.alias, alias.current, version, &self.required, context)?;
+        let text = card.render(&self.alias, alias.latest(), version, &self.required, context)?;
         write_atomically(&place, text.as_bytes())?;
         Ok(())
     }
 
     /// Looks at what the alias answers, where that is wanted and was not done, and goes back where it is not what was judged.
     async fn look(&self, alias: &Alias, prepared: Option<Prepared>, context: &Context<'_>) -> Result<(), StageError> {
-        let (Some(live), Some(prepared), Some(version)) = (&self.live, prepared, alias.now()) else {
+        let (Some(live), Some(prepared), Some(version)) = (&self.live, prepared, alias.version(alias.latest())) else {
             return Ok(());
         };
         if version.live != Some(Seen::Open) {
             context.watch.unspent();
             return Ok(());
         }
-        let (artifact, current) = (version.artifact, alias.current);
-        let found = live.look(&self.alias, prepared, context).await;
+        let (artifact, latest) = (version.artifact, alias.latest());
+        let named = if alias.trial.is_some() { format!("{}@{latest}", self.alias) } else { self.alias.clone() };
+        let found = live.look(&named, prepared, context).await;
         let problem = match found {
             Ok(looked) if live.holds(&looked) => {
                 context.watch.note(&format!("`{}` answers as it was judged: {} of {} answers are the same", self.alias, looked.same, looked.asked));
@@ -292,12 +321,12 @@ impl Deploy {
         };
         let after = Alias::change(context.store, context.workspace, &self.alias, |alias| {
             // Whoever changed it meanwhile knows better.
-            if alias.current == current && alias.now().is_some_and(|now| now.artifact == artifact) {
+            if alias.latest() == latest && alias.version(latest).is_some_and(|now| now.artifact == artifact) {
                 alias.looked(problem.is_none(), Timestamp::now());
             }
             Ok(())
         })?;
-        problem.map_or(Ok(()), |problem| Err(StageError::LiveCheck { alias: self.alias.clone(), version: current, back: after.current, problem }))
+        problem.map_or(Ok(()), |problem| Err(StageError::LiveCheck { alias: self.alias.clone(), version: latest, back: after.current, problem }))
     }
 
     fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
@@ -317,6 +346,18 @@ impl Deploy {
             verdicts.insert(stage.to_string(), verdict.digest());
             metrics.extend(required.metrics(store, inputs)?);
         }
-        Ok(Version { fingerprint: key, model, served, artifact: artifact.digest(), verdicts, metrics, deployed, rolled_back: None, deleted: None, live: None })
+        Ok(Version {
+            fingerprint: key,
+            model,
+            served,
+            artifact: artifact.digest(),
+            verdicts,
+            metrics,
+            deployed,
+            rolled_back: None,
+            why: None,
+            deleted: None,
+            live: None,
+        })
     }
 }

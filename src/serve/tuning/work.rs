@@ -1,0 +1,167 @@
+//! Doing the jobs, one after the other.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::data::parse_examples;
+use crate::fingerprint::{ActionKey, Digest};
+use crate::ledger::JobJournal;
+use crate::model::LocalEngine;
+use crate::provider::{Care, Method, ProviderError, Tune, TuningRequest, TuningResult, Watch};
+use crate::serve::chat::now;
+use crate::store::Lock;
+
+use super::files::RESULTS;
+use super::jobs::{Job, Jobs, Made, Problem, Status};
+
+/// Steps from one checkpoint to the next.
+const EVERY: usize = 20;
+
+/// Does jobs as they come, until no more can.
+pub async fn work(jobs: Arc<Jobs>, mut queued: UnboundedReceiver<String>, is_over: Arc<AtomicBool>) {
+    while let Some(id) = queued.recv().await {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        // Another gateway of this workspace may be at it.
+        let Ok(Some(_alone)) = Lock::try_alone(&jobs.store, &format!("serve/jobs/{id}")) else {
+            continue;
+        };
+        let Some(job) = jobs.find(&id).filter(|job| !job.status.is_over()) else {
+            continue;
+        };
+        do_one(&jobs, job, &is_over).await;
+    }
+}
+
+async fn do_one(jobs: &Arc<Jobs>, mut job: Job, is_over: &AtomicBool) {
+    let stop = jobs.begins(&job.id);
+    job.status = Status::Running;
+    let _ = jobs.save(&job);
+    match tune(jobs, &mut job, stop).await {
+        Ok(name) => {
+            job.status = Status::Succeeded;
+            jobs.event(&job.id, "info", &format!("New fine-tuned model created: {name}"), None);
+            jobs.event(&job.id, "info", "The job has successfully completed", None);
+        }
+        // It goes on where it is when there is a gateway again.
+        Err(Ended::Stopped) if is_over.load(Ordering::Relaxed) => return,
+        Err(Ended::Stopped) => job.status = Status::Cancelled,
+        Err(Ended::Failed(problem)) => {
+            job.status = Status::Failed;
+            jobs.event(&job.id, "error", &problem.message, None);
+            job.problem = Some(problem);
+        }
+    }
+    job.finished_at = Some(now());
+    let _ = std::fs::remove_dir_all(jobs.checkpoints(&job.id));
+    let _ = jobs.ends(&job);
+}
+
+/// Why nothing came of a job.
+enum Ended {
+    Stopped,
+    Failed(Problem),
+}
+
+impl Ended {
+    fn failed(error: &impl std::fmt::Display) -> Self {
+        Self::Failed(Problem { code: "server_error".into(), message: error.to_string(), param: None })
+    }
+
+    /// It failed for what a file holds.
+    fn by_file(param: &str, error: &impl std::fmt::Display) -> Self {
+        Self::Failed(Problem { code: format!("invalid_{param}"), message: error.to_string(), param: Some(param.to_owned()) })
+    }
+}
+
+/// Does a job. Returns the name of the model that came of it.
+async fn tune(jobs: &Arc<Jobs>, job: &mut Job, stop: Arc<AtomicBool>) -> Result<String, Ended> {
+    let request = request(jobs, job)?;
+    jobs.event(&job.id, "info", "Fine-tuning job started", None);
+    let watch = JobWatch { jobs: Arc::clone(jobs), id: job.id.clone(), stop };
+    let mut journal = JobJournal::unwritten(jobs.store.root(), request.key);
+    let tuned = LocalEngine.tune(request, &mut journal, &watch).await.map_err(|error| match error {
+        ProviderError::Stopped => Ended::Stopped,
+        error => Ended::by_file("training_file", &error),
+    })?;
+    keep(jobs, job, tuned).map_err(|error| Ended::failed(&error))
+}
+
+/// What the engine is asked for, once all rows are seen to be examples.
+fn request(jobs: &Jobs, job: &Job) -> Result<TuningRequest, Ended> {
+    let place = |id: &str, param: &str| -> Result<PathBuf, Ended> {
+        let path = jobs.files.find(id).map(|file| jobs.files.content(&file));
+        let path = path.ok_or_else(|| Ended::by_file(param, &format!("there is no file `{id}` any more")))?;
+        let bytes = std::fs::read(&path).map_err(|error| Ended::failed(&error))?;
+        parse_examples(&bytes).map_err(|error| Ended::by_file(param, &error))?;
+        Ok(path)
+    };
+    let train = place(&job.training_file, "training_file")?;
+    let validation = job.validation_file.as_deref().map(|id| place(id, "validation_file")).transpose()?;
+    let checkpoints = jobs.checkpoints(&job.id);
+    let has_place = std::fs::create_dir_all(&checkpoints).is_ok();
+    Ok(TuningRequest {
+        key: ActionKey(Digest::of(job.id.as_bytes())),
+        stage: job.id.clone(),
+        base: job.model.clone(),
+        train,
+        validation,
+        method: Method::Supervised,
+        hyperparameters: job.sizes.hyperparameters(job.seed),
+        suffix: job.suffix.clone().unwrap_or_default(),
+        may_retire: true,
+        moderate: false,
+        report: None,
+        care: Care::default(),
+        expected_tokens: None,
+        estimate: None,
+        checkpoints: has_place.then_some((checkpoints, EVERY)),
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts that became figures")]
+fn keep(jobs: &Jobs, job: &mut Job, tuned: TuningResult) -> std::io::Result<String> {
+    let digest = jobs.keep(&job.id, &tuned.files)?;
+    let draft = jobs.files.begin()?;
+    std::fs::write(draft.content(), &tuned.losses)?;
+    let results = draft.keep("step_metrics.csv", RESULTS, None)?;
+    let figure = |name: &str| tuned.metrics.get(name).copied().unwrap_or_default();
+    let suffix: String = job.suffix.iter().flat_map(|suffix| suffix.chars()).map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    let name = format!("ft:{}:retune:{suffix}:{}", job.model, job.id.trim_start_matches("ftjob-"));
+    let figures = [("train-loss", "train_loss"), ("validation-loss", "full_valid_loss")];
+    let figures = figures.iter().filter_map(|(ours, theirs)| Some(((*theirs).to_owned(), *tuned.metrics.get(*ours)?)));
+    let (tokens, step) = (figure("trained-tokens") as u64, figure("best-step") as u64);
+    job.made = Some(Made { name: name.clone(), card: tuned.model, digest, tokens, results: results.id, step, figures: figures.collect() });
+    Ok(name)
+}
+
+struct JobWatch {
+    jobs: Arc<Jobs>,
+    id: String,
+    stop: Arc<AtomicBool>,
+}
+
+impl Watch for JobWatch {
+    fn progress(&self, _: u64, _: u64, _: &str, _: &str) {}
+
+    fn note(&self, message: &str) {
+        self.jobs.event(&self.id, "info", message, None);
+    }
+
+    fn metrics(&self, step: u64, figures: &BTreeMap<String, f64>) {
+        let loss = figures.get("train-loss").or_else(|| figures.values().next()).copied().unwrap_or_default();
+        let mut data = json!({ "step": step, "train_loss": loss });
+        figures.iter().for_each(|(name, value)| data[name.replace('-', "_")] = json!(value));
+        self.jobs.event(&self.id, "info", &format!("Step {step}: training loss={loss:.4}"), Some(data));
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
