@@ -201,6 +201,14 @@ deploy "production" {
     requires "quality"
     alias "p"
     target "deploy/model.env"
+    export "deploy/model.gguf" format="gguf"
+    export "deploy/other.gguf" format="gguf"
+    target "deploy/Modelfile" format="ollama" copy="deploy/model.gguf"
+    webhook "https://example.com/hook" secret=(secret)"HOOK_SECRET"
+    azure "front" subscription="s" resource-group="g" account="a" token=(secret)"AZURE_TOKEN" sku="Standard" capacity=2 management="https://example.com"
+    canary percent=10 errors=0.02 slower=1.5 worse=0.05 confidence=0.95 answers=500 {
+        grader "json"
+    }
     outlives "90d"
 }
 deploy "checked" {
@@ -208,6 +216,11 @@ deploy "checked" {
     requires "another"
     alias "q"
     live-check questions=3 agreement=0.5 provider="openai"
+    export "deploy/copy" format="safetensors"
+    target "deploy/litellm.yaml" format="litellm"
+    shadow percent=50 {
+        grader "length" max=9
+    }
     card {
         intended-use "x"
         limits "y"
@@ -437,6 +450,27 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("deploy.requires.stage", "requires \"quality\"", "requires \"another\"", Differ),
     ("deploy.outlives.time", "outlives \"90d\"", "outlives \"30d\"", Differ),
     ("deploy.target.path", "deploy/model.env", "deploy/model.json", Differ),
+    ("deploy.target.format", "format=\"litellm\"", "format=\"env\"", Differ),
+    ("deploy.target.copy", "copy=\"deploy/model.gguf\"", "copy=\"deploy/other.gguf\"", Differ),
+    ("deploy.export.path", "\"deploy/copy\"", "\"deploy/twin\"", Differ),
+    ("deploy.export.format", "format=\"safetensors\"", "format=\"peft\"", Differ),
+    ("deploy.webhook.url", "example.com/hook", "example.com/other", Differ),
+    ("deploy.webhook.secret", "HOOK_SECRET", "OTHER_SECRET", Stay),
+    ("deploy.azure.deployment", "azure \"front\"", "azure \"back\"", Differ),
+    ("deploy.azure.subscription", "subscription=\"s\"", "subscription=\"t\"", Differ),
+    ("deploy.azure.resource-group", "resource-group=\"g\"", "resource-group=\"h\"", Differ),
+    ("deploy.azure.account", "account=\"a\"", "account=\"b\"", Differ),
+    ("deploy.azure.token", "AZURE_TOKEN", "OTHER_TOKEN", Stay),
+    ("deploy.azure.sku", "sku=\"Standard\"", "sku=\"GlobalStandard\"", Differ),
+    ("deploy.azure.capacity", "capacity=2", "capacity=3", Differ),
+    ("deploy.azure.management", "management=\"https://example.com\"", "management=\"https://example.org\"", Differ),
+    ("deploy.canary.percent", "canary percent=10", "canary percent=20", Differ),
+    ("deploy.canary.errors", "errors=0.02", "errors=0.03", Differ),
+    ("deploy.canary.slower", "slower=1.5", "slower=2.5", Differ),
+    ("deploy.canary.worse", "worse=0.05", "worse=0.06", Differ),
+    ("deploy.canary.confidence", "confidence=0.95 answers", "confidence=0.96 answers", Differ),
+    ("deploy.canary.answers", "answers=500", "answers=600", Differ),
+    ("deploy.shadow.percent", "shadow percent=50", "shadow percent=60", Differ),
     ("deploy.live-check.questions", "questions=3", "questions=4", Differ),
     ("deploy.live-check.agreement", "agreement=0.5", "agreement=0.6", Differ),
     ("deploy.live-check.provider", "agreement=0.5 provider=\"openai\"", "agreement=0.5", Differ),
@@ -510,8 +544,8 @@ fn each_field_is_in_the_fingerprint_or_is_known_not_to_be() {
     // What every kind has is tried with `exec`.
     let (exec, others): (BTreeSet<String>, BTreeSet<String>) = all.into_iter().partition(|path| path.starts_with("exec."));
     let common = ["timeout.", "retry.", "resources."];
-    // The graders and gates of a suite go by the same tables as those of its stage.
-    let again = ["evaluate.suite.grader.", "evaluate.suite.gate."];
+    // Graders and gates go by the same tables wherever they stand.
+    let again = ["evaluate.suite.grader.", "evaluate.suite.gate.", "deploy.canary.grader.", "deploy.shadow.grader."];
     let other = |path: &String| {
         !again.iter().any(|above| path.starts_with(above)) && !common.iter().any(|name| path.split_once('.').is_some_and(|(_, rest)| rest.starts_with(name)))
     };

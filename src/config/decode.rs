@@ -361,7 +361,7 @@ fn expected(kind: Kind) -> String {
         Kind::Provider => "the name of a provider".into(),
         Kind::Input => "a path or glob of the workspace".into(),
         Kind::Output => "one path of the workspace, and no glob".into(),
-        Kind::Manifest => "a path of the workspace that ends with .env, .json or .kdl".into(),
+        Kind::Manifest => "a path of the workspace".into(),
         Kind::Folder => "a path of the workspace".into(),
         Kind::Duration => "a time above 0 with its unit, such as \"90s\", \"15m\" or \"2h\"".into(),
         Kind::Size => "a size above 0 with its unit, such as \"500MB\" or \"4GiB\"".into(),

@@ -34,4 +34,4 @@ pub use identity::{ByIdentity, Identifying, Identity};
 pub use lines::Lines;
 pub use row::{Rejected, Row, parse_lines, write_lines};
 pub use split::{Split, Splitter};
-pub use tokenizer::{Counter, Special, TINY_MERGES, Tokenizer, learn_merges, merges_to_text};
+pub use tokenizer::{CHAT_TEMPLATE, Counter, Special, TINY_MERGES, Tokenizer, learn_merges, merges_to_text};

@@ -10,7 +10,8 @@ use crate::store::{Lock, Store, write_atomically};
 
 use super::LedgerError;
 use super::kdl_text::{self, child_text, inside, property, quoted, text};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Target};
+use super::outward::Outward;
 use super::trial::Trial;
 
 /// A name that users of a model know, and the versions that it has stood for. Kept in
@@ -24,7 +25,9 @@ pub struct Alias {
     /// All versions, oldest first, numbered from 1.
     pub versions: Vec<Version>,
     /// Files of the workspace that tell programs what it stands for.
-    pub targets: Vec<String>,
+    pub targets: Vec<Target>,
+    /// Whoever outside is brought to what it stands for.
+    pub outward: Vec<Outward>,
     /// The version that is tried beside the one that it stands for.
     pub trial: Option<Trial>,
 }
@@ -38,6 +41,21 @@ pub struct Served {
     pub base: String,
     /// Its name at the provider, or the kind of its files.
     pub name: String,
+    /// Where it is asked, where that is a server.
+    pub at: Option<ServedAt>,
+}
+
+/// A server, for programs that ask it without us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedAt {
+    /// The protocol.
+    pub api: String,
+    /// The address.
+    pub url: String,
+    /// What the model is called when it is asked.
+    pub asked_as: String,
+    /// The environment variable with the key, where it stands in one.
+    pub key: Option<String>,
 }
 
 /// One version of an alias. It never changes once it is written, but for being marked as rolled back.
@@ -125,7 +143,8 @@ impl Alias {
                     alias.current = number.ok_or_else(|| broken("`current` is no version number"))?;
                 }
                 "canary" | "shadow" => alias.trial = Some(Trial::parse(node).ok_or_else(|| broken("the trial lacks something"))?),
-                "target" => alias.targets.extend(text(node).map(str::to_owned)),
+                "target" => alias.targets.push(target(node).ok_or_else(|| broken("how a target is written is not known"))?),
+                "webhook" | "azure" | "export" => alias.outward.push(Outward::parse(node).ok_or_else(|| broken("a target lacks something"))?),
                 "version" => alias.versions.push(version(node).ok_or_else(|| broken("a version lacks something"))?),
                 _ => {}
             }
@@ -183,7 +202,7 @@ impl Alias {
 
     /// What its targets hold.
     fn told(&self) -> impl Iterator<Item = (&str, Option<String>)> {
-        self.targets.iter().filter_map(|path| Some((path.as_str(), Manifest::of(path)?.render(self))))
+        self.targets.iter().map(|target| (target.path.as_str(), target.render(self)))
     }
 
     /// Whether its targets hold what they should.
@@ -199,7 +218,17 @@ impl Alias {
             let _ = writeln!(out, "{}", trial.render());
         }
         for target in &self.targets {
-            let _ = writeln!(out, "target {}", quoted(target));
+            let _ = write!(out, "target {}", quoted(&target.path));
+            if Manifest::of(&target.path) != Some(target.manifest) {
+                let _ = write!(out, " format={}", quoted(target.manifest.name()));
+            }
+            if let Some(copy) = &target.copy {
+                let _ = write!(out, " copy={}", quoted(copy));
+            }
+            out.push('\n');
+        }
+        for outward in &self.outward {
+            let _ = writeln!(out, "{}", outward.render());
         }
         for (index, version) in self.versions.iter().enumerate() {
             let _ = writeln!(out, "\nversion {} {{", index + 1);
@@ -217,8 +246,15 @@ impl Alias {
                 let _ = writeln!(out, "    deleted \"{time}\"");
             }
             let _ = writeln!(out, "    model {} blake3=\"{}\"", quoted(&version.model), version.artifact);
-            if let Some(Served { provider, base, name }) = &version.served {
-                let _ = writeln!(out, "    served provider={} base={} name={}", quoted(provider), quoted(base), quoted(name));
+            if let Some(Served { provider, base, name, at }) = &version.served {
+                let _ = write!(out, "    served provider={} base={} name={}", quoted(provider), quoted(base), quoted(name));
+                if let Some(ServedAt { api, url, asked_as, key }) = at {
+                    let _ = write!(out, " api={} url={} asked-as={}", quoted(api), quoted(url), quoted(asked_as));
+                    key.iter().for_each(|key| {
+                        let _ = write!(out, " key={}", quoted(key));
+                    });
+                }
+                out.push('\n');
             }
             let _ = writeln!(out, "    fingerprint \"{}\"", version.fingerprint);
             for (stage, verdict) in &version.verdicts {
@@ -316,7 +352,14 @@ impl Alias {
 
 fn served(node: &kdl::KdlNode) -> Option<Served> {
     let part = |name| property(node, name).map(str::to_owned);
-    Some(Served { provider: part("provider")?, base: part("base")?, name: part("name")? })
+    let at = || Some(ServedAt { api: part("api")?, url: part("url")?, asked_as: part("asked-as")?, key: part("key") });
+    Some(Served { provider: part("provider")?, base: part("base")?, name: part("name")?, at: at() })
+}
+
+fn target(node: &kdl::KdlNode) -> Option<Target> {
+    let path = text(node)?.to_owned();
+    let manifest = property(node, "format").map_or_else(|| Manifest::of(&path), Manifest::named)?;
+    Some(Target { path, manifest, copy: property(node, "copy").map(str::to_owned) })
 }
 
 fn version(node: &kdl::KdlNode) -> Option<Version> {

@@ -8,14 +8,16 @@ mod jobs;
 mod kdl_text;
 mod lockfile;
 mod manifest;
+mod outward;
 mod run_id;
 mod trial;
 
-pub use aliases::{Alias, LiveCheck, Served, Version};
+pub use aliases::{Alias, LiveCheck, Served, ServedAt, Version};
 pub use error::LedgerError;
 pub use events::{Event, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
 pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping, Uploads, journals};
 pub use lockfile::{LockFile, LockedAction, LockedStage};
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Target};
+pub use outward::{Outward, Way};
 pub use run_id::RunId;
 pub use trial::{Limits, Trial, TrialWay};

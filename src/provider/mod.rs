@@ -29,7 +29,7 @@ pub use question::Question;
 pub use request::{Batch, Generation, Hyperparameters, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use retirement::{last_day, shut_down};
 pub use secret::Secret;
-pub use transport::{Limits, Network, Onward, Pace, Passed, Profile, Reply, Tape, today};
+pub use transport::{Limits, Network, Onward, Pace, Passed, Profile, Reply, Tape, today, web};
 pub(crate) use transport::{http, retry};
 pub use tuning::{Alarm, Care, Hosted, Job, JobState, Monitor, Remote, Verdict, Wire};
 pub use watch::{Exchange, Silent, Watch, until_stopped};

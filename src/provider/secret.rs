@@ -45,6 +45,12 @@ impl Secret {
         Self { place: Place::Command(line.to_owned()), said: Arc::default() }
     }
 
+    /// The environment variable that it stands in, where it does.
+    #[must_use]
+    pub fn named(&self) -> Option<&str> {
+        if let Place::Variable(variable) = &self.place { Some(variable) } else { None }
+    }
+
     /// What the secret is.
     ///
     /// # Errors

@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::StageDecl;
 use crate::grade::grader::{Graded, Grader};
 use crate::ledger::{Alias, Trial};
-use crate::stage::{Decision, Tallies, live_graders};
+use crate::stage::{Decision, Tallies, inform, live_graders};
 use crate::store::Store;
 
 use super::arm::Arm;
@@ -60,7 +61,8 @@ impl Trials {
     /// Begins to keep account of the trials of a workspace; what is decided is told.
     pub fn new(store: Store, root: PathBuf, stages: Vec<StageDecl>, tell: UnboundedSender<String>) -> std::io::Result<Self> {
         let (notes, taken) = channel();
-        let keeper = Keeper { store, root, stages, tell, graders: BTreeMap::new(), books: BTreeMap::new() };
+        let runtime = Handle::current();
+        let keeper = Keeper { store, root, runtime, stages, tell, graders: BTreeMap::new(), books: BTreeMap::new() };
         let keeper = std::thread::Builder::new().name("trials".into()).spawn(move || keeper.keep(&taken))?;
         Ok(Self { notes: Mutex::new(Some(notes)), keeper: Mutex::new(Some(keeper)), recent: Mutex::default(), shadows: Arc::new(Semaphore::new(SHADOWS)) })
     }
@@ -99,6 +101,7 @@ struct Keeper {
     store: Store,
     /// The folder of the workspace.
     root: PathBuf,
+    runtime: Handle,
     stages: Vec<StageDecl>,
     tell: UnboundedSender<String>,
     graders: BTreeMap<Arc<str>, Vec<Box<dyn Grader>>>,
@@ -209,6 +212,11 @@ impl Keeper {
             Ok(())
         });
         book.is_over = changed.is_ok();
+        if changed.is_ok() {
+            // Those who know the version by other ways than this gateway.
+            let untold = self.runtime.block_on(inform(store, &self.root, &arm.alias));
+            untold.unwrap_or_else(|error| vec![error.to_string()]).into_iter().for_each(|problem| drop(self.tell.send(problem)));
+        }
         let _ = self.tell.send(match changed {
             Ok(alias) if is_good => format!("`{}` is version {} now: it is shown to be good enough", alias.name, alias.current),
             Ok(alias) => format!("`{}` stays version {}, and version {version} goes back: {why}", alias.name, alias.current),

@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -135,7 +135,7 @@ impl Upstream {
 #[derive(serde::Deserialize)]
 struct Answer {
     #[serde(rename = "choices")]
-    _choices: Vec<Value>,
+    _choices: Vec<IgnoredAny>,
 }
 
 fn refused(status: u16, retry_after: Option<String>, body: Vec<u8>) -> Response {

@@ -207,6 +207,11 @@ pub enum StageError {
     )]
     LiveCheck { alias: String, version: u32, back: u32, problem: String },
 
+    /// Whoever should have been told of a deployment was not.
+    #[error("`{alias}` is deployed, and not everybody knows:\n{problems}")]
+    #[diagnostic(code(stage::not_told), help("mend that and run again: those who know are not told twice"))]
+    NotTold { alias: String, problems: String },
+
     /// The store failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -19,7 +19,7 @@ use crate::config::{ConfigError, Language, Setting, StageDecl};
 
 pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, RowAsked, Source, Work};
 pub use copied::LARGE;
-pub use deploy::{Beside, Decision, Tallies, live_graders};
+pub use deploy::{Beside, Decision, Tallies, inform, live_graders};
 pub use error::StageError;
 pub use evaluate::{ANSWERS, answers_of};
 pub use exec::{Guard, guard};

@@ -14,11 +14,20 @@ use super::super::speak::{result, say};
 use super::super::table::Table;
 
 #[derive(Debug, Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Tell those outside who do not know yet what their alias stands for
+    #[arg(long)]
+    tell: bool,
+}
 
-pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
+pub fn deployments(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Workspace::look(Path::new("retune.kdl"));
     let aliases = Alias::all(&workspace.root)?;
+    if arguments.tell {
+        let workspace = Workspace::open(Path::new("retune.kdl"))?;
+        let told = aliases.iter().map(|alias| super::rollback::tell(&workspace, &alias.name)).collect::<Result<Vec<Exit>, Problem>>()?;
+        return Ok(if told.contains(&Exit::Failed) { Exit::Failed } else { Exit::Done });
+    }
     if aliases.is_empty() {
         say!("nothing was deployed yet");
         return Ok(Exit::Done);
@@ -48,6 +57,9 @@ pub fn deployments(_: &Arguments) -> Result<Exit, Problem> {
             version.why.iter().for_each(|why| say!("version {number} of `{}` went back: {why}", alias.name));
         }
         alias.trial.iter().for_each(|trial| tell(&workspace.store, alias, trial));
+        for outward in alias.outward.iter().filter(|outward| outward.told.unwrap_or_default() != alias.current) {
+            say!("{} does not know yet: `retune deployments --tell`", outward.way.told());
+        }
     }
     Ok(Exit::Done)
 }

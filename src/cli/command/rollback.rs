@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use crate::config::nearest;
 use crate::engine::Workspace;
 use crate::ledger::{Alias, LedgerError};
+use crate::stage::inform;
 
 use super::super::exit::Exit;
 use super::super::problem::Problem;
-use super::super::speak::say;
+use super::super::speak::{complain, say};
+use super::super::wait::wait_for;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -40,5 +42,16 @@ pub fn rollback(arguments: &Arguments) -> Result<Exit, Problem> {
     let how = if was_tried { "stays with" } else { "stands again for" };
     say!("`{}` {how} version {} ({model}); version {before} is marked as rolled back", alias.name, alias.current);
     say!("commit deployments/{}.kdl; `retune run` keeps to it until something changes", alias.name);
-    Ok(Exit::Done)
+    tell(&workspace, &alias.name)
+}
+
+/// Brings those outside to what an alias stands for now.
+pub fn tell(workspace: &Workspace, alias: &str) -> Result<Exit, Problem> {
+    let untold = wait_for(async { Ok(inform(&workspace.store, &workspace.root, alias).await?) })?;
+    untold.iter().for_each(|problem| complain!("{problem}"));
+    if untold.is_empty() {
+        return Ok(Exit::Done);
+    }
+    complain!("mend that, then `retune deployments --tell` tells those who do not know yet");
+    Ok(Exit::Failed)
 }

@@ -1,6 +1,7 @@
 //! Byte-level BPE, small and complete: any text becomes tokens and comes back unchanged.
 
 mod counter;
+mod exported;
 mod learn;
 mod seen;
 mod words;
@@ -13,6 +14,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use counter::Counter;
+pub use exported::TEMPLATE as CHAT_TEMPLATE;
 pub use learn::learn_merges;
 
 use super::{Message, Role};

@@ -90,6 +90,14 @@ pub fn builder(patience: Duration) -> reqwest::ClientBuilder {
     plain().read_timeout(patience)
 }
 
+/// A client for servers that are no providers.
+///
+/// # Errors
+/// When there can be none.
+pub fn web(patience: Duration) -> reqwest::Result<reqwest::Client> {
+    builder(patience).redirect(reqwest::redirect::Policy::none()).build()
+}
+
 fn plain() -> reqwest::ClientBuilder {
     ready();
     reqwest::Client::builder().connect_timeout(Duration::from_secs(20)).user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))

@@ -9,7 +9,7 @@ pub mod retry;
 mod sending;
 mod tape;
 
-pub use http::{Client, Request, TooSoon};
+pub use http::{Client, Request, TooSoon, web};
 pub use network::{Network, Profile, today};
 pub use onward::{Onward, Passed, Reply};
 pub use pace::{Limits, Pace};

@@ -1,6 +1,8 @@
 mod card;
 mod live;
+mod outward;
 mod tallies;
+mod target;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -12,8 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::{Metrics, Verdict};
-use crate::graph::plain;
-use crate::ledger::{Alias, LiveCheck as Seen, Manifest, Served, Trial, Version};
+use crate::ledger::{Alias, LiveCheck as Seen, Served, ServedAt, Trial, Version};
 use crate::provider::{Api, ModelCard, ProviderError, last_day, today, wire};
 use crate::store::{Record, RecordOutcome, Store, write_atomically};
 
@@ -21,14 +22,31 @@ use super::action::{Effect, given};
 use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, providers, scheduling, train};
 use card::Card;
 use live::{LiveCheck, Prepared};
+use target::Targets;
 
+pub use outward::inform;
 pub use tallies::{Beside, Decision, Tallies};
 pub use trial::live_graders;
 
 static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a model that passed.")
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
-    .children(|| scheduling::with(&[&MODEL, &REQUIRES, &ALIAS, &OUTLIVES, &TARGET, &live::SETTING, &trial::CANARY, &trial::SHADOW, &card::SETTING]));
+    .children(|| {
+        scheduling::with(&[
+            &MODEL,
+            &REQUIRES,
+            &ALIAS,
+            &OUTLIVES,
+            &target::TARGET,
+            &target::EXPORT,
+            &target::WEBHOOK,
+            &target::AZURE,
+            &live::SETTING,
+            &trial::CANARY,
+            &trial::SHADOW,
+            &card::SETTING,
+        ])
+    });
 static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
@@ -40,10 +58,6 @@ static ALIAS: Setting =
 
 static OUTLIVES: Setting = Setting::new("outlives", "How long the provider must keep the model yet: one that it shuts down before is not deployed.")
     .arguments(&[Slot::new("time", Kind::Duration, "A time such as `90d`; the provider is asked for its dates.")]);
-
-static TARGET: Setting = Setting::new("target", "A file that tells programs what the alias stands for: written with it, and when it goes back.")
-    .many()
-    .arguments(&[Slot::new("path", Kind::Manifest, "A file of the workspace; its ending says how it is written: `.env`, `.json` or `.kdl`.")]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -86,23 +100,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             help: "use letters, digits, `-`, `_` and `.`, at most 100 of them".into(),
         });
     }
-    let mut targets: Vec<String> = Vec::new();
-    for target in block.all(TARGET.name) {
-        let path = plain(target.text("path"));
-        let contradiction = |problem: String, help: &str| ConfigError::Contradiction {
-            problem,
-            label: "cannot be written".into(),
-            at: target.span_of("path").into(),
-            help: help.into(),
-        };
-        if Manifest::of(&path).is_none() {
-            return Err(contradiction(format!("how `{path}` is to be written is not known"), "let it end with `.env`, `.json` or `.kdl`"));
-        }
-        if targets.contains(&path) || compiler.outputs.covers(&path) {
-            return Err(contradiction(format!("`{path}` is written by somebody else already"), "take another path"));
-        }
-        targets.push(path);
-    }
+    let targets = target::targets(stage, compiler)?;
     let judge = required.first().and_then(|judge| compiler.pipeline.stage(judge.stage.as_str()));
     let (live, more) = live::live_check(stage, judge, compiler)?.unzip();
     inputs.extend(more.into_iter().flatten());
@@ -119,7 +117,16 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         builds_on_last: false,
         refresh: None,
         effect: true,
-        work: Box::new(Deploy { alias: alias.to_owned(), required, targets, outlives: outlives(stage, compiler), live, trial: trial::trial(stage)?, card }),
+        work: Box::new(Deploy {
+            alias: alias.to_owned(),
+            required,
+            targets,
+            declarations: compiler.pipeline.providers.clone(),
+            outlives: outlives(stage, compiler),
+            live,
+            trial: trial::trial(stage)?,
+            card,
+        }),
     };
     Ok(vec![action])
 }
@@ -183,7 +190,9 @@ impl Required {
 struct Deploy {
     alias: String,
     required: Vec<Required>,
-    targets: Vec<String>,
+    targets: Targets,
+    /// The providers that the pipeline declares.
+    declarations: Vec<Block>,
     outlives: Option<Outlives>,
     live: Option<LiveCheck>,
     trial: Option<Trial>,
@@ -200,13 +209,15 @@ impl Work for Deploy {
         let model = version.model.clone();
         // Whatever may fail for other reasons than its answers does so before the switch.
         let live = self.live.as_ref().map(|live| live.prepare(context)).transpose()?;
-        let known = Alias::read(context.workspace, &self.alias)?.targets;
-        if let Some(path) = self.targets.iter().find(|path| !known.contains(path) && context.workspace.join(path).exists()) {
+        let known = Alias::read(context.workspace, &self.alias)?;
+        let known = Targets { files: known.targets, outward: known.outward.into_iter().map(|outward| outward.way).collect() };
+        let is_ours = |path: &str| known.paths().any(|known| known == path);
+        if let Some(path) = self.targets.paths().find(|path| !is_ours(path) && context.workspace.join(path).exists()) {
             // Whatever lies there is somebody's.
             return Err(StageError::TargetTaken { path: context.workspace.join(path) });
         }
         let alias = Alias::change(context.store, context.workspace, &self.alias, |alias| {
-            alias.targets.clone_from(&self.targets);
+            self.set(alias, context.workspace);
             self.place(alias, Version { live: self.live.as_ref().map(|_| Seen::Open), ..version });
             Ok(())
         })?;
@@ -216,6 +227,7 @@ impl Work for Deploy {
         });
         self.tell(&alias, context)?;
         self.look(&alias, live, context).await?;
+        outward::inform_all(context.store, context.workspace, &self.alias).await?;
         Ok(RecordOutcome { model: Some(model), ..RecordOutcome::default() })
     }
 
@@ -227,7 +239,10 @@ impl Work for Deploy {
         let model = given(inputs, "model")?.digest();
         let latest = alias.version(alias.latest()).filter(|version| version.artifact == model);
         if let Some(version) = latest {
-            let is_told = alias.targets == self.targets && alias.is_told(workspace);
+            let is_told = alias.targets == self.targets.files
+                && alias.outward == self.targets.told(alias.current)
+                && alias.is_told(workspace)
+                && self.has_copies(workspace);
             let is_open = self.live.is_some() && version.live == Some(Seen::Open);
             let has_card = self.card.is_none() || Alias::card(workspace, &self.alias, alias.latest()).is_file();
             let is_tried_so =
@@ -241,14 +256,16 @@ impl Work for Deploy {
         // Somebody went back from this very model: doing the same again must be asked for.
         let returned = alias.versions.iter().rposition(|version| version.artifact == model && version.rolled_back.is_some());
         Ok(returned.map_or(Effect::Absent, |index| {
-            Effect::There(Some(format!("version {} of `{}` is this model and was rolled back; `--force` deploys it again", index + 1, self.alias)))
+            let untold =
+                if self.targets.told(alias.current) == alias.outward { "" } else { ", and `retune deployments --tell` tells those who do not know yet" };
+            Effect::There(Some(format!("version {} of `{}` is this model and was rolled back; `--force` deploys it again{untold}", index + 1, self.alias)))
         }))
     }
 
     fn restore(&self, workspace: &Path, store: &Store, record: &Record, inputs: &BTreeMap<String, Given>) -> Result<(), StageError> {
         let version = self.version(store, record.key, inputs, record.finished)?;
         Alias::change(store, workspace, &self.alias, |alias| {
-            alias.targets.clone_from(&self.targets);
+            self.set(alias, workspace);
             if alias.versions.is_empty() {
                 alias.deploy(version, None);
             }
@@ -259,6 +276,17 @@ impl Work for Deploy {
 }
 
 impl Deploy {
+    /// Lets an alias know whom it tells.
+    fn set(&self, alias: &mut Alias, workspace: &Path) {
+        alias.targets.clone_from(&self.targets.files);
+        alias.outward = self.targets.outward(&alias.outward, workspace);
+    }
+
+    /// Whether the copies of the model are there; one that is gone is written again.
+    fn has_copies(&self, workspace: &Path) -> bool {
+        self.targets.paths().all(|path| workspace.join(path).exists())
+    }
+
     /// Lets an alias stand for a version, or tries it. Where it does that already, only who is told of it and how it is tried changes.
     fn place(&self, alias: &mut Alias, version: Version) {
         let is_same = |known: Option<&Version>| known.is_some_and(|known| known.artifact == version.artifact);
@@ -329,11 +357,25 @@ impl Deploy {
         problem.map_or(Ok(()), |problem| Err(StageError::LiveCheck { alias: self.alias.clone(), version: latest, back: after.current, problem }))
     }
 
+    /// Where a model is, and how programs ask it without us.
+    fn served(&self, card: ModelCard) -> Result<Served, StageError> {
+        let declared = providers::of_card(&card, &self.declarations)?;
+        let at = match &declared.api {
+            Api::Hosted(endpoint) => {
+                let name = if card.name.is_empty() { &card.base } else { &card.name };
+                let (api, url, asked_as) = (endpoint.api().to_owned(), endpoint.base_url.clone(), endpoint.asked_as(name).to_owned());
+                Some(ServedAt { api, url, asked_as, key: declared.key.named().map(str::to_owned) })
+            }
+            Api::Local | Api::Command(_) => None,
+        };
+        Ok(Served { provider: card.provider, base: card.base, name: card.name, at })
+    }
+
     fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
         let artifact = given(inputs, "model")?;
         let card = train::card(store, artifact)?;
         let model = train::described(&card);
-        let served = Some(Served { provider: card.provider, base: card.base, name: card.name });
+        let served = Some(self.served(card)?);
         let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
         for required in &self.required {
             let stage = &required.stage;

@@ -1,0 +1,55 @@
+//! A tuned model in the forms in which other programs run it.
+
+mod gguf;
+mod hugging_face;
+
+use std::collections::BTreeMap;
+
+use super::error::ModelError;
+use crate::provider::ModelHandle;
+
+pub use gguf::gguf;
+
+/// A form of a model outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A LoRA adapter as PEFT has it: a folder.
+    Peft,
+    /// All weights with what was learnt in them, as Hugging Face's libraries have them: a folder.
+    Safetensors,
+    /// One file for llama.cpp and what is built on it.
+    Gguf,
+}
+
+impl ExportFormat {
+    /// Their names in pipelines.
+    pub const NAMES: &[&str] = &["peft", "safetensors", "gguf"];
+
+    /// The form of a name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "peft" => Some(Self::Peft),
+            "safetensors" => Some(Self::Safetensors),
+            "gguf" => Some(Self::Gguf),
+            _ => None,
+        }
+    }
+
+    /// The files of a model of the local engine, by their paths below the folder; a GGUF file has no path.
+    ///
+    /// # Errors
+    /// When the model cannot be read, or has no adapter of its own where that is wanted.
+    pub fn files(self, model: &ModelHandle) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+        match self {
+            Self::Peft if model.card.name == "adapter" => {
+                Ok(model.files.iter().filter(|(name, _)| name.starts_with("adapter_")).map(|(name, bytes)| (name.clone(), bytes.clone())).collect())
+            }
+            Self::Peft => {
+                Err(ModelError::Misfit { problem: "all of its weights were trained, so that there is no adapter: export it as `safetensors` or `gguf`".into() })
+            }
+            Self::Safetensors => hugging_face::folder(&*super::weights(model)?),
+            Self::Gguf => Ok(BTreeMap::from([(String::new(), gguf(&*super::weights(model)?, &model.card.base))])),
+        }
+    }
+}

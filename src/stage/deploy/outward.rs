@@ -1,0 +1,193 @@
+//! Bringing others to what an alias stands for: messages, deployments elsewhere, copies of the model. Each is safe to do twice, and
+//! what was not done is done by the next run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use ring::hmac;
+use serde_json::{Value, json};
+
+use crate::fingerprint::Digest;
+use crate::ledger::{Alias, LedgerError, Served, Version, Way};
+use crate::model::ExportFormat;
+use crate::provider::{Secret, web};
+use crate::store::{Store, write_atomically};
+
+use super::super::{StageError, train};
+
+/// How often a message is sent, or a deployment asked for, before it is left to the next run.
+const ATTEMPTS: u32 = 3;
+/// How long whoever is told may say nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long Azure may take.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// The version of Azure's management API that is spoken.
+const AZURE: &str = "2024-10-01";
+
+/// Brings all of an alias's targets outside to the version that it stands for. What each of those said that could not be.
+///
+/// # Errors
+/// When the alias cannot be read or written.
+pub async fn inform(store: &Store, workspace: &Path, name: &str) -> Result<Vec<String>, LedgerError> {
+    let alias = Alias::read(workspace, name)?;
+    let mut problems = Vec::new();
+    for outward in alias.outward.iter().filter(|outward| outward.told.unwrap_or_default() != alias.current) {
+        let done = match (&outward.way, alias.now()) {
+            (Way::Webhook { url, secret }, version) => send(url, secret, &alias, version).await,
+            (Way::Azure { url, token, sku, capacity }, Some(version)) => deploy(url, token, sku, *capacity, version).await,
+            (Way::Export { path, format }, Some(version)) => copy(store, workspace, path, format, version),
+            (Way::Azure { .. } | Way::Export { .. }, None) => Err("it stands for nothing now, and what was there before was left".into()),
+        };
+        match done {
+            Ok(()) => {
+                let (way, current) = (outward.way.clone(), alias.current);
+                Alias::change(store, workspace, name, |alias| {
+                    alias.outward.iter_mut().filter(|known| known.way == way).for_each(|known| known.told = Some(current));
+                    Ok(())
+                })?;
+            }
+            Err(problem) => problems.push(format!("{}: {problem}", outward.way.told())),
+        }
+    }
+    Ok(problems)
+}
+
+/// The same, as a stage has it.
+pub async fn inform_all(store: &Store, workspace: &Path, name: &str) -> Result<(), StageError> {
+    let problems = inform(store, workspace, name).await?;
+    if problems.is_empty() { Ok(()) } else { Err(StageError::NotTold { alias: name.to_owned(), problems: problems.join("\n") }) }
+}
+
+fn revealed(variable: &str) -> Result<String, String> {
+    Secret::variable(variable).reveal("a target").map_err(|_| format!("the environment variable {variable} is not set, or cannot be a secret"))
+}
+
+/// Sends a message as the "Standard Webhooks" specification has it: id, time and body are signed with HMAC-SHA256.
+async fn send(url: &str, secret: &str, alias: &Alias, version: Option<&Version>) -> Result<(), String> {
+    let revealed = revealed(secret)?;
+    let key = revealed.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_else(|| revealed.clone().into_bytes());
+    // The same change has the same id, however often it is told.
+    let went_back = alias.versions.iter().filter(|version| version.rolled_back.is_some()).count();
+    let change = format!("{}\0{}\0{}\0{went_back}", alias.name, alias.current, alias.versions.len());
+    let id = format!("msg_{}", &Digest::of(change.as_bytes()).to_string()[..32]);
+    let served = version.and_then(|version| version.served.as_ref());
+    let body = json!({
+        "type": "alias.changed",
+        "timestamp": Timestamp::now(),
+        "data": {
+            "alias": alias.name, "version": version.map(|_| alias.current), "model": version.map(|version| &version.model),
+            "provider": served.map(|served| &served.provider), "base": served.map(|served| &served.base), "name": served.map(|served| &served.name),
+            "artifact": version.map(|version| version.artifact.to_string()), "fingerprint": version.map(|version| version.fingerprint.to_string()),
+            "deployed": version.map(|version| version.deployed), "metrics": version.map(|version| &version.metrics),
+        },
+    })
+    .to_string();
+    let (client, time) = (web(PATIENCE).map_err(|error| error.to_string())?, Timestamp::now().as_second());
+    let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{id}.{time}.{body}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(signed));
+    let request = || {
+        let headers = [("content-type", "application/json"), ("webhook-id", &id), ("webhook-signature", &signature)];
+        let request = headers.iter().fold(client.post(url), |request, (name, value)| request.header(*name, *value));
+        request.header("webhook-timestamp", time).body(body.clone())
+    };
+    attempt(request).await.map(drop)
+}
+
+/// Sends a request until it is taken. What was answered.
+async fn attempt(request: impl Fn() -> reqwest::RequestBuilder) -> Result<String, String> {
+    let mut wait = Duration::from_millis(200);
+    for last in (0..ATTEMPTS).map(|at| at + 1 == ATTEMPTS) {
+        let problem = match request().send().await {
+            Ok(reply) if reply.status().is_success() => return reply.text().await.map_err(|error| error.without_url().to_string()),
+            Ok(reply) => {
+                let status = reply.status();
+                let text: String = reply.text().await.unwrap_or_default().chars().take(300).collect();
+                // Whoever refuses will again.
+                if status.is_client_error() && status.as_u16() != 429 && status.as_u16() != 408 {
+                    return Err(format!("it answers {status}: {text}"));
+                }
+                format!("it answers {status}: {text}")
+            }
+            Err(error) => format!("it cannot be reached: {}", error.without_url()),
+        };
+        if last {
+            return Err(problem);
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 4;
+    }
+    Err("it was never tried".into())
+}
+
+/// Lets a deployment at Azure stand for a model, and waits until it does.
+async fn deploy(url: &str, token: &str, sku: &str, capacity: u32, version: &Version) -> Result<(), String> {
+    let (token, client) = (revealed(token)?, web(PATIENCE).map_err(|error| error.to_string())?);
+    let is_there = |served: &&Served| !served.name.is_empty() && served.at.as_ref().is_some_and(|at| at.api == "azure");
+    let served = version.served.as_ref().filter(is_there).ok_or("the model is not one that was tuned at Azure")?;
+    let body = json!({
+        "sku": { "name": sku, "capacity": capacity },
+        "properties": { "model": { "format": "OpenAI", "name": served.name, "version": "1" } },
+    });
+    let send = |request: reqwest::RequestBuilder| request.query(&[("api-version", AZURE)]).bearer_auth(&token);
+    let clean = |problem: String| problem.replace(&token, "[secret]");
+    let mut said = attempt(|| send(client.put(url)).json(&body)).await.map_err(clean)?;
+    let (mut waited, mut wait) = (Duration::ZERO, Duration::from_millis(500));
+    loop {
+        let reply: Value = serde_json::from_str(&said).map_err(|_| "what it answers is no JSON".to_owned())?;
+        match reply["properties"]["provisioningState"].as_str() {
+            Some("Succeeded") if reply["properties"]["model"]["name"] == *served.name => return Ok(()),
+            Some("Succeeded") => return Err("it stands for another model".into()),
+            Some(state @ ("Failed" | "Canceled" | "Disabled")) => return Err(format!("it ended as `{state}`: {}", clean(reply["error"].to_string()))),
+            _ if waited >= LONGEST => return Err("it is not ready after half an hour".into()),
+            _ => {}
+        }
+        tokio::time::sleep(wait).await;
+        waited += wait;
+        wait = (wait * 2).min(Duration::from_secs(15));
+        said = attempt(|| send(client.get(url))).await.map_err(clean)?;
+    }
+}
+
+/// Writes a copy of a model: a folder is put in the place of the one before when all of it is there.
+fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version: &Version) -> Result<(), String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let artifact = store.find_tree(version.artifact).ok_or_else(|| format!("the files of this model ({}) are not in the store", version.artifact.short()))?;
+    let model = train::load(store, artifact).map_err(|error| said(&error))?;
+    let is_ours = model.card.provider == "local";
+    let format = ExportFormat::of(format).ok_or("the form is not known")?;
+    let files: BTreeMap<String, Vec<u8>> = if is_ours {
+        format.files(&model).map_err(|error| said(&error))?
+    } else if format == ExportFormat::Peft && model.files.contains_key("adapter_config.json") {
+        model.files
+    } else {
+        return Err(format!(
+            "of a model of `{}` there is {} to be copied",
+            model.card.provider,
+            if model.files.is_empty() { "nothing" } else { "no such form" }
+        ));
+    };
+    let place = workspace.join(path);
+    place.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| said(&error))?;
+    if let Some(only) = files.get("") {
+        return write_atomically(&place, only).map_err(|error| said(&error));
+    }
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let [new, old] = ["new", "old"].map(|what| place.with_file_name(format!(".{name}.{what}")));
+    for left in [&new, &old] {
+        let _ = std::fs::remove_dir_all(left);
+    }
+    std::fs::create_dir(&new).map_err(|error| said(&error))?;
+    for (name, bytes) in &files {
+        std::fs::write(new.join(name), bytes).map_err(|error| said(&error))?;
+    }
+    if place.exists() {
+        std::fs::rename(&place, &old).map_err(|error| said(&error))?;
+    }
+    std::fs::rename(&new, &place).map_err(|error| said(&error))?;
+    let _ = std::fs::remove_dir_all(&old);
+    Ok(())
+}
