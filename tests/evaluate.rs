@@ -76,6 +76,23 @@ fn parts_of_a_stage_that_ask_the_same_ask_it_once() {
     let workspace = workspace(&rows, &format!("    grader \"exact-match\"\n{suite}"));
     workspace.run(&[], 0);
     assert_eq!((asked(&workspace), &metrics(&workspace)["again.contains"]), (20, &Value::from(1.0)));
+    workspace.run(&["--force", "e"], 0);
+    assert_eq!(asked(&workspace), 40, "by force too");
+}
+
+#[test]
+fn processes_that_ask_the_same_at_once_ask_it_once() {
+    let rows: Vec<(String, String)> = (0..20).map(|at| (format!("question {at}"), "no".to_owned())).collect();
+    let workspace = workspace(&rows, "    grader \"exact-match\"\n");
+    let names = ["p.kdl", "q.kdl", "r.kdl"];
+    for (at, name) in names.iter().enumerate().skip(1) {
+        // Other data, in which the same questions stand.
+        workspace.write(&format!("rows{at}.csv"), workspace.read("rows.csv") + &format!("another {at},no\n"));
+        workspace.write(name, workspace.read("p.kdl").replace("rows.csv", &format!("rows{at}.csv")));
+    }
+    let started: Vec<_> = names.iter().map(|name| workspace.command(&["run", name]).stderr(std::process::Stdio::null()).spawn().expect("it starts")).collect();
+    started.into_iter().for_each(|mut run| assert!(run.wait().expect("it is ours").success()));
+    assert_eq!(asked(&workspace), 22);
 }
 
 #[test]

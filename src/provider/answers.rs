@@ -87,25 +87,26 @@ impl AnswerLog {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         // The last line of a question is the one that counts.
         if inside.known.insert(question, answered.clone()).as_ref() != Some(answered) {
-            inside.write(&Line { question, answered: Some(answered.clone()) });
+            let _ = inside.file.write_all(&Line { question, answered: Some(answered.clone()) }.text());
         }
     }
 
-    /// Lets go of the answer to a question, so that it is asked again.
-    pub fn forget(&self, question: Digest) {
+    /// Lets go of the answers to questions, so that they are asked again.
+    pub fn forget(&self, questions: impl Iterator<Item = Digest>) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.known.remove(&question).is_some() {
-            inside.write(&Line { question, answered: None });
+        let mut lines = Vec::new();
+        for question in questions.filter(|question| inside.known.remove(question).is_some()) {
+            lines.extend(Line { question, answered: None }.text());
         }
+        let _ = inside.file.write_all(&lines);
     }
 }
 
-impl Inside {
-    fn write(&mut self, line: &Line) {
-        if let Ok(mut line) = serde_json::to_vec(line) {
-            line.push(b'\n');
-            let _ = self.file.write_all(&line);
-        }
+impl Line {
+    fn text(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec(self).unwrap_or_default();
+        text.push(b'\n');
+        text
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(again.find(question("b")), None);
         again.keep(question("b"), &"no".to_owned().into());
         assert!(AnswerLog::open(&path).expect("it opens").find(question("b")).is_some());
-        again.forget(question("a"));
+        again.forget([question("a")].into_iter());
         // A cut within a character is one line, and no more.
         fs::write(&path, [fs::read(&path).expect("it is there"), b"{\"x\":\"\xc3".to_vec()].concat()).expect("it can be written");
         let last = AnswerLog::open(&path).expect("it opens");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State as Shared;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,7 +20,9 @@ pub struct Feedback {
     score: f64,
 }
 
-pub async fn feedback(Shared(state): Shared<Arc<State>>, Json(Feedback { id, score }): Json<Feedback>) -> Result<Json<Value>, Refusal> {
+pub async fn feedback(Shared(state): Shared<Arc<State>>, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let said = serde_json::from_slice(&body).map_err(|error| Refusal::Wrong { problem: error.to_string(), field: None });
+    let Feedback { id, score } = said?;
     if !(0.0..=1.0).contains(&score) {
         return Err(Refusal::wrong("score", format!("`score` is from 0 to 1, and not {score}")));
     }

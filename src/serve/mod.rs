@@ -162,7 +162,7 @@ impl Gateway {
         state.jobs.stop();
         tuner.abort();
         tokio::task::block_in_place(|| state.trials.end());
-        let _ = teller.await;
+        let _ = tokio::time::timeout(options.farewell, teller).await;
         is_whole
     }
 }

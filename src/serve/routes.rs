@@ -1,6 +1,6 @@
 //! The addresses, and what is done before and after each request.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -25,9 +25,13 @@ use super::tuning;
 use super::upstream::Fields;
 use super::watched::{About, Account};
 
-/// The name of a request.
-#[derive(Clone, Debug)]
-struct Id(String);
+/// A request as its account knows it.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// Its name.
+    id: String,
+    about: Arc<OnceLock<About>>,
+}
 
 /// Where it is said that it is there, without a key.
 const HEALTH: &str = "/healthz";
@@ -50,17 +54,16 @@ pub fn routes(state: Arc<State>) -> Router {
 /// Lets those in who may come, and gives an account of what came of it.
 async fn watched(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
     let id = fresh();
-    request.extensions_mut().insert(Id(id.clone()));
     let mut account = Account::open(&state, id.clone(), request.method().to_string(), request.uri().path().to_owned());
-    let mut response = match allowed(&state, &request) {
+    request.extensions_mut().insert(Known { id: id.clone(), about: Arc::clone(&account.about) });
+    let response = match allowed(&state, &request) {
         Ok(key) => {
             account.key = key;
             next.run(request).await
         }
         Err(refusal) => refusal.into_response(),
     };
-    let about = response.extensions_mut().remove().unwrap_or_default();
-    account.answers(response.status().as_u16(), about);
+    account.answers(response.status().as_u16());
     let mut response = response.map(|body| account.follow(body));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
@@ -113,7 +116,7 @@ fn listed(model: &Listed) -> Value {
 }
 
 async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Response, Refusal> {
-    let id = request.extensions().get().map_or(String::new(), |Id(id)| id.clone());
+    let Known { id, about } = request.extensions().get().cloned().unwrap_or_default();
     let bytes = match tokio::time::timeout(state.patience, whole(request.into_body(), state.largest)).await {
         Ok(bytes) => bytes?,
         Err(_) => return Err(Refusal::TooSlow),
@@ -125,8 +128,8 @@ async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Res
     let name = name.ok_or_else(|| Refusal::wrong("model", "`model` must name a model"))?;
     let chosen = state.catalog.choose(&name, &id)?;
     let is_kept = state.contents || chosen.arm.as_ref().is_some_and(Arm::has_shadow);
-    let about = About { model: name.clone(), arm: chosen.arm.clone(), asked: is_kept.then(|| bytes.clone()) };
-    let answered = match state.catalog.open(&chosen) {
+    let _ = about.set(About { model: name.clone(), arm: chosen.arm.clone(), asked: is_kept.then(|| bytes.clone()) });
+    match state.catalog.open(&chosen) {
         Err(refusal) => Err(refusal),
         Ok(Route::Here(engine)) => {
             drop(fields);
@@ -138,10 +141,7 @@ async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Res
             drop(bytes);
             upstream.chat(fields, length).await
         }
-    };
-    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
-    response.extensions_mut().insert(about);
-    Ok(response)
+    }
 }
 
 /// A body that is not too large.

@@ -214,8 +214,11 @@ impl Keeper {
         book.is_over = changed.is_ok();
         if changed.is_ok() {
             // Those who know the version by other ways than this gateway.
-            let untold = self.runtime.block_on(inform(store, &self.root, &arm.alias));
-            untold.unwrap_or_else(|error| vec![error.to_string()]).into_iter().for_each(|problem| drop(self.tell.send(problem)));
+            let (store, root, alias, tell) = (store.clone(), self.root.clone(), Arc::clone(&arm.alias), self.tell.clone());
+            self.runtime.spawn(async move {
+                let untold = inform(&store, &root, &alias).await.unwrap_or_else(|error| vec![error.to_string()]);
+                untold.into_iter().for_each(|problem| drop(tell.send(problem)));
+            });
         }
         let _ = self.tell.send(match changed {
             Ok(alias) if is_good => format!("`{}` is version {} now: it is shown to be good enough", alias.name, alias.current),

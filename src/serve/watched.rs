@@ -1,7 +1,7 @@
 //! What came of a request: counted and logged when all of its answer is sent, or it broke off, or nobody waits for it any more.
 
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::state::State;
 use super::trials::Outcome;
 
 /// What a request turned out to be about.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct About {
     pub model: String,
     /// Which of two versions answers, where one is tried.
@@ -35,7 +35,8 @@ pub struct Account {
     pub key: String,
     pub method: String,
     pub path: String,
-    about: About,
+    /// Told by whoever finds it out.
+    pub about: Arc<OnceLock<About>>,
     /// What is said, where somebody listens.
     heard: Option<Heard>,
     /// The status, and how long it took to come to it.
@@ -47,13 +48,13 @@ impl Account {
     pub fn open(state: &Arc<State>, id: String, method: String, path: String) -> Self {
         state.tally.opened();
         let (state, began) = (Arc::clone(state), Instant::now());
-        Self { state, began, id, key: String::new(), method, path, about: About::default(), heard: None, answered: None, end: End::Gone }
+        Self { state, began, id, key: String::new(), method, path, about: Arc::default(), heard: None, answered: None, end: End::Gone }
     }
 
     /// Notes that an answer begins.
-    pub fn answers(&mut self, status: u16, about: About) {
-        self.heard = (about.arm.is_some() || about.asked.is_some()).then(Heard::default);
-        (self.answered, self.about) = (Some((status, self.began.elapsed())), about);
+    pub fn answers(&mut self, status: u16) {
+        self.heard = self.about.get().is_some_and(|about| about.arm.is_some() || about.asked.is_some()).then(Heard::default);
+        self.answered = Some((status, self.began.elapsed()));
     }
 
     /// Follows an answer to its end.
@@ -69,7 +70,9 @@ impl Drop for Account {
     fn drop(&mut self) {
         let (status, took) = self.answered.unwrap_or((CLIENT_GONE, self.began.elapsed()));
         let text = self.heard.as_ref().and_then(Heard::text);
-        self.state.tally.closed(&self.about.model, status, self.end, took);
+        let nothing = About::default();
+        let about = self.about.get().unwrap_or(&nothing);
+        self.state.tally.closed(&about.model, status, self.end, took);
         if let Some(log) = &self.state.log {
             log.write(&Line {
                 time: Timestamp::now(),
@@ -77,21 +80,20 @@ impl Drop for Account {
                 key: &self.key,
                 method: &self.method,
                 path: &self.path,
-                model: &self.about.model,
-                version: self.about.arm.as_ref().filter(|arm| arm.is_tried).map(|arm| arm.trial.version),
+                model: &about.model,
+                version: about.arm.as_ref().filter(|arm| arm.is_tried).map(|arm| arm.trial.version),
                 status,
                 seconds: took.as_secs_f64(),
                 end: self.end,
-                request: self.about.asked.as_deref().filter(|_| self.state.contents).and_then(|asked| serde_json::from_slice(asked).ok()),
+                request: about.asked.as_deref().filter(|_| self.state.contents).and_then(|asked| serde_json::from_slice(asked).ok()),
                 answer: text.as_deref().filter(|_| self.state.contents),
             });
         }
-        let About { arm, asked, .. } = std::mem::take(&mut self.about);
-        let Some(arm) = arm else {
+        let Some(arm) = about.arm.clone() else {
             return;
         };
         let is_error = status >= 400 || self.end == End::Broken;
-        if let Some(asked) = asked.filter(|_| arm.has_shadow() && !is_error) {
+        if let Some(asked) = about.asked.clone().filter(|_| arm.has_shadow() && !is_error) {
             shadow::ask(&self.state, arm.clone(), asked, text.clone());
         }
         if !is_error {

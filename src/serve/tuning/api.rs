@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -47,9 +47,9 @@ fn no_job(id: String) -> Refusal {
     Refusal::NoThing { what: "fine-tuning job", id }
 }
 
-/// A page of a list, from the one that comes after `after`, at most `limit` long.
-fn page(all: Vec<Value>, asked: &BTreeMap<String, String>) -> Json<Value> {
-    let limit = asked.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20_usize).clamp(1, 10_000);
+/// A page of a list, from the one that comes after `after`, at most `limit` long, or as long as is usual.
+fn page(all: Vec<Value>, asked: &BTreeMap<String, String>, usual: usize) -> Json<Value> {
+    let limit = asked.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usual).clamp(1, 10_000);
     let start = asked.get("after").and_then(|after| all.iter().position(|one| one["id"] == **after)).map_or(0, |place| place + 1);
     let has_more = all.len() > start + limit;
     let page: Vec<Value> = all.into_iter().skip(start).take(limit).collect();
@@ -57,7 +57,8 @@ fn page(all: Vec<Value>, asked: &BTreeMap<String, String>) -> Json<Value> {
     Json(json!({ "object": "list", "first_id": id(page.first()), "last_id": id(page.last()), "has_more": has_more, "data": page }))
 }
 
-async fn upload(Shared(state): Shared<Arc<State>>, mut form: Multipart) -> Result<Json<Value>, Refusal> {
+async fn upload(Shared(state): Shared<Arc<State>>, form: Result<Multipart, MultipartRejection>) -> Result<Json<Value>, Refusal> {
+    let mut form = form.map_err(|error| Refusal::Wrong { problem: error.body_text(), field: None })?;
     let (mut purpose, mut lasts, mut written) = (None, None, None);
     while let Some(field) = patient(&state, form.next_field()).await? {
         match field.name() {
@@ -103,7 +104,7 @@ async fn files(Shared(state): Shared<Arc<State>>, Query(asked): Asked) -> Json<V
     if asked.get("order").is_some_and(|order| order == "asc") {
         all.reverse();
     }
-    page(all.into_iter().map(|file| json!(file)).collect(), &asked)
+    page(all.into_iter().map(|file| json!(file)).collect(), &asked, 10_000)
 }
 
 async fn file(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
@@ -140,7 +141,7 @@ async fn jobs(Shared(state): Shared<Arc<State>>, Query(asked): Asked) -> Json<Va
     let mut all = state.jobs.all();
     let has = |job: &super::jobs::Job, (name, value): &(&str, &String)| job.metadata.as_ref().is_some_and(|known| known.get(*name) == Some(value));
     all.retain(|job| wanted.iter().all(|pair| has(job, pair)));
-    page(all.iter().map(super::jobs::Job::described).collect(), &asked)
+    page(all.iter().map(super::jobs::Job::described).collect(), &asked, 20)
 }
 
 async fn job(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
@@ -154,10 +155,10 @@ async fn cancel(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Re
 
 async fn events(Shared(state): Shared<Arc<State>>, Path(id): Path<String>, Query(asked): Asked) -> Result<Json<Value>, Refusal> {
     state.jobs.find(&id).ok_or_else(|| no_job(id.clone()))?;
-    Ok(page(state.jobs.events(&id), &asked))
+    Ok(page(state.jobs.events(&id), &asked, 20))
 }
 
 async fn checkpoints(Shared(state): Shared<Arc<State>>, Path(id): Path<String>, Query(asked): Asked) -> Result<Json<Value>, Refusal> {
     let job = state.jobs.find(&id).ok_or_else(|| no_job(id))?;
-    Ok(page(job.checkpoint().into_iter().collect(), &asked))
+    Ok(page(job.checkpoint().into_iter().collect(), &asked, 10))
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +41,26 @@ pub struct Draft {
     is_kept: bool,
 }
 
+/// An upload takes less than this.
+const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
 const CONTENT: &str = "content";
 const DESCRIPTION: &str = "file.json";
 
 impl Files {
     pub fn new(folder: PathBuf) -> Self {
         Self(folder)
+    }
+
+    /// Takes away what was begun long ago and never came to its end.
+    pub fn sweep(&self) {
+        let is_old =
+            |folder: &std::path::Path| fs::metadata(folder).and_then(|state| state.modified()).is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD));
+        for folder in fs::read_dir(&self.0).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if !folder.join(DESCRIPTION).is_file() && is_old(&folder) {
+                let _ = fs::remove_dir_all(folder);
+            }
+        }
     }
 
     /// Whether a file may be sent for that.

@@ -95,11 +95,17 @@ const EVENTS: &str = "events.jsonl";
 const MODEL: &str = "model";
 
 impl Jobs {
+    /// Whether nothing more is to come of a job, by whoever ended it.
+    pub fn is_over(&self, id: &str) -> bool {
+        self.find(id).is_none_or(|job| job.status.is_over())
+    }
+
     /// The jobs of a workspace, and the ids of those that are to be done.
     pub fn open(store: Store) -> (Arc<Self>, mpsc::UnboundedReceiver<String>) {
         let (queue, queued) = mpsc::unbounded_channel();
         let place = store.root().join("serve");
         let jobs = Self { store, folder: place.join("jobs"), files: Files::new(place.join("files")), running: Mutex::default(), queue };
+        jobs.files.sweep();
         // What an earlier gateway left is done by this one.
         let mut left: Vec<Job> = jobs.all().into_iter().filter(|job| !job.status.is_over()).collect();
         left.reverse();
@@ -166,19 +172,22 @@ impl Jobs {
         Some(self.save(&job).map(|()| job))
     }
 
-    /// Notes that a job is being done, and gives what tells it to end.
-    pub fn begins(&self, id: &str) -> Arc<AtomicBool> {
+    /// Notes that a job is being done, and gives what tells it to end; nothing where it is over already.
+    pub fn begins(&self, id: &str) -> Option<(Job, Arc<AtomicBool>)> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job = self.find(id).filter(|job| !job.status.is_over())?;
+        job.status = Status::Running;
+        self.save(&job).ok()?;
         let stop = Arc::new(AtomicBool::new(false));
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), Arc::clone(&stop));
-        stop
+        running.insert(id.to_owned(), Arc::clone(&stop));
+        Some((job, stop))
     }
 
     /// Ends it, unless it was cancelled meanwhile.
     pub fn ends(&self, job: &Job) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.remove(&job.id);
-        let is_over = self.find(&job.id).is_none_or(|job| job.status.is_over());
-        if is_over { Ok(()) } else { self.save(job) }
+        if self.is_over(&job.id) { Ok(()) } else { self.save(job) }
     }
 
     /// Tells those that run to end, to be gone on with another time.

@@ -32,17 +32,13 @@ pub async fn work(jobs: Arc<Jobs>, mut queued: UnboundedReceiver<String>, is_ove
         let Ok(Some(_alone)) = Lock::try_alone(&jobs.store, &format!("serve/jobs/{id}")) else {
             continue;
         };
-        let Some(job) = jobs.find(&id).filter(|job| !job.status.is_over()) else {
-            continue;
-        };
-        do_one(&jobs, job, &is_over).await;
+        if let Some((job, stop)) = jobs.begins(&id) {
+            do_one(&jobs, job, stop, &is_over).await;
+        }
     }
 }
 
-async fn do_one(jobs: &Arc<Jobs>, mut job: Job, is_over: &AtomicBool) {
-    let stop = jobs.begins(&job.id);
-    job.status = Status::Running;
-    let _ = jobs.save(&job);
+async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>, is_over: &AtomicBool) {
     match tune(jobs, &mut job, stop).await {
         Ok(name) => {
             job.status = Status::Succeeded;
@@ -158,6 +154,10 @@ impl Watch for JobWatch {
         let loss = figures.get("train-loss").or_else(|| figures.values().next()).copied().unwrap_or_default();
         let mut data = json!({ "step": step, "train_loss": loss });
         figures.iter().for_each(|(name, value)| data[name.replace('-', "_")] = json!(value));
+        // Another gateway of this workspace may have been asked to cancel it.
+        if self.jobs.is_over(&self.id) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
         self.jobs.event(&self.id, "info", &format!("Step {step}: training loss={loss:.4}"), Some(data));
     }
 

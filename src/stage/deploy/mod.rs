@@ -342,10 +342,14 @@ impl Deploy {
             }
             // Whoever serves it does not.
             Err(StageError::Provider(error @ (ProviderError::Refused { .. } | ProviderError::Unreachable { .. } | ProviderError::Unexpected { .. }))) => {
+                context.watch.unspent();
                 Some(error.to_string())
             }
             // Nobody knows yet: the next run looks again.
-            Err(error) => return Err(error),
+            Err(error) => {
+                context.watch.unspent();
+                return Err(error);
+            }
         };
         let after = Alias::change(context.store, context.workspace, &self.alias, |alias| {
             // Whoever changed it meanwhile knows better.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::grade::Metrics;
 use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, Question, price, until_stopped};
-use crate::store::{Store, write_atomically};
+use crate::store::{Lock, Store, StoreError, write_atomically};
 
 use super::super::{Context, Estimate, StageError, TOKENS_IN, TOKENS_OUT, USD, USD_PAID, providers, train};
 
@@ -43,11 +44,15 @@ impl Asking<'_> {
         let is_begun = batch.as_ref().is_some_and(Batch::is_begun);
         // Another part of the stage may ask the same in the same way, at the same time: it finds our answers.
         let turn = turn(&self.place);
-        let _turn = until_stopped(context.watch, || context.watch.stopped(), turn.lock()).await.ok_or(StageError::Stopped)?;
+        let stops = || context.watch.stopped();
+        let mut anew = until_stopped(context.watch, stops, turn.lock()).await.ok_or(StageError::Stopped)?;
+        // And so may another process.
+        let _alone = until_stopped(context.watch, stops, alone(context.store, &self.place)).await.ok_or(StageError::Stopped)??;
         // What is replayed comes from the tape alone.
         let log = (!context.network.replays()).then(|| self.log(context)).transpose()?;
         if context.anew {
-            log.iter().for_each(|log| asked.each().for_each(|question| log.forget(question)));
+            // What another part has asked anew already is new.
+            log.iter().for_each(|log| log.forget(asked.each().filter(|question| !anew.contains(question))));
         }
         let mut found: HashMap<Digest, Answered> =
             log.iter().flat_map(|log| asked.each().filter_map(|question| Some((question, log.find(question)?)))).collect();
@@ -91,6 +96,9 @@ impl Asking<'_> {
             log.iter().for_each(|log| log.keep(question, &answered));
             found.insert(question, answered);
         }
+        if context.anew {
+            anew.extend(asked.each());
+        }
         let all: Vec<Answered> = asked.all.iter().filter_map(|(question, _)| found.get(question).cloned()).collect();
         let cut = all.iter().filter(|answered| answered.cut).count();
         if cut > 0 {
@@ -133,7 +141,7 @@ impl Asking<'_> {
     /// Lets go of answers that say nothing.
     fn forget<'a>(&self, questions: impl Iterator<Item = &'a Question>) -> Result<(), StageError> {
         let log = AnswerLog::open(&self.place).map_err(|source| StageError::Io { doing: "open", path: self.place.clone(), source })?;
-        questions.for_each(|question| log.forget(question.digest()));
+        log.forget(questions.map(Question::digest));
         Ok(())
     }
 
@@ -155,12 +163,25 @@ impl Asking<'_> {
     }
 }
 
+/// A turn to ask a model in one way, and what it was asked anew in this process.
+type Turn = Arc<tokio::sync::Mutex<BTreeSet<Digest>>>;
+
 /// Who asks a model in one way, in this process: one after the other.
-fn turn(place: &Path) -> Arc<tokio::sync::Mutex<()>> {
-    static TURNS: LazyLock<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>> = LazyLock::new(Mutex::default);
+fn turn(place: &Path) -> Turn {
+    static TURNS: LazyLock<Mutex<HashMap<PathBuf, Turn>>> = LazyLock::new(Mutex::default);
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
     Arc::clone(turns.entry(place.to_owned()).or_default())
+}
+
+/// Waits until no other process asks a model in one way.
+async fn alone(store: &Store, place: &Path) -> Result<Lock, StoreError> {
+    let name = format!("{ANSWERS}/{}", place.file_name().unwrap_or_default().to_string_lossy());
+    loop {
+        if let Some(alone) = Lock::try_alone(store, &name)? {
+            return Ok(alone);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Where it is noted which answers an action needs.
