@@ -217,7 +217,7 @@ deploy "checked" {
     alias "q"
     live-check questions=3 agreement=0.5 provider="openai"
     export "deploy/copy" format="safetensors"
-    target "deploy/litellm.yaml" format="litellm"
+    target "deploy/litellm.yaml" format="litellm" gateway="http://127.0.0.1:1/v1"
     shadow percent=50 {
         grader "length" max=9
     }
@@ -450,7 +450,8 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("deploy.requires.stage", "requires \"quality\"", "requires \"another\"", Differ),
     ("deploy.outlives.time", "outlives \"90d\"", "outlives \"30d\"", Differ),
     ("deploy.target.path", "deploy/model.env", "deploy/model.json", Differ),
-    ("deploy.target.format", "format=\"litellm\"", "format=\"env\"", Differ),
+    ("deploy.target.format", "format=\"litellm\" gateway=\"http://127.0.0.1:1/v1\"", "format=\"env\"", Differ),
+    ("deploy.target.gateway", "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", Differ),
     ("deploy.target.copy", "copy=\"deploy/model.gguf\"", "copy=\"deploy/other.gguf\"", Differ),
     ("deploy.export.path", "\"deploy/copy\"", "\"deploy/twin\"", Differ),
     ("deploy.export.format", "format=\"safetensors\"", "format=\"peft\"", Differ),

@@ -27,7 +27,7 @@ const COPIES: &str = r#"    export "deploy/adapter" format="peft"
     export "deploy/model.gguf" format="gguf"
     target "deploy/vllm.yaml" format="vllm" copy="deploy/model"
     target "deploy/Modelfile" format="ollama" copy="deploy/model.gguf"
-    target "deploy/litellm.yaml" format="litellm"
+    target "deploy/litellm.yaml" format="litellm" gateway="http://127.0.0.1:9/v1"
 "#;
 
 fn bytes(workspace: &Workspace, path: &str) -> Vec<u8> {
@@ -54,7 +54,7 @@ fn copies_of_the_model_are_what_was_deployed_and_go_back_with_it() {
     assert_eq!(&gguf[..8], b"GGUF\x03\0\0\0");
     assert!(workspace.read("deploy/vllm.yaml").contains("model: \"deploy/model\"\nserved-model-name: \"colours\"\n"));
     assert!(workspace.read("deploy/Modelfile").contains("\nFROM ./model.gguf\n"));
-    assert!(workspace.read("deploy/litellm.yaml").contains("model: \"openai/colours\""));
+    assert!(workspace.read("deploy/litellm.yaml").contains("model: \"openai/colours\"\n      api_base: \"http://127.0.0.1:9/v1\""));
     assert!(workspace.ran(&[]).is_empty());
 
     std::fs::remove_dir_all(workspace.path().join("deploy/model")).expect("it is there");
@@ -101,7 +101,7 @@ fn server(next: Vec<(u16, String)>) -> (tokio::runtime::Runtime, String, Arc<Wor
     (runtime, address, world)
 }
 
-const SECRET: &str = "a-secret-of-32-letters-and-more-0";
+const SECRET: &str = "YS1zZWNyZXQtb2YtMzItbGV0dGVycy1hbmQtbW9yZS0w";
 
 fn retune(workspace: &Workspace, arguments: &[&str]) -> (i32, String) {
     let mut command = workspace.command(arguments);
@@ -140,7 +140,7 @@ fn a_webhook_is_told_once_of_each_change_and_signed() {
         let signed = format!("{}.{}.{body}", header(headers, "webhook-id"), header(headers, "webhook-timestamp"));
         let signature = header(headers, "webhook-signature");
         let signature = STANDARD.decode(signature.strip_prefix("v1,").expect("a version")).expect("base64");
-        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), signed.as_bytes(), &signature).expect("it is signed");
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(SECRET).expect("base64")), signed.as_bytes(), &signature).expect("it is signed");
         assert!(!body.contains(SECRET));
     }
     assert!(!workspace.read("deployments/colours.kdl").contains(SECRET));

@@ -225,6 +225,9 @@ impl Alias {
             if let Some(copy) = &target.copy {
                 let _ = write!(out, " copy={}", quoted(copy));
             }
+            if let Some(gateway) = &target.gateway {
+                let _ = write!(out, " gateway={}", quoted(gateway));
+            }
             out.push('\n');
         }
         for outward in &self.outward {
@@ -278,6 +281,15 @@ impl Alias {
     #[must_use]
     pub fn latest(&self) -> u32 {
         self.trial.as_ref().map_or(self.current, |trial| trial.version)
+    }
+
+    /// The name of the trial that there is: another one for each version, and for each way of trying it.
+    #[must_use]
+    pub fn trial_name(&self) -> Option<String> {
+        let trial = self.trial.as_ref()?;
+        let version = self.version(trial.version)?;
+        let of = format!("{}\0{}\0{}\0{}", version.fingerprint, version.artifact, version.deployed, trial.render());
+        Some(format!("{}-{}-{}", self.name, trial.version, Digest::of(of.as_bytes()).short()))
     }
 
     /// A version by its number.
@@ -359,7 +371,7 @@ fn served(node: &kdl::KdlNode) -> Option<Served> {
 fn target(node: &kdl::KdlNode) -> Option<Target> {
     let path = text(node)?.to_owned();
     let manifest = property(node, "format").map_or_else(|| Manifest::of(&path), Manifest::named)?;
-    Some(Target { path, manifest, copy: property(node, "copy").map(str::to_owned) })
+    Some(Target { path, manifest, copy: property(node, "copy").map(str::to_owned), gateway: property(node, "gateway").map(str::to_owned) })
 }
 
 fn version(node: &kdl::KdlNode) -> Option<Version> {

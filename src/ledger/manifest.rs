@@ -31,6 +31,8 @@ pub struct Target {
     pub manifest: Manifest,
     /// The copy of the model that it names, where it needs one.
     pub copy: Option<String>,
+    /// The address of the gateway that it names, where that is not the usual one.
+    pub gateway: Option<String>,
 }
 
 impl Manifest {
@@ -85,7 +87,7 @@ impl Target {
                 let object: serde_json::Map<String, serde_json::Value> = fields().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
                 format!("{:#}\n", serde_json::Value::Object(object))
             }
-            Manifest::Litellm => litellm(alias, version),
+            Manifest::Litellm => litellm(alias, version, self.gateway.as_deref()),
             Manifest::Vllm => format!(
                 "# Written by retune: version {number} of {}. From the folder of the workspace: vllm serve --config {}\nmodel: {}\nserved-model-name: {}\n",
                 alias.name,
@@ -122,7 +124,6 @@ fn beside(from: &str, path: &str) -> String {
 /// What LiteLLM calls a provider, by the protocol that it speaks.
 fn prefix(api: &str) -> &'static str {
     match api {
-        "azure" => "azure",
         "together" => "together_ai",
         "fireworks" => "fireworks_ai",
         "bedrock" => "bedrock",
@@ -131,7 +132,7 @@ fn prefix(api: &str) -> &'static str {
     }
 }
 
-fn litellm(alias: &Alias, version: &Version) -> String {
+fn litellm(alias: &Alias, version: &Version, gateway: Option<&str>) -> String {
     let mut out =
         format!("# Written by retune: version {} of {}.\nmodel_list:\n  - model_name: {}\n    litellm_params:\n", alias.current, alias.name, yaml(&alias.name));
     let mut line = |name: &str, value: &str| out.push_str(&format!("      {name}: {}\n", yaml(value)));
@@ -146,7 +147,7 @@ fn litellm(alias: &Alias, version: &Version) -> String {
         // A model of the local engine is asked by the gateway.
         None => {
             line("model", &format!("openai/{}", alias.name));
-            line("api_base", "http://127.0.0.1:8790/v1");
+            line("api_base", gateway.unwrap_or("http://127.0.0.1:8790/v1"));
             line("api_key", "os.environ/RETUNE_KEY");
         }
     }
@@ -188,7 +189,7 @@ mod tests {
     fn values_are_quoted_so_that_a_shell_reads_them_as_they_are() {
         assert_eq!(shell("ft:gpt $x `y` \"z\" \\"), "\"ft:gpt \\$x \\`y\\` \\\"z\\\" \\\\\"");
         assert_eq!((Manifest::of("a/b.env"), Manifest::of("x.JSON"), Manifest::of("env"), Manifest::of("x.vllm")), (Some(Manifest::Env), None, None, None));
-        let target = Target { path: "x".into(), manifest: Manifest::Env, copy: None };
+        let target = Target { path: "x".into(), manifest: Manifest::Env, copy: None, gateway: None };
         assert_eq!(target.render(&Alias::default()), None);
         assert!(Manifest::NAMES.iter().all(|name| Manifest::named(name).is_some_and(|manifest| manifest.name() == *name)));
     }

@@ -2,6 +2,8 @@
 
 use kdl::{KdlNode, KdlValue};
 
+use super::kdl_text::property;
+
 /// Which version is tried, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
@@ -11,6 +13,8 @@ pub struct Trial {
     pub share: f64,
     /// What becomes of it.
     pub way: TrialWay,
+    /// What grades its answers while they are given, by a digest; nothing where nothing does.
+    pub graders: Option<String>,
 }
 
 /// What a trial is for.
@@ -51,13 +55,17 @@ impl Trial {
     /// Its line in the file of an alias.
     pub(super) fn render(&self) -> String {
         let percent = self.share * 100.0;
-        match self.way {
+        let mut line = match self.way {
             TrialWay::Shadow => format!("shadow {} percent={percent:?}", self.version),
             TrialWay::Canary(Limits { errors, slower, worse, confidence, answers }) => format!(
                 "canary {} percent={percent:?} errors={errors:?} slower={slower:?} worse={worse:?} confidence={confidence:?} answers={answers}",
                 self.version
             ),
+        };
+        if let Some(graders) = &self.graders {
+            line += &format!(" graders=\"{graders}\"");
         }
+        line
     }
 
     /// What a line of an alias says.
@@ -74,6 +82,11 @@ impl Trial {
                 answers: whole(node.get("answers"))?.try_into().ok()?,
             }),
         };
-        Some(Self { version: whole(node.get(0))?.try_into().ok()?, share: number("percent")? / 100.0, way })
+        Some(Self {
+            version: whole(node.get(0))?.try_into().ok()?,
+            share: number("percent")? / 100.0,
+            way,
+            graders: property(node, "graders").map(str::to_owned),
+        })
     }
 }

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
-use crate::ledger::{Trial, TrialWay};
+use crate::ledger::{Alias, Trial, TrialWay};
 
 /// One of the two versions that a request may go to while one is tried.
 #[derive(Clone, Debug)]
 pub struct Arm {
     pub alias: Arc<str>,
+    /// The name of the trial.
+    pub name: Arc<str>,
     pub trial: Trial,
     /// Whether it is the one that is tried.
     pub is_tried: bool,
@@ -13,12 +15,11 @@ pub struct Arm {
 
 impl Arm {
     /// The arm of a request: a draw by its name. A shadow has requests copied, and those that are not say nothing.
-    pub fn draw(alias: &str, trial: &Trial, request: &str) -> Option<Self> {
+    pub fn draw(alias: &Alias, request: &str) -> Option<Self> {
+        let (trial, name) = (alias.trial.clone()?, alias.trial_name()?);
         let is_drawn = drawn(request, trial.share);
-        match trial.way {
-            TrialWay::Canary(_) => Some(Self { alias: alias.into(), trial: trial.clone(), is_tried: is_drawn }),
-            TrialWay::Shadow => is_drawn.then(|| Self { alias: alias.into(), trial: trial.clone(), is_tried: false }),
-        }
+        let is_canary = matches!(trial.way, TrialWay::Canary(_));
+        (is_canary || is_drawn).then(|| Self { alias: alias.name.as_str().into(), name: name.into(), trial, is_tried: is_canary && is_drawn })
     }
 
     /// Whether what it is asked is asked of a shadow too.

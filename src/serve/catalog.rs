@@ -112,7 +112,7 @@ impl Catalog {
         }
         let (alias, mut place) = self.named(name)?;
         let trial = alias.trial.as_ref().filter(|trial| !name.contains('@') && alias.version(trial.version).is_some_and(|tried| tried.deleted.is_none()));
-        let arm = trial.and_then(|trial| Arm::draw(&alias.name, trial, request));
+        let arm = trial.and_then(|_| Arm::draw(&alias, request));
         if let Some(arm) = arm.as_ref().filter(|arm| arm.is_tried) {
             place = arm.trial.version as usize - 1;
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::extract::Request;
 use axum::extract::State as Shared;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::said;
 use super::refusal::Refusal;
 use super::state::State;
 
@@ -20,9 +21,8 @@ pub struct Feedback {
     score: f64,
 }
 
-pub async fn feedback(Shared(state): Shared<Arc<State>>, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let said = serde_json::from_slice(&body).map_err(|error| Refusal::Wrong { problem: error.to_string(), field: None });
-    let Feedback { id, score } = said?;
+pub async fn feedback(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Json<Value>, Refusal> {
+    let Feedback { id, score } = said(&state, request.into_body()).await?;
     if !(0.0..=1.0).contains(&score) {
         return Err(Refusal::wrong("score", format!("`score` is from 0 to 1, and not {score}")));
     }

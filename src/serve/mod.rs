@@ -2,6 +2,7 @@
 
 mod answer;
 mod arm;
+mod body;
 mod catalog;
 mod chat;
 mod door;
@@ -111,7 +112,7 @@ impl Gateway {
             return Err(ServeError::Open { address: options.listen });
         }
         let listener = TcpListener::bind(options.listen).await.map_err(|source| ServeError::NoPlace { address: options.listen, source })?;
-        let log = options.log.as_deref().map(RequestLog::open).transpose()?;
+        let log = options.log.as_deref().map(|path| RequestLog::open(path, options.contents)).transpose()?;
         let (tell, told) = unbounded_channel();
         let trials = Trials::new(workspace.store.clone(), workspace.root.clone(), stages, tell).map_err(|source| ServeError::Thread { source })?;
         let (jobs, queued) = Jobs::open(workspace.store.clone());

@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_graded_once_and_old_ones_are_forgotten() {
-        let arm = Arm { alias: "a".into(), trial: Trial { version: 2, share: 0.5, way: TrialWay::Shadow }, is_tried: true };
+        let arm = Arm { alias: "a".into(), name: "a-2".into(), trial: Trial { version: 2, share: 0.5, way: TrialWay::Shadow, graders: None }, is_tried: true };
         let mut recent = Recent::default();
         (0..=MOST).for_each(|at| recent.keep(at.to_string(), arm.clone()));
         assert!(recent.take("0").is_none() && recent.take("1").is_some() && recent.take("1").is_none());

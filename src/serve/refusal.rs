@@ -17,6 +17,8 @@ pub enum Refusal {
     NoKey,
     #[error("there is no model `{name}` here; `/v1/models` has those that there are")]
     NoModel { name: String },
+    #[error("there is no room for more files; take some away")]
+    Full,
     #[error("there is no {what} `{id}`")]
     NoThing { what: &'static str, id: String },
     #[error("there is nothing at this address; there are `/v1/models`, `/v1/chat/completions`, `/v1/files` and `/v1/fine_tuning/jobs`")]
@@ -54,6 +56,7 @@ impl Refusal {
             Self::Wrong { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
             Self::NoKey => (StatusCode::UNAUTHORIZED, "authentication_error", Some("invalid_api_key")),
             Self::NoModel { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
+            Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "invalid_request_error", Some("no_room")),
             Self::NoThing { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("not_found")),
             Self::NoPlace => (StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url")),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", Some("method_not_supported")),

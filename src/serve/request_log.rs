@@ -1,11 +1,12 @@
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::ServeError;
 
@@ -43,14 +44,16 @@ pub struct Line<'a> {
     pub end: End,
     /// The whole request, and the text of its first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<&'a RawValue>,
+    pub request: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<&'a str>,
 }
 
 impl RequestLog {
-    pub fn open(path: &Path) -> Result<Self, ServeError> {
-        let file = File::options().create(true).append(true).open(path);
+    /// One that holds contents is for its owner alone.
+    pub fn open(path: &Path, contents: bool) -> Result<Self, ServeError> {
+        let mode = if contents { 0o600 } else { 0o644 };
+        let file = File::options().create(true).append(true).mode(mode).open(path);
         file.map(|file| Self(Mutex::new(file))).map_err(|source| ServeError::Io { doing: "open", path: path.to_owned(), source })
     }
 

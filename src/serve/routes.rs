@@ -3,18 +3,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State as Shared};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::StreamExt;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use super::answer::answer;
 use super::arm::Arm;
+use super::body::whole;
 use super::catalog::{Listed, Route};
 use super::feedback::feedback;
 use super::name::fresh;
@@ -22,7 +21,7 @@ use super::origin::from_here;
 use super::refusal::Refusal;
 use super::state::State;
 use super::tuning;
-use super::upstream::Fields;
+use super::upstream::{Asks, Fields};
 use super::watched::{About, Account};
 
 /// A request as its account knows it.
@@ -117,10 +116,7 @@ fn listed(model: &Listed) -> Value {
 
 async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Response, Refusal> {
     let Known { id, about } = request.extensions().get().cloned().unwrap_or_default();
-    let bytes = match tokio::time::timeout(state.patience, whole(request.into_body(), state.largest)).await {
-        Ok(bytes) => bytes?,
-        Err(_) => return Err(Refusal::TooSlow),
-    };
+    let bytes = whole(&state, request.into_body()).await?;
     // Only the names of the fields are looked at yet: what is in them may be large, and larger still as a tree.
     let mut fields: Fields =
         serde_json::from_slice(&bytes).map_err(|error| Refusal::Wrong { problem: format!("the body is no JSON: {error}"), field: None })?;
@@ -139,20 +135,7 @@ async fn chat(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Res
             fields.remove("model");
             let length = bytes.len();
             drop(bytes);
-            upstream.chat(fields, length).await
+            upstream.chat(fields, length, Asks::Live).await
         }
     }
-}
-
-/// A body that is not too large.
-async fn whole(body: Body, largest: usize) -> Result<Vec<u8>, Refusal> {
-    let (mut whole, mut parts) = (Vec::new(), body.into_data_stream());
-    while let Some(part) = parts.next().await {
-        let part = part.map_err(|error| Refusal::Wrong { problem: format!("the body broke off: {error}"), field: None })?;
-        if whole.len() + part.len() > largest {
-            return Err(Refusal::TooLarge { most: largest });
-        }
-        whole.extend_from_slice(&part);
-    }
-    Ok(whole)
 }

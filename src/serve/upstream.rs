@@ -39,6 +39,15 @@ pub struct Upstream {
     pub model: String,
 }
 
+/// Whether anybody waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A client does.
+    Live,
+    /// Nobody: it takes no place from those for whom somebody does, and says nothing of the provider's health.
+    Unheard,
+}
+
 /// A request that is passed on, by its fields.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
 
@@ -90,22 +99,30 @@ impl Upstream {
     ///
     /// # Errors
     /// When the provider is not well, cannot be reached or gives no answer, or too many wait for it.
-    pub async fn chat(&self, fields: Fields, bytes: usize) -> Result<Response, Refusal> {
+    pub async fn chat(&self, fields: Fields, bytes: usize, asks: Asks) -> Result<Response, Refusal> {
         let provider = &self.provider;
-        let place = provider.place().await?;
+        let place = match asks {
+            Asks::Live => provider.place().await?,
+            Asks::Unheard => Arc::clone(&provider.places).try_acquire_owned().map_err(|_| busy())?,
+        };
         // Others may have failed while it waited.
         provider.may_be_asked()?;
         provider.turn(bytes).await?;
         let wants_stream = fields.get("stream").is_some_and(|stream| stream.get() == "true");
         let began = Instant::now();
         let passed = provider.onward.chat(&self.model, fields).await;
+        let told = |is_well: bool| {
+            if asks == Asks::Live {
+                provider.told(is_well, began);
+            }
+        };
         let ill = |problem: String| {
-            provider.told(false, began);
+            told(false);
             Refusal::Upstream { problem }
         };
         match passed {
             Ok(Passed::Answer { is_stream: true, body }) if wants_stream => {
-                provider.told(true, began);
+                told(true);
                 let parts = streamed(body, Arc::clone(provider), place, began);
                 Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(parts)).into_response())
             }
@@ -115,13 +132,13 @@ impl Upstream {
                 if !is_answer {
                     return Err(ill("what the provider answers is no chat completion".into()));
                 }
-                provider.told(true, began);
+                told(true);
                 Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
             }
             Ok(Passed::Answer { .. }) => Err(ill("a stream was asked for, and the provider answers with something else".into())),
             Ok(Passed::Refused { status, retry_after, body }) => {
                 // One request that a provider stumbles over says nothing of the next.
-                provider.told(!matches!(status, 502..=504), began);
+                told(!matches!(status, 502..=504));
                 Ok(refused(status, retry_after, body))
             }
             Err(error @ ProviderError::Unreachable { .. }) => Err(ill(error.to_string())),

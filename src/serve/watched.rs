@@ -92,14 +92,18 @@ impl Drop for Account {
         let Some(arm) = about.arm.clone() else {
             return;
         };
-        let is_error = status >= 400 || self.end == End::Broken;
+        let is_whole = self.end == End::Whole;
+        // Who leaves before anything was said has waited too long.
+        let was_left = self.end == End::Gone && text.as_ref().is_none_or(String::is_empty);
+        let is_error = status >= 400 || self.end == End::Broken || was_left;
+        let text = text.filter(|_| is_whole);
         if let Some(asked) = about.asked.clone().filter(|_| arm.has_shadow() && !is_error) {
             shadow::ask(&self.state, arm.clone(), asked, text.clone());
         }
         if !is_error {
             self.state.trials.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(std::mem::take(&mut self.id), arm.clone());
         }
-        self.state.trials.observe(Outcome { arm, is_error, took, text, is_same: None });
+        self.state.trials.observe(Outcome { arm, is_error, took: is_whole.then(|| self.began.elapsed()), text, is_same: None });
     }
 }
 

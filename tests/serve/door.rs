@@ -101,12 +101,16 @@ fn who_sends_a_request_too_slowly_is_sent_away() {
     heads.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-slow: ").expect("it can be written");
     let mut left = Vec::new();
     let _ = heads.read_to_end(&mut left);
-    let mut body = TcpStream::connect(&gateway.place).expect("it is there");
-    body.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{\"model\"")
-        .expect("it can be written");
-    let mut reply = String::new();
-    body.read_to_string(&mut reply).expect("it answers");
-    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    for path in ["chat/completions", "feedback", "fine_tuning/jobs", "files"] {
+        let mut body = TcpStream::connect(&gateway.place).expect("it is there");
+        let kind = if path == "files" { "multipart/form-data; boundary=b" } else { "application/json" };
+        let request =
+            format!("POST /v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\n{{\"model\"");
+        body.write_all(request.as_bytes()).expect("it can be written");
+        let mut reply = String::new();
+        body.read_to_string(&mut reply).expect("it answers");
+        assert!(reply.starts_with("HTTP/1.1 408"), "{path}: {reply}");
+    }
     let mut broken = TcpStream::connect(&gateway.place).expect("it is there");
     broken.write_all(b"\x00\xff nonsense\r\n\r\n").expect("it can be written");
     let mut reply = Vec::new();

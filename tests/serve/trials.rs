@@ -69,7 +69,10 @@ async fn a_canary_is_counted_on_when_the_gateway_was_stopped_between() {
     futures_util::future::join_all((0..20).map(|_| gateway.chat(question("front", "x")))).await;
     gateway.signal(rustix::process::Signal::TERM);
     assert_eq!(gateway.wait(), Some(0));
-    let kept: Value = serde_json::from_str(&workspace.read(".retune/serve/trials/front-2.json")).expect("JSON");
+    let folder = std::fs::read_dir(workspace.path().join(".retune/serve/trials")).expect("a folder");
+    let files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
+    assert_eq!(files.len(), 1);
+    let kept: Value = serde_json::from_slice(&std::fs::read(&files[0]).expect("it is there")).expect("JSON");
     assert_eq!(kept["current"]["errors"]["count"].as_u64().zip(kept["tried"]["errors"]["count"].as_u64()).map(|(a, b)| a + b), Some(20));
     let gateway = provider.gateway(&workspace, &[]);
     ask(&gateway, &workspace).await;
@@ -94,7 +97,39 @@ async fn what_users_say_counts() {
     }
     assert_eq!(feedback("nobody".into(), 2.0).await.0, 400);
     assert_eq!(current(&workspace), "1");
-    assert!(workspace.read("deployments/front.kdl").contains("why \"grades -"));
+    assert!(workspace.read("deployments/front.kdl").contains("why \"scores -"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_takes_longer_goes_back_also_where_it_streams() {
+    let (_provider, workspace, gateway) = tried(&CANARY.replace("slower=4.0", "slower=2.0"), World { slow: Some("ft:b"), ..World::default() }).await;
+    let streamed = || async {
+        let mut body = question("front", "x");
+        body["stream"] = json!(true);
+        gateway.post(&body).send().await.expect("it answers").bytes().await.expect("all of it")
+    };
+    let mut asked = 0;
+    while workspace.read("deployments/front.kdl").contains("\ncanary ") {
+        asked += 20;
+        assert!(asked < 2000, "nothing is decided");
+        futures_util::future::join_all((0..20).map(|_| streamed())).await;
+    }
+    let text = workspace.read("deployments/front.kdl");
+    assert!(current(&workspace) == "1" && text.contains("why \"answers take"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_trial_begins_anew_and_one_whose_graders_are_not_known_is_not_taken() {
+    let (_provider, workspace, gateway) = tried(&format!("{CANARY} graders=\"0123456789ab\""), World::default()).await;
+    for _ in 0..30 {
+        futures_util::future::join_all((0..20).map(|_| gateway.chat(question("front", "x")))).await;
+    }
+    assert_eq!(current(&workspace), "1", "errors and times are good enough, and grades are wanted");
+    workspace.write("deployments/front.kdl", workspace.read("deployments/front.kdl").replace(" graders=\"0123456789ab\"", ""));
+    assert_eq!(gateway.chat(question("front", "x")).await.0, 200);
+    assert_eq!(current(&workspace), "1", "what was observed before is of another trial");
+    ask(&gateway, &workspace).await;
+    assert_eq!(current(&workspace), "2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

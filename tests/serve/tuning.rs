@@ -98,6 +98,8 @@ async fn what_cannot_be_done_is_said() {
     assert_eq!(upload(&gateway, rows(3), "nothing").await.0, 400);
     let (_, bad) = upload(&gateway, "{\"messages\": 5}\n".into(), "fine-tune").await;
     let bad = bad["id"].as_str().expect("an id").to_owned();
+    let (_, other) = upload(&gateway, rows(3), "batch").await;
+    let other = other["id"].as_str().expect("an id").to_owned();
     for (field, body) in [
         ("model", json!({ "model": "gpt-x", "training_file": bad })),
         ("training_file", json!({ "model": "builtin:tiny", "training_file": "file-0" })),
@@ -105,6 +107,7 @@ async fn what_cannot_be_done_is_said() {
         ("method", json!({ "model": "builtin:tiny", "training_file": bad, "method": { "type": "dpo" } })),
         ("integrations", json!({ "model": "builtin:tiny", "training_file": bad, "integrations": [{ "type": "wandb" }] })),
         ("hyperparameters", json!({ "model": "builtin:tiny", "training_file": bad, "hyperparameters": { "n_epochs": 51 } })),
+        ("training_file", json!({ "model": "builtin:tiny", "training_file": other })),
         ("suffix", json!({ "model": "builtin:tiny", "training_file": bad, "suffix": "" })),
     ] {
         let (status, reply) = make(&gateway, body).await;
@@ -114,6 +117,10 @@ async fn what_cannot_be_done_is_said() {
     let job = over(&gateway, job["id"].as_str().expect("an id")).await;
     assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("invalid_training_file")));
     assert!(job["error"]["message"].as_str().is_some_and(|text| text.contains("line 1")), "{job}");
+    let odd = json!({ "model": "builtin:tiny", "training_file": bad, "hyperparameters": { "n_epoch": 1 } });
+    assert_eq!(make(&gateway, odd).await.0, 400, "what is not known is not passed over");
+    assert_eq!(json_of(gateway.get("/v1/files?after=file-0")).await.0, 400);
+    assert_eq!(upload(&gateway, rows(3), &"x".repeat(5000)).await.0, 413);
     for path in ["/v1/files/file-0", "/v1/fine_tuning/jobs/ftjob-0", "/v1/fine_tuning/jobs/ftjob-0/events", "/v1/files/..%2F..%2Flocks"] {
         assert_eq!(json_of(gateway.get(path)).await.0, 404, "{path}");
     }
@@ -133,12 +140,15 @@ async fn a_job_is_cancelled_and_one_that_a_stop_left_goes_on() {
     // A second one waits for its turn.
     let (_, waits) =
         make(&gateway, json!({ "model": "builtin:tiny", "training_file": file["id"], "hyperparameters": { "n_epochs": 1, "batch_size": 256 } })).await;
-    gateway.signal(rustix::process::Signal::TERM);
-    assert_eq!(gateway.wait(), Some(0));
-    let gateway = Gateway::start(&workspace, &[]);
+    // Another gateway, which was there before, goes on with what this one leaves.
+    let other = Gateway::start(&workspace, &[]);
+    gateway.signal(rustix::process::Signal::KILL);
+    gateway.wait();
+    let gateway = other;
     assert!(["queued", "running"].contains(&get(&gateway, &format!("/v1/fine_tuning/jobs/{id}")).await["status"].as_str().expect("a status")));
-    let cancelled = json_of(reqwest::Client::new().post(gateway.url(&format!("/v1/fine_tuning/jobs/{id}/cancel")))).await;
-    assert_eq!((cancelled.0, &cancelled.1["status"]), (200, &json!("cancelled")));
+    let cancel = || json_of(reqwest::Client::new().post(gateway.url(&format!("/v1/fine_tuning/jobs/{id}/cancel"))));
+    let cancelled = cancel().await;
+    assert_eq!((cancelled.0, &cancelled.1["status"], cancel().await.0), (200, &json!("cancelled"), 400));
     let waits = over(&gateway, waits["id"].as_str().expect("an id")).await;
     assert_eq!(waits["status"], "succeeded", "{waits}");
     assert_eq!(get(&gateway, &format!("/v1/fine_tuning/jobs/{id}")).await["status"], "cancelled");

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -29,6 +30,8 @@ pub struct World {
     pub gate: Option<Semaphore>,
     /// The model that fails.
     pub ill: Option<&'static str>,
+    /// The model that thinks for a while before each answer.
+    pub slow: Option<&'static str>,
 }
 
 async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -40,6 +43,7 @@ async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
     if world.ill.is_some_and(|ill| body["model"] == ill) {
         return (StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response();
     }
+    let thinks = if world.slow.is_some_and(|slow| body["model"] == slow) { 60 } else { 0 };
     let next = world.next.lock().expect("it is whole").pop();
     if let Some(status) = next {
         let body = json!({ "error": { "message": format!("no, {KEY}") } });
@@ -50,8 +54,12 @@ async fn answer(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
         return ([("content-type", "text/event-stream")], Body::from_stream(parts)).into_response();
     }
     if body["stream"] == true {
-        let parts = ["data: {\"a\":1}\n\n", "data: [DONE]\n\n"].map(Ok::<_, std::io::Error>);
-        return ([("content-type", "text/event-stream")], Body::from_stream(futures_util::stream::iter(parts))).into_response();
+        // It begins at once, and what it says comes later.
+        let parts = futures_util::stream::iter([(0, "data: {\"a\":1}\n\n"), (thinks, "data: [DONE]\n\n")]).then(|(wait, part)| async move {
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            Ok::<_, std::io::Error>(part)
+        });
+        return ([("content-type", "text/event-stream")], Body::from_stream(parts)).into_response();
     }
     let text = body["messages"][0]["content"].clone();
     axum::Json(json!({ "model": body["model"], "choices": [{ "index": 0, "message": { "role": "assistant", "content": text } }] })).into_response()

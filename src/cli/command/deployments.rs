@@ -66,7 +66,9 @@ pub fn deployments(arguments: &Arguments) -> Result<Exit, Problem> {
 
 /// How a version that is tried stands beside the current one, by what gateways have observed.
 fn tell(store: &Store, alias: &Alias, trial: &Trial) {
-    let tallies = Tallies::read(store, &alias.name, trial.version);
+    let Some(tallies) = alias.trial_name().and_then(|name| Tallies::read(store, &name).ok()) else {
+        return;
+    };
     let (tried, current) = (tallies.tried.errors.count, tallies.current.errors.count);
     say!("version {} of `{}` ({}) gave {tried} answers beside {current} of version {}", trial.version, alias.name, trial.told(), alias.current);
     tallies.beside(trial).iter().for_each(|figure| say!("  {}", figure.told()));

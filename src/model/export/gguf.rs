@@ -79,8 +79,9 @@ impl Tensor {
 
 /// The weights of a model, its tokenizer and its chat template as one file.
 ///
-/// llama.cpp cuts some words otherwise than we do, such as several line breaks one after the other. Of those no merge of our tokenizer
-/// makes one token, so that they are the same tokens either way.
+/// llama.cpp cuts some words otherwise than we do. Where these are several line breaks or no ASCII, no merge of our tokenizer makes one token of
+/// them, so that they are the same tokens either way. Only a word that begins with an apostrophe and one of the English endings (`'store`, `'llama`)
+/// may come out as other tokens of the same text.
 #[must_use]
 pub fn gguf(weights: &Weights, name: &str) -> Vec<u8> {
     let (metadata, tensors) = (metadata(&weights.architecture, name), tensors(weights));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State as Shared};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -14,18 +15,30 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
+use crate::serve::body::said;
 use crate::serve::refusal::Refusal;
 use crate::serve::state::State;
 
-use super::files::Files;
+use super::files::{FINE_TUNE, Files};
+use super::jobs::{Cancelled, Job};
 use super::request::Wanted;
+
+/// So many jobs may wait or run.
+const QUEUE: usize = 64;
+/// So many times the largest file may all files have together.
+const TOTAL: u64 = 16;
+/// What a form has besides its file, in bytes, and one field of it that is text.
+const FORM: usize = 64 << 10;
+const FIELD: usize = 1 << 10;
+/// The bytes a second that a client must send at least, once its patience is used up.
+const SLOWEST: f64 = 16_384.0;
 
 /// Asked by their names in the address.
 type Asked = Query<BTreeMap<String, String>>;
 
 pub fn routes(largest: usize) -> Router<Arc<State>> {
     Router::new()
-        .route("/v1/files", post(upload).layer(DefaultBodyLimit::max(largest)).get(files))
+        .route("/v1/files", post(upload).layer(DefaultBodyLimit::max(largest.saturating_add(FORM))).get(files))
         .route("/v1/files/{id}", get(file).delete(remove))
         .route("/v1/files/{id}/content", get(content))
         .route("/v1/fine_tuning/jobs", post(make).get(jobs))
@@ -48,29 +61,38 @@ fn no_job(id: String) -> Refusal {
 }
 
 /// A page of a list, from the one that comes after `after`, at most `limit` long, or as long as is usual.
-fn page(all: Vec<Value>, asked: &BTreeMap<String, String>, usual: usize) -> Json<Value> {
-    let limit = asked.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usual).clamp(1, 10_000);
-    let start = asked.get("after").and_then(|after| all.iter().position(|one| one["id"] == **after)).map_or(0, |place| place + 1);
+///
+/// # Errors
+/// When one of them is none.
+fn page(all: Vec<Value>, asked: &BTreeMap<String, String>, usual: usize) -> Result<Json<Value>, Refusal> {
+    let limit = asked.get("limit").map_or(Some(usual), |limit| limit.parse().ok()).filter(|limit| (1..=10_000).contains(limit));
+    let limit = limit.ok_or_else(|| Refusal::wrong("limit", "`limit` is a number from 1 to 10000"))?;
+    let place = |after: &String| all.iter().position(|one| one["id"] == **after).map(|place| place + 1);
+    let start = asked.get("after").map_or(Some(0), place).ok_or_else(|| Refusal::wrong("after", "`after` is not in the list any more"))?;
     let has_more = all.len() > start + limit;
     let page: Vec<Value> = all.into_iter().skip(start).take(limit).collect();
     let id = |one: Option<&Value>| one.map(|one| one["id"].clone());
-    Json(json!({ "object": "list", "first_id": id(page.first()), "last_id": id(page.last()), "has_more": has_more, "data": page }))
+    Ok(Json(json!({ "object": "list", "first_id": id(page.first()), "last_id": id(page.last()), "has_more": has_more, "data": page })))
 }
 
 async fn upload(Shared(state): Shared<Arc<State>>, form: Result<Multipart, MultipartRejection>) -> Result<Json<Value>, Refusal> {
     let mut form = form.map_err(|error| Refusal::Wrong { problem: error.body_text(), field: None })?;
     let (mut purpose, mut lasts, mut written) = (None, None, None);
-    while let Some(field) = patient(&state, form.next_field()).await? {
+    let mut arriving = Arriving { state: &state, began: Instant::now(), bytes: 0 };
+    while let Some(field) = arriving.wait(form.next_field()).await? {
         match field.name() {
-            Some("purpose") => purpose = Some(patient(&state, field.text()).await?),
-            Some("expires_after[seconds]") => lasts = Some(patient(&state, field.text()).await?),
+            Some("purpose") => purpose = Some(arriving.text(field).await?),
+            Some("expires_after[seconds]") => lasts = Some(arriving.text(field).await?),
             Some("file") => {
+                if state.jobs.files.all().iter().map(|file| file.bytes).sum::<u64>() > TOTAL.saturating_mul(state.largest_file as u64) {
+                    return Err(Refusal::Full);
+                }
                 let name = field.file_name().unwrap_or("upload").to_owned();
                 let draft = state.jobs.files.begin().map_err(broken)?;
-                write(&state, field, &draft.content()).await?;
+                arriving.write(field, &draft.content()).await?;
                 written = Some((name, draft));
             }
-            _ => drop(patient(&state, field.bytes()).await?),
+            _ => drop(arriving.text(field).await?),
         }
     }
     let purpose =
@@ -81,24 +103,57 @@ async fn upload(Shared(state): Shared<Arc<State>>, form: Result<Multipart, Multi
     Ok(Json(json!(draft.keep(&name, &purpose, lasts).map_err(broken)?)))
 }
 
-/// Waits for a part of a form, for as long as a client may take.
-async fn patient<T>(state: &State, part: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Refusal> {
-    let part = tokio::time::timeout(state.patience, part).await.map_err(|_| Refusal::TooSlow)?;
-    part.map_err(|error| match error.status() {
-        http::StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { most: state.largest_file },
-        _ => Refusal::Wrong { problem: format!("the form cannot be read: {error}"), field: None },
-    })
+/// A form on its way.
+struct Arriving<'a> {
+    state: &'a State,
+    began: Instant,
+    bytes: usize,
 }
 
-async fn write(state: &State, mut field: Field<'_>, place: &std::path::Path) -> Result<(), Refusal> {
-    let mut file = tokio::fs::File::create(place).await.map_err(broken)?;
-    while let Some(part) = patient(state, field.chunk()).await? {
-        file.write_all(&part).await.map_err(broken)?;
+impl Arriving<'_> {
+    /// Waits for a part of it: a client may take its time once, and must then send so much a second.
+    async fn wait<T>(&self, part: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Refusal> {
+        #[expect(clippy::cast_precision_loss, reason = "bytes of a file")]
+        let allowed = self.state.patience + Duration::from_secs_f64(self.bytes as f64 / SLOWEST);
+        let part = tokio::time::timeout(allowed.saturating_sub(self.began.elapsed()), part).await.map_err(|_| Refusal::TooSlow)?;
+        part.map_err(|error| match error.status() {
+            http::StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { most: self.state.largest_file },
+            _ => Refusal::Wrong { problem: format!("the form cannot be read: {error}"), field: None },
+        })
     }
-    file.flush().await.map_err(broken)
+
+    async fn part(&mut self, field: &mut Field<'_>) -> Result<Option<Bytes>, Refusal> {
+        let part = self.wait(field.chunk()).await?;
+        self.bytes += part.as_ref().map_or(0, Bytes::len);
+        Ok(part)
+    }
+
+    /// A field that is a short text.
+    async fn text(&mut self, mut field: Field<'_>) -> Result<String, Refusal> {
+        let mut text = Vec::new();
+        while let Some(part) = self.part(&mut field).await? {
+            text.extend_from_slice(&part);
+            if text.len() > FIELD {
+                return Err(Refusal::TooLarge { most: FIELD });
+            }
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    async fn write(&mut self, mut field: Field<'_>, place: &std::path::Path) -> Result<(), Refusal> {
+        let (mut file, mut length) = (tokio::fs::File::create(place).await.map_err(broken)?, 0);
+        while let Some(part) = self.part(&mut field).await? {
+            length += part.len();
+            if length > self.state.largest_file {
+                return Err(Refusal::TooLarge { most: self.state.largest_file });
+            }
+            file.write_all(&part).await.map_err(broken)?;
+        }
+        file.flush().await.map_err(broken)
+    }
 }
 
-async fn files(Shared(state): Shared<Arc<State>>, Query(asked): Asked) -> Json<Value> {
+async fn files(Shared(state): Shared<Arc<State>>, Query(asked): Asked) -> Result<Json<Value>, Refusal> {
     let mut all = state.jobs.files.all();
     all.retain(|file| asked.get("purpose").is_none_or(|purpose| *purpose == file.purpose));
     if asked.get("order").is_some_and(|order| order == "asc") {
@@ -125,23 +180,31 @@ async fn remove(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Re
     Ok(Json(json!({ "id": id, "object": "file", "deleted": true })))
 }
 
-async fn make(Shared(state): Shared<Arc<State>>, body: axum::body::Bytes) -> Result<Json<Value>, Refusal> {
-    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| Refusal::Wrong { problem: error.to_string(), field: None })?;
+async fn make(Shared(state): Shared<Arc<State>>, request: Request) -> Result<Json<Value>, Refusal> {
+    let wanted: Wanted = said(&state, request.into_body()).await?;
     let sizes = wanted.sizes()?;
     for (param, id) in [("training_file", Some(&wanted.training_file)), ("validation_file", wanted.validation_file.as_ref())] {
-        if let Some(id) = id.filter(|id| state.jobs.files.find(id).is_none()) {
-            return Err(Refusal::wrong(param, format!("there is no file `{id}`")));
+        let Some(id) = id else { continue };
+        match state.jobs.files.find(id) {
+            None => return Err(Refusal::wrong(param, format!("there is no file `{id}`"))),
+            Some(file) if file.purpose != FINE_TUNE => {
+                return Err(Refusal::wrong(param, format!("`{id}` was sent for `{}`, and not for `{FINE_TUNE}`", file.purpose)));
+            }
+            Some(_) => {}
         }
+    }
+    if state.jobs.all().iter().filter(|job| !job.status.is_over()).count() >= QUEUE {
+        return Err(Refusal::Busy { what: format!("{QUEUE} jobs wait already"), seconds: 60 });
     }
     state.jobs.make(wanted, sizes).map(|job| Json(job.described())).map_err(broken)
 }
 
-async fn jobs(Shared(state): Shared<Arc<State>>, Query(asked): Asked) -> Json<Value> {
+async fn jobs(Shared(state): Shared<Arc<State>>, Query(asked): Asked) -> Result<Json<Value>, Refusal> {
     let wanted: Vec<(&str, &String)> = asked.iter().filter_map(|(name, value)| Some((name.strip_prefix("metadata[")?.strip_suffix(']')?, value))).collect();
     let mut all = state.jobs.all();
-    let has = |job: &super::jobs::Job, (name, value): &(&str, &String)| job.metadata.as_ref().is_some_and(|known| known.get(*name) == Some(value));
+    let has = |job: &Job, (name, value): &(&str, &String)| job.metadata.as_ref().is_some_and(|known| known.get(*name) == Some(value));
     all.retain(|job| wanted.iter().all(|pair| has(job, pair)));
-    page(all.iter().map(super::jobs::Job::described).collect(), &asked, 20)
+    page(all.iter().map(Job::described).collect(), &asked, 20)
 }
 
 async fn job(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
@@ -149,16 +212,19 @@ async fn job(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Resul
 }
 
 async fn cancel(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let job = state.jobs.cancel(&id).ok_or_else(|| no_job(id))?.map_err(broken)?;
-    Ok(Json(job.described()))
+    match state.jobs.cancel(&id).map_err(broken)? {
+        Cancelled::Now(job) => Ok(Json(job.described())),
+        Cancelled::Over => Err(Refusal::wrong("fine_tuning_job_id", format!("the job `{id}` is over already"))),
+        Cancelled::None => Err(no_job(id)),
+    }
 }
 
 async fn events(Shared(state): Shared<Arc<State>>, Path(id): Path<String>, Query(asked): Asked) -> Result<Json<Value>, Refusal> {
     state.jobs.find(&id).ok_or_else(|| no_job(id.clone()))?;
-    Ok(page(state.jobs.events(&id), &asked, 20))
+    page(state.jobs.events(&id), &asked, 20)
 }
 
 async fn checkpoints(Shared(state): Shared<Arc<State>>, Path(id): Path<String>, Query(asked): Asked) -> Result<Json<Value>, Refusal> {
     let job = state.jobs.find(&id).ok_or_else(|| no_job(id))?;
-    Ok(page(job.checkpoint().into_iter().collect(), &asked, 10))
+    page(job.checkpoint().into_iter().collect(), &asked, 10)
 }

@@ -12,7 +12,9 @@ use crate::serve::name::fresh;
 use crate::store::write_atomically;
 
 /// What OpenAI's API takes a file for.
-const PURPOSES: [&str; 6] = ["assistants", "batch", "fine-tune", "vision", "user_data", "evals"];
+const PURPOSES: [&str; 6] = ["assistants", "batch", FINE_TUNE, "vision", "user_data", "evals"];
+/// What a job learns from.
+pub const FINE_TUNE: &str = "fine-tune";
 /// What a job writes.
 pub const RESULTS: &str = "fine-tune-results";
 
@@ -79,7 +81,7 @@ impl Files {
     pub fn find(&self, id: &str) -> Option<Described> {
         // What is no id is no name of a folder either.
         let is_id = id.strip_prefix("file-").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let bytes = fs::read(self.0.join(id).join(DESCRIPTION)).ok().filter(|_| is_id)?;
+        let bytes = is_id.then(|| fs::read(self.0.join(id).join(DESCRIPTION)).ok())??;
         let found: Described = serde_json::from_slice(&bytes).ok()?;
         if found.expires_at.is_some_and(|end| end <= now()) {
             self.remove(id);

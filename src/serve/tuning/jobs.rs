@@ -15,7 +15,7 @@ use crate::fingerprint::Digest;
 use crate::provider::{ModelCard, ModelHandle};
 use crate::serve::chat::now;
 use crate::serve::name::fresh;
-use crate::store::{Store, write_atomically};
+use crate::store::{Lock, Store, write_atomically};
 
 use super::files::Files;
 use super::request::{Sizes, Wanted};
@@ -54,6 +54,17 @@ pub struct Job {
     pub metadata: Option<BTreeMap<String, String>>,
     pub problem: Option<Problem>,
     pub made: Option<Made>,
+}
+
+/// What came of a wish to cancel a job.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// It is cancelled.
+    Now(Box<Job>),
+    /// It was over already.
+    Over,
+    /// There is none.
+    None,
 }
 
 /// Why a job failed.
@@ -107,9 +118,7 @@ impl Jobs {
         let jobs = Self { store, folder: place.join("jobs"), files: Files::new(place.join("files")), running: Mutex::default(), queue };
         jobs.files.sweep();
         // What an earlier gateway left is done by this one.
-        let mut left: Vec<Job> = jobs.all().into_iter().filter(|job| !job.status.is_over()).collect();
-        left.reverse();
-        left.into_iter().for_each(|job| drop(jobs.queue.send(job.id)));
+        jobs.open_ones().into_iter().for_each(|id| drop(jobs.queue.send(id)));
         (Arc::new(jobs), queued)
     }
 
@@ -140,7 +149,7 @@ impl Jobs {
     /// The job of an id.
     pub fn find(&self, id: &str) -> Option<Job> {
         let is_id = id.strip_prefix("ftjob-").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        serde_json::from_slice(&fs::read(self.folder.join(id).join(JOB)).ok().filter(|_| is_id)?).ok()
+        serde_json::from_slice(&is_id.then(|| fs::read(self.folder.join(id).join(JOB)).ok())??).ok()
     }
 
     /// All of them, the newest first.
@@ -156,38 +165,66 @@ impl Jobs {
         write_atomically(&self.folder.join(&job.id).join(JOB), &serde_json::to_vec(job)?).map_err(io::Error::other)
     }
 
-    /// Ends a job before its time. How it stands then; nothing where there is none.
-    pub fn cancel(&self, id: &str) -> Option<io::Result<Job>> {
-        let mut job = self.find(id)?;
-        if job.status.is_over() {
-            return Some(Ok(job));
+    /// Changes how a job stands that is not over, while no gateway does. Nothing where it is, or there is none.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Job)) -> io::Result<Option<Job>> {
+        let _alone = Lock::wait(&self.store, &format!("serve/job/{id}")).map_err(io::Error::other)?;
+        let Some(mut job) = self.find(id).filter(|job| !job.status.is_over()) else {
+            return Ok(None);
+        };
+        change(&mut job);
+        self.save(&job)?;
+        Ok(Some(job))
+    }
+
+    /// Ends a job before its time.
+    pub fn cancel(&self, id: &str) -> io::Result<Cancelled> {
+        if self.find(id).is_none() {
+            return Ok(Cancelled::None);
         }
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stop) = running.get(id) {
-            // Whoever does it writes that down when it has stopped; to the client it is so already.
+        let Some(job) = self.change(id, |job| (job.status, job.finished_at) = (Status::Cancelled, Some(now())))? else {
+            return Ok(Cancelled::Over);
+        };
+        self.event(id, "info", "The job was cancelled", None);
+        if let Some(stop) = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
             stop.store(true, Ordering::Relaxed);
         }
-        (job.status, job.finished_at) = (Status::Cancelled, Some(now()));
-        self.event(id, "info", "The job was cancelled", None);
-        Some(self.save(&job).map(|()| job))
+        Ok(Cancelled::Now(Box::new(job)))
+    }
+
+    /// Those that are to be done, the oldest first.
+    pub fn open_ones(&self) -> Vec<String> {
+        let mut open: Vec<Job> = self.all().into_iter().filter(|job| !job.status.is_over()).collect();
+        open.reverse();
+        open.into_iter().map(|job| job.id).collect()
     }
 
     /// Notes that a job is being done, and gives what tells it to end; nothing where it is over already.
     pub fn begins(&self, id: &str) -> Option<(Job, Arc<AtomicBool>)> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut job = self.find(id).filter(|job| !job.status.is_over())?;
-        job.status = Status::Running;
-        self.save(&job).ok()?;
         let stop = Arc::new(AtomicBool::new(false));
-        running.insert(id.to_owned(), Arc::clone(&stop));
-        Some((job, stop))
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), Arc::clone(&stop));
+        // One whose state cannot be written is tried again later.
+        let job = self.change(id, |job| job.status = Status::Running).ok().flatten();
+        if job.is_none() {
+            self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        }
+        Some((job?, stop))
     }
 
-    /// Ends it, unless it was cancelled meanwhile.
-    pub fn ends(&self, job: &Job) -> io::Result<()> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.remove(&job.id);
-        if self.is_over(&job.id) { Ok(()) } else { self.save(job) }
+    /// Notes that nobody is at it any more.
+    pub fn lets_go(&self, id: &str) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Ends it, unless it was cancelled meanwhile: then what came of it goes. Whether it counts.
+    pub fn ends(&self, ended: &Job) -> io::Result<bool> {
+        let is_it = self.change(&ended.id, |job| job.clone_from(ended))?.is_some();
+        if !is_it {
+            let _ = fs::remove_dir_all(self.folder.join(&ended.id).join(MODEL));
+            if let Some(made) = &ended.made {
+                self.files.remove(&made.results);
+            }
+        }
+        Ok(is_it)
     }
 
     /// Tells those that run to end, to be gone on with another time.
@@ -208,8 +245,8 @@ impl Jobs {
 
     /// What happened to a job, the latest first.
     pub fn events(&self, id: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.folder.join(id).join(EVENTS)).unwrap_or_default();
-        text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let bytes = fs::read(self.folder.join(id).join(EVENTS)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The folder in which a job keeps how far its training is.

@@ -14,6 +14,7 @@ const LORA: (usize, f64) = (8, 16.0);
 
 /// A job as it is asked for. What OpenAI's API has beyond that is refused by name.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wanted {
     pub model: String,
     pub training_file: String,
@@ -34,13 +35,20 @@ pub struct Wanted {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Method {
     r#type: String,
     #[serde(default)]
     supervised: Option<Supervised>,
+    /// Known by name, and refused.
+    #[serde(default)]
+    dpo: Option<Value>,
+    #[serde(default)]
+    reinforcement: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Supervised {
     #[serde(default)]
     hyperparameters: Option<Sizes>,
@@ -48,7 +56,7 @@ struct Supervised {
 
 /// The sizes that may be chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sizes {
     n_epochs: Auto<u32>,
     batch_size: Auto<u32>,
@@ -94,7 +102,7 @@ impl Wanted {
         if self.integrations.as_ref().is_some_and(|list| !list.is_empty()) {
             return Err(Refusal::wrong("integrations", "jobs here are reported to nobody else"));
         }
-        if let Some(method) = self.method.as_ref().filter(|method| method.r#type != "supervised") {
+        if let Some(method) = self.method.as_ref().filter(|method| method.r#type != "supervised" || method.dpo.is_some() || method.reinforcement.is_some()) {
             return Err(Refusal::wrong("method", format!("the method `{}` is not known here; `supervised` is", method.r#type)));
         }
         if self.suffix.as_ref().is_some_and(|suffix| suffix.is_empty() || suffix.chars().count() > 64) {

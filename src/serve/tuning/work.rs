@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -21,42 +22,59 @@ use super::jobs::{Job, Jobs, Made, Problem, Status};
 
 /// Steps from one checkpoint to the next.
 const EVERY: usize = 20;
+/// After so many steps only each tenth is told.
+const MANY: u64 = 1000;
+/// How often it is looked for jobs that others left.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Does jobs as they come, until no more can.
 pub async fn work(jobs: Arc<Jobs>, mut queued: UnboundedReceiver<String>, is_over: Arc<AtomicBool>) {
-    while let Some(id) = queued.recv().await {
-        if is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        // Another gateway of this workspace may be at it.
-        let Ok(Some(_alone)) = Lock::try_alone(&jobs.store, &format!("serve/jobs/{id}")) else {
-            continue;
+    loop {
+        let waited = tokio::time::timeout(AGAIN, queued.recv()).await;
+        // Jobs that another gateway of this workspace left are done as well, and those whose state could not be written.
+        let ids = match waited {
+            Ok(Some(id)) => vec![id],
+            Ok(None) => return,
+            Err(_) => jobs.open_ones(),
         };
-        if let Some((job, stop)) = jobs.begins(&id) {
-            do_one(&jobs, job, stop, &is_over).await;
+        for id in ids {
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            // Another one may be at it.
+            let Ok(Some(_alone)) = Lock::try_alone(&jobs.store, &format!("serve/jobs/{id}")) else {
+                continue;
+            };
+            if let Some((job, stop)) = jobs.begins(&id) {
+                do_one(&jobs, job, stop, &is_over).await;
+                jobs.lets_go(&id);
+            }
         }
     }
 }
 
 async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>, is_over: &AtomicBool) {
+    let mut said = Vec::new();
     match tune(jobs, &mut job, stop).await {
         Ok(name) => {
             job.status = Status::Succeeded;
-            jobs.event(&job.id, "info", &format!("New fine-tuned model created: {name}"), None);
-            jobs.event(&job.id, "info", "The job has successfully completed", None);
+            said = vec![("info", format!("New fine-tuned model created: {name}")), ("info", "The job has successfully completed".to_owned())];
         }
         // It goes on where it is when there is a gateway again.
         Err(Ended::Stopped) if is_over.load(Ordering::Relaxed) => return,
         Err(Ended::Stopped) => job.status = Status::Cancelled,
         Err(Ended::Failed(problem)) => {
             job.status = Status::Failed;
-            jobs.event(&job.id, "error", &problem.message, None);
+            said = vec![("error", problem.message.clone())];
             job.problem = Some(problem);
         }
     }
     job.finished_at = Some(now());
-    let _ = std::fs::remove_dir_all(jobs.checkpoints(&job.id));
-    let _ = jobs.ends(&job);
+    // Where that cannot be written it is done again from its last checkpoint.
+    if let Ok(counts) = jobs.ends(&job) {
+        said.iter().filter(|_| counts).for_each(|(level, message)| jobs.event(&job.id, level, message, None));
+        let _ = std::fs::remove_dir_all(jobs.checkpoints(&job.id));
+    }
 }
 
 /// Why nothing came of a job.
@@ -78,13 +96,14 @@ impl Ended {
 
 /// Does a job. Returns the name of the model that came of it.
 async fn tune(jobs: &Arc<Jobs>, job: &mut Job, stop: Arc<AtomicBool>) -> Result<String, Ended> {
-    let request = request(jobs, job)?;
+    let request = tokio::task::block_in_place(|| request(jobs, job))?;
     jobs.event(&job.id, "info", "Fine-tuning job started", None);
     let watch = JobWatch { jobs: Arc::clone(jobs), id: job.id.clone(), stop };
     let mut journal = JobJournal::unwritten(jobs.store.root(), request.key);
     let tuned = LocalEngine.tune(request, &mut journal, &watch).await.map_err(|error| match error {
         ProviderError::Stopped => Ended::Stopped,
-        error => Ended::by_file("training_file", &error),
+        ProviderError::Data(error) => Ended::by_file("training_file", &error),
+        error => Ended::failed(&error),
     })?;
     keep(jobs, job, tuned).map_err(|error| Ended::failed(&error))
 }
@@ -130,11 +149,20 @@ fn keep(jobs: &Jobs, job: &mut Job, tuned: TuningResult) -> std::io::Result<Stri
     let figure = |name: &str| tuned.metrics.get(name).copied().unwrap_or_default();
     let suffix: String = job.suffix.iter().flat_map(|suffix| suffix.chars()).map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     let name = format!("ft:{}:retune:{suffix}:{}", job.model, job.id.trim_start_matches("ftjob-"));
-    let figures = [("train-loss", "train_loss"), ("validation-loss", "full_valid_loss")];
-    let figures = figures.iter().filter_map(|(ours, theirs)| Some(((*theirs).to_owned(), *tuned.metrics.get(*ours)?)));
+    let figures = at_step(&tuned.losses, figure("best-step") as u64);
     let (tokens, step) = (figure("trained-tokens") as u64, figure("best-step") as u64);
-    job.made = Some(Made { name: name.clone(), card: tuned.model, digest, tokens, results: results.id, step, figures: figures.collect() });
+    job.made = Some(Made { name: name.clone(), card: tuned.model, digest, tokens, results: results.id, step, figures });
     Ok(name)
+}
+
+/// The losses of a step, by OpenAI's names.
+fn at_step(losses: &[u8], step: u64) -> BTreeMap<String, f64> {
+    let text = String::from_utf8_lossy(losses);
+    let mut lines = text.lines().map(|line| line.split(','));
+    let names: Vec<&str> = lines.next().into_iter().flatten().collect();
+    let line = lines.find(|line| line.clone().next().and_then(|first| first.parse().ok()) == Some(step));
+    let figures = names.into_iter().zip(line.into_iter().flatten()).skip(1);
+    figures.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
 struct JobWatch {
@@ -157,6 +185,9 @@ impl Watch for JobWatch {
         // Another gateway of this workspace may have been asked to cancel it.
         if self.jobs.is_over(&self.id) {
             self.stop.store(true, Ordering::Relaxed);
+        }
+        if step > MANY && !step.is_multiple_of(10) {
+            return;
         }
         self.jobs.event(&self.id, "info", &format!("Step {step}: training loss={loss:.4}"), Some(data));
     }

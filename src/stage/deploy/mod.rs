@@ -245,8 +245,9 @@ impl Work for Deploy {
                 && self.has_copies(workspace);
             let is_open = self.live.is_some() && version.live == Some(Seen::Open);
             let has_card = self.card.is_none() || Alias::card(workspace, &self.alias, alias.latest()).is_file();
-            let is_tried_so =
-                alias.trial.as_ref().is_none_or(|open| self.trial.as_ref().is_some_and(|wanted| (open.share, &open.way) == (wanted.share, &wanted.way)));
+            let is_tried_so = alias.trial.as_ref().is_none_or(|open| {
+                self.trial.as_ref().is_some_and(|wanted| (open.share, &open.way, &open.graders) == (wanted.share, &wanted.way, &wanted.graders))
+            });
             return Ok(if is_told && has_card && is_tried_so && !is_open { Effect::There(None) } else { Effect::Absent });
         }
         if alias.now().is_some_and(|version| version.artifact == model) {

@@ -12,10 +12,10 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::fingerprint::Digest;
-use crate::ledger::{Alias, LedgerError, Served, Version, Way};
+use crate::ledger::{Alias, LedgerError, Outward, Served, Version, Way};
 use crate::model::ExportFormat;
 use crate::provider::{Secret, web};
-use crate::store::{Store, write_atomically};
+use crate::store::{Lock, Store, write_atomically};
 
 use super::super::{StageError, train};
 
@@ -33,27 +33,37 @@ const AZURE: &str = "2024-10-01";
 /// # Errors
 /// When the alias cannot be read or written.
 pub async fn inform(store: &Store, workspace: &Path, name: &str) -> Result<Vec<String>, LedgerError> {
-    let alias = Alias::read(workspace, name)?;
-    let mut problems = Vec::new();
-    for outward in alias.outward.iter().filter(|outward| outward.told.unwrap_or_default() != alias.current) {
-        let done = match (&outward.way, alias.now()) {
+    // One after the other, so that the last one told is the one that holds.
+    let _alone = loop {
+        match Lock::try_alone(store, &format!("inform/{name}"))? {
+            Some(alone) => break alone,
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let (mut problems, mut failed): (Vec<String>, Vec<Way>) = (Vec::new(), Vec::new());
+    loop {
+        // It may stand for another version by now.
+        let alias = Alias::read(workspace, name)?;
+        let is_open = |outward: &&Outward| outward.told.unwrap_or_default() != alias.current && !failed.contains(&outward.way);
+        let Some(Outward { way, .. }) = alias.outward.iter().find(is_open).cloned() else {
+            return Ok(problems);
+        };
+        let done = match (&way, alias.now()) {
             (Way::Webhook { url, secret }, version) => send(url, secret, &alias, version).await,
             (Way::Azure { url, token, sku, capacity }, Some(version)) => deploy(url, token, sku, *capacity, version).await,
             (Way::Export { path, format }, Some(version)) => copy(store, workspace, path, format, version),
             (Way::Azure { .. } | Way::Export { .. }, None) => Err("it stands for nothing now, and what was there before was left".into()),
         };
-        match done {
-            Ok(()) => {
-                let (way, current) = (outward.way.clone(), alias.current);
-                Alias::change(store, workspace, name, |alias| {
-                    alias.outward.iter_mut().filter(|known| known.way == way).for_each(|known| known.told = Some(current));
-                    Ok(())
-                })?;
-            }
-            Err(problem) => problems.push(format!("{}: {problem}", outward.way.told())),
+        if let Err(problem) = done {
+            problems.push(format!("{}: {problem}", way.told()));
+            failed.push(way);
+            continue;
         }
+        Alias::change(store, workspace, name, |known| {
+            known.outward.iter_mut().filter(|known| known.way == way).for_each(|known| known.told = Some(alias.current));
+            Ok(())
+        })?;
     }
-    Ok(problems)
 }
 
 /// The same, as a stage has it.
@@ -69,10 +79,12 @@ fn revealed(variable: &str) -> Result<String, String> {
 /// Sends a message as the "Standard Webhooks" specification has it: id, time and body are signed with HMAC-SHA256.
 async fn send(url: &str, secret: &str, alias: &Alias, version: Option<&Version>) -> Result<(), String> {
     let revealed = revealed(secret)?;
-    let key = revealed.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_else(|| revealed.clone().into_bytes());
+    let key = STANDARD.decode(revealed.strip_prefix("whsec_").unwrap_or(&revealed));
+    let key = key.map_err(|_| format!("the secret in {secret} is not base64: make one with `openssl rand -base64 32`"))?;
     // The same change has the same id, however often it is told.
     let went_back = alias.versions.iter().filter(|version| version.rolled_back.is_some()).count();
-    let change = format!("{}\0{}\0{}\0{went_back}", alias.name, alias.current, alias.versions.len());
+    let of = version.map(|version| format!("{}\0{}", version.artifact, version.deployed)).unwrap_or_default();
+    let change = format!("{}\0{}\0{}\0{went_back}\0{of}", alias.name, alias.current, alias.versions.len());
     let id = format!("msg_{}", &Digest::of(change.as_bytes()).to_string()[..32]);
     let served = version.and_then(|version| version.served.as_ref());
     let body = json!({
@@ -176,7 +188,7 @@ fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version: &Ver
         return write_atomically(&place, only).map_err(|error| said(&error));
     }
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let [new, old] = ["new", "old"].map(|what| place.with_file_name(format!(".{name}.{what}")));
+    let [new, old] = ["new", "old"].map(|what| place.with_file_name(format!(".{name}.retune-{what}")));
     for left in [&new, &old] {
         let _ = std::fs::remove_dir_all(left);
     }

@@ -13,10 +13,12 @@ use crate::store::{Lock, Store, StoreError, write_atomically};
 pub struct Observed {
     /// Answers: 1 for each that was an error, 0 for each that was not.
     pub errors: Arm,
-    /// Logarithms of the seconds until an answer began.
+    /// Logarithms of the seconds until an answer was whole.
     pub seconds: Arm,
-    /// Grades from 0 to 1.
+    /// Grades of graders, from 0 to 1.
     pub grades: Arm,
+    /// What users said, from 0 to 1.
+    pub scores: Arm,
 }
 
 impl Observed {
@@ -24,6 +26,7 @@ impl Observed {
         self.errors.add(&other.errors);
         self.seconds.add(&other.seconds);
         self.grades.add(&other.grades);
+        self.scores.add(&other.scores);
     }
 }
 
@@ -61,26 +64,32 @@ pub enum Decision {
 }
 
 impl Tallies {
-    fn path(store: &Store, alias: &str, version: u32) -> PathBuf {
-        store.root().join("serve").join("trials").join(format!("{alias}-{version}.json"))
+    fn path(store: &Store, trial: &str) -> PathBuf {
+        store.root().join("serve").join("trials").join(format!("{trial}.json"))
     }
 
-    /// What all gateways of a workspace have observed of a trial; nothing where none has yet, or the file is damaged.
-    #[must_use]
-    pub fn read(store: &Store, alias: &str, version: u32) -> Self {
-        let bytes = std::fs::read(Self::path(store, alias, version)).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+    /// What all gateways of a workspace have observed of a trial, by its name.
+    ///
+    /// # Errors
+    /// When there is something that cannot be read.
+    pub fn read(store: &Store, trial: &str) -> Result<Self, StoreError> {
+        let path = Self::path(store, trial);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| StoreError::io("read", &path)(error.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
     }
 
     /// Adds these to what was observed before, while nobody else does. Returns the sum.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn publish(&self, store: &Store, alias: &str, version: u32) -> Result<Self, StoreError> {
-        let path = Self::path(store, alias, version);
+    /// When the file cannot be read or written.
+    pub fn publish(&self, store: &Store, trial: &str) -> Result<Self, StoreError> {
+        let path = Self::path(store, trial);
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(StoreError::io("create", &path))?;
-        let _alone = Lock::wait(store, &format!("trials/{alias}"))?;
-        let mut sum = Self::read(store, alias, version);
+        let _alone = Lock::wait(store, &format!("trials/{trial}"))?;
+        let mut sum = Self::read(store, trial)?;
         sum.add(self);
         write_atomically(&path, serde_json::to_string(&sum).unwrap_or_default().as_bytes())?;
         Ok(sum)
@@ -98,13 +107,14 @@ impl Tallies {
     pub fn beside(&self, trial: &Trial) -> Vec<Beside> {
         let unheld = Limits { errors: f64::INFINITY, slower: f64::INFINITY, worse: f64::INFINITY, confidence: 0.95, answers: u64::MAX };
         let limits = if let TrialWay::Canary(limits) = &trial.way { limits } else { &unheld };
-        // Three figures are looked at, and the chance of being wrong is for all of them.
-        let alpha = (1.0 - limits.confidence) / 3.0;
+        // Four figures are looked at, and the chance of being wrong is for all of them.
+        let alpha = (1.0 - limits.confidence) / 4.0;
         let (now, new) = (&self.current, &self.tried);
         let figures = [
             ("errors", &now.errors, &new.errors, Values::Shares, 1.0, limits.errors),
             ("seconds", &now.seconds, &new.seconds, Values::Logarithms, 1.0, limits.slower.ln()),
             ("grades", &now.grades, &new.grades, Values::Shares, -1.0, limits.worse),
+            ("scores", &now.scores, &new.scores, Values::Shares, -1.0, limits.worse),
         ];
         let beside = figures.into_iter().filter_map(|(what, now, new, values, sign, most)| {
             let [low, high] = always_valid(now, new, values, alpha)?;
@@ -115,9 +125,9 @@ impl Tallies {
         beside.collect()
     }
 
-    /// What follows for a trial whose answers are graded, or are not.
+    /// What follows for a trial.
     #[must_use]
-    pub fn decide(&self, trial: &Trial, is_graded: bool) -> Decision {
+    pub fn decide(&self, trial: &Trial) -> Decision {
         let TrialWay::Canary(limits) = &trial.way else {
             return Decision::Open;
         };
@@ -126,12 +136,18 @@ impl Tallies {
             return Decision::Return(bad.told());
         }
         let shown = |what: &str| figures.iter().any(|figure| figure.what == what && figure.worse[2] <= figure.most);
-        let is_graded = is_graded || self.tried.grades.count > 0;
-        if shown("errors") && shown("seconds") && (!is_graded || shown("grades")) {
+        // A few users who say something bar nobody.
+        let scored = figures.iter().any(|figure| figure.what == "scores");
+        let wanted = [("errors", true), ("seconds", true), ("grades", trial.graders.is_some()), ("scores", scored)];
+        if wanted.iter().all(|(what, is_wanted)| !is_wanted || shown(what)) {
             return Decision::Promote;
         }
         if self.tried.errors.count >= limits.answers {
-            let open: Vec<String> = figures.iter().filter(|figure| figure.worse[2] > figure.most).map(Beside::told).collect();
+            let lacking = |(what, is_wanted): &(&'static str, bool)| {
+                let figure = figures.iter().find(|figure| figure.what == *what);
+                (*is_wanted && !shown(what)).then(|| figure.map_or_else(|| format!("too few {what}"), Beside::told))
+            };
+            let open: Vec<String> = wanted.iter().filter_map(lacking).collect();
             return Decision::Return(format!("after {} answers it is not shown to be good enough: {}", self.tried.errors.count, open.join("; ")));
         }
         Decision::Open
@@ -151,7 +167,7 @@ impl Beside {
                 format!("answers take {:.2} times as long ({:.2} to {:.2}{most})", worse.exp(), low.exp(), high.exp())
             }
             "errors" => format!("errors {} points ({} to {}{})", points(worse), points(low), points(high), held("at most", points(self.most))),
-            _ => format!("grades {} points ({} to {}{})", points(-worse), points(-high), points(-low), held("at least", points(-self.most))),
+            what => format!("{what} {} points ({} to {}{})", points(-worse), points(-high), points(-low), held("at least", points(-self.most))),
         }
     }
 }
@@ -163,7 +179,7 @@ mod tests {
     const LIMITS: Limits = Limits { errors: 0.02, slower: 1.5, worse: 0.05, confidence: 0.95, answers: 3000 };
 
     fn trial() -> Trial {
-        Trial { version: 2, share: 0.1, way: TrialWay::Canary(LIMITS) }
+        Trial { version: 2, share: 0.1, way: TrialWay::Canary(LIMITS), graders: None }
     }
 
     /// So many answers, of which each so-manieth is an error, of so many seconds and so good.
@@ -183,7 +199,7 @@ mod tests {
     #[test]
     fn a_trial_is_decided_by_errors_times_and_grades() {
         let good = observed(20_000, 100, 0.2, Some(0.9));
-        let decide = |current: Observed, tried: Observed| Tallies { current, tried, same: Arm::default() }.decide(&trial(), false);
+        let decide = |current: Observed, tried: Observed| Tallies { current, tried, same: Arm::default() }.decide(&trial());
         assert_eq!(decide(good, observed(2900, 100, 0.2, Some(0.9))), Decision::Promote);
         assert_eq!(decide(good, observed(30, 100, 0.2, Some(0.9))), Decision::Open, "too few to tell");
         for (bad, word) in
@@ -195,7 +211,7 @@ mod tests {
         assert!(matches!(decide(observed(20_000, 33, 0.2, None), undecided), Decision::Return(why) if why.contains("not shown")));
         let shadow = Trial { way: TrialWay::Shadow, ..trial() };
         let tallies = Tallies { current: good, tried: observed(300, 1, 0.2, None), same: Arm::default() };
-        assert_eq!(tallies.decide(&shadow, false), Decision::Open, "nobody hears a shadow");
+        assert_eq!(tallies.decide(&shadow), Decision::Open, "nobody hears a shadow");
         assert_eq!(
             Tallies { current: observed(20_000, 100, 0.2, None), tried: observed(2900, 100, 0.2, None), ..tallies }.decide(&trial(), true),
             Decision::Open

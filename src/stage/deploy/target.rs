@@ -14,6 +14,7 @@ pub static TARGET: Setting = Setting::new("target", "A file that tells programs 
     .arguments(&[Slot::new("path", Kind::Manifest, "A file of the workspace; its ending says how it is written: `.env`, `.json` or `.kdl`.")])
     .properties(&[
         Slot::new("format", Kind::Choice(Manifest::NAMES), "How it is written, where the ending does not say.").or(Fallback::Absent),
+        Slot::new("gateway", Kind::Text, "The address of the gateway, for `litellm` and a model of the local engine.").or(Fallback::Absent),
         Slot::new("copy", Kind::Manifest, "The `export` of this stage that it names, for `vllm` and `ollama`.").or(Fallback::Absent),
     ]);
 
@@ -122,8 +123,12 @@ pub fn targets(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<Targets, Co
         if let Some(copy) = copy.as_ref().filter(|_| !manifest.needs_copy()) {
             return Err(contradiction(child, "copy", format!("`{copy}` would not be named in it"), "take `copy=` out"));
         }
+        let gateway = child.slot("gateway").map(|_| address(child, "gateway")).transpose()?;
+        if gateway.is_some() && manifest != Manifest::Litellm {
+            return Err(contradiction(child, "gateway", format!("`{}` names no gateway", manifest.name()), "take `gateway=` out"));
+        }
         free(&targets, child, &path)?;
-        targets.files.push(Target { path, manifest, copy });
+        targets.files.push(Target { path, manifest, copy, gateway });
     }
     for child in block.all(WEBHOOK.name) {
         let url = address(child, "url")?;

@@ -1,6 +1,7 @@
 //! Trying a version beside the current one before it may be all that the alias stands for.
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::fingerprint::Digest;
 use crate::grade::grader::{self, Grader};
 use crate::ledger::{Limits, Trial, TrialWay};
 
@@ -41,7 +42,7 @@ pub fn trial(stage: &StageDecl) -> Result<Option<Trial>, ConfigError> {
             help: "begin with `shadow`, and write `canary` when it has shown that it works".into(),
         });
     }
-    grader::unaided(block)?;
+    let graders = (!grader::unaided(block)?.is_empty()).then(|| digest(block));
     let share = block.number("percent") / 100.0;
     let way = if block.setting.name == CANARY.name {
         TrialWay::Canary(Limits {
@@ -54,12 +55,29 @@ pub fn trial(stage: &StageDecl) -> Result<Option<Trial>, ConfigError> {
     } else {
         TrialWay::Shadow
     };
-    Ok(Some(Trial { version: 0, share, way }))
+    Ok(Some(Trial { version: 0, share, way, graders }))
 }
 
-/// What grades the answers to an alias while they are given, by the stages that deploy it.
+/// What grades the answers to an alias while they are given, by the stages that deploy it, with its digest.
 #[must_use]
-pub fn live_graders(stages: &[StageDecl], alias: &str) -> Vec<Box<dyn Grader>> {
-    let stage = stages.iter().find(|stage| stage.kind == "deploy" && stage.block.child_text("alias") == Some(alias));
-    stage.and_then(|stage| grader::unaided(declared(&stage.block)?).ok()).unwrap_or_default()
+pub fn live_graders(stages: &[StageDecl], alias: &str) -> Option<(String, Vec<Box<dyn Grader>>)> {
+    let stage = stages.iter().find(|stage| stage.kind == "deploy" && stage.block.child_text("alias") == Some(alias))?;
+    let block = declared(&stage.block)?;
+    let graders = grader::unaided(block).ok().filter(|graders| !graders.is_empty())?;
+    Some((digest(block), graders))
+}
+
+/// A digest of the graders of a trial, whatever else is written there.
+fn digest(block: &Block) -> String {
+    fn describe(block: &Block, out: &mut String) {
+        block.slots.iter().for_each(|(name, slot)| out.push_str(&format!("{name}\0{:?}\0", slot.value)));
+        block.children.iter().for_each(|child| {
+            out.push('(');
+            describe(child, out);
+            out.push(')');
+        });
+    }
+    let mut described = String::new();
+    block.all(grader::SETTING.name).for_each(|grader| describe(grader, &mut described));
+    Digest::of(described.as_bytes()).short()
 }
