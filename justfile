@@ -83,3 +83,8 @@ evaluators:
     cargo build --release --bin retune
     tests/evaluators.py
     benches/evaluation.py
+
+# llama.cpp and the tokenizer of transformers on copies of a tuned model.
+exports:
+    cargo build --release --bin retune
+    tests/exports.py
