@@ -68,7 +68,8 @@ impl Map {
     }
 
     /// What is found in a range of the file's bytes, which begins at a multiple of 64 KiB within the map: nothing when a part of
-    /// the map is not there any more, or when it is called within `look`. `look` sees bytes that others may change at any time, so it must do with them what is right for all bytes.
+    /// the map is not there any more, or when it is called within `look`. `look` sees bytes that others may change at any time, so it must do
+    /// with them what is right for all bytes.
     pub fn with<T>(&self, range: Range<u64>, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let within = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok().filter(|&at| at <= self.length);
         let (from, to) = (within(range.start)?, within(range.end)?);

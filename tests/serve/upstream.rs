@@ -165,11 +165,11 @@ async fn more_than_may_wait_are_told_to_come_again_and_none_is_lost() {
     let (mut early, mut late) = (Vec::new(), Vec::new());
     let mut open = asked.into_iter().collect::<futures_util::stream::FuturesUnordered<_>>();
     while early.len() < 4 {
-        early.push(futures_util::StreamExt::next(&mut open).await.expect("there are more").expect("it ends"));
+        early.push(StreamExt::next(&mut open).await.expect("there are more").expect("it ends"));
     }
     assert!(early.iter().all(|(_, (status, reply))| *status == 429 && reply["error"]["type"] == "rate_limit_error"), "{early:?}");
     provider.world.gate.as_ref().expect("there is one").add_permits(9);
-    while let Some(answered) = futures_util::StreamExt::next(&mut open).await {
+    while let Some(answered) = StreamExt::next(&mut open).await {
         late.push(answered.expect("it ends"));
     }
     assert_eq!(late.len(), 5);
@@ -274,7 +274,7 @@ async fn under_servers_that_die_no_answer_is_wrong_and_none_is_lost_without_an_e
         }
     };
     let asked = futures_util::stream::iter((0..requests).map(ask));
-    let answered: Vec<Option<()>> = futures_util::StreamExt::collect(futures_util::StreamExt::buffer_unordered(asked, 64)).await;
+    let answered: Vec<Option<()>> = StreamExt::collect(StreamExt::buffer_unordered(asked, 64)).await;
     let mut body = question("front", "0");
     body["stream"] = json!(true);
     let mut status = 503;

@@ -1,5 +1,6 @@
 mod card;
 mod live;
+mod outlives;
 mod outward;
 mod tallies;
 mod target;
@@ -9,19 +10,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::{Metrics, Verdict};
 use crate::ledger::{Alias, LiveCheck as Seen, Served, ServedAt, Trial, Version};
-use crate::provider::{Api, ModelCard, ProviderError, last_day, today, wire};
+use crate::provider::{Api, ModelCard, ProviderError};
 use crate::store::{Record, RecordOutcome, Store, write_atomically};
 
 use super::action::{Effect, given};
 use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, providers, scheduling, train};
 use card::Card;
 use live::{LiveCheck, Prepared};
+use outlives::Outlives;
 use target::Targets;
 
 pub use outward::inform;
@@ -36,7 +38,7 @@ static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a mode
             &MODEL,
             &REQUIRES,
             &ALIAS,
-            &OUTLIVES,
+            &outlives::SETTING,
             &target::TARGET,
             &target::EXPORT,
             &target::WEBHOOK,
@@ -55,9 +57,6 @@ static REQUIRES: Setting = Setting::new("requires", "A verdict without which not
 )]);
 static ALIAS: Setting =
     Setting::new("alias", "The name that users of the model know.").once().arguments(&[Slot::new("name", Kind::Text, "Letters, digits, `-`, `_` and `.`.")]);
-
-static OUTLIVES: Setting = Setting::new("outlives", "How long the provider must keep the model yet: one that it shuts down before is not deployed.")
-    .arguments(&[Slot::new("time", Kind::Duration, "A time such as `90d`; the provider is asked for its dates.")]);
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 
@@ -122,46 +121,13 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             required,
             targets,
             declarations: compiler.pipeline.providers.clone(),
-            outlives: outlives(stage, compiler),
+            outlives: outlives::outlives(stage, compiler),
             live,
             trial: trial::trial(stage)?,
             card,
         }),
     };
     Ok(vec![action])
-}
-
-/// How long a model must last, and who is asked about it.
-#[derive(Debug)]
-struct Outlives {
-    time: SignedDuration,
-    declarations: Vec<Block>,
-}
-
-fn outlives(stage: &StageDecl, compiler: &Compiler<'_>) -> Option<Outlives> {
-    let time = SignedDuration::try_from(stage.block.child(OUTLIVES.name)?.duration("time")).ok()?;
-    Some(Outlives { time, declarations: compiler.pipeline.providers.clone() })
-}
-
-impl Outlives {
-    /// Refuses a model that its provider shuts down too soon. One that is here, or whose provider tells no dates, lasts.
-    async fn hold(&self, card: &ModelCard, context: &Context<'_>) -> Result<(), StageError> {
-        let declared = providers::of_card(card, &self.declarations)?;
-        let Api::Hosted(endpoint) = &declared.api else {
-            return Ok(());
-        };
-        let models = wire(&declared, endpoint, context.network).models(context.watch).await?;
-        let Some((day, which)) = last_day(&models, &card.name, &card.base) else {
-            context.watch.note(&format!("`{}` tells no day on which it shuts `{}` down", card.provider, card.name));
-            return Ok(());
-        };
-        let until = today().saturating_add(self.time);
-        if day >= until {
-            return Ok(());
-        }
-        let days = self.time.as_hours() / 24;
-        Err(StageError::ShutDownSoon { model: card.name.clone(), which, provider: card.provider.clone(), day: day.to_string(), days })
-    }
 }
 
 /// A stage whose verdict must be a pass.

@@ -212,9 +212,10 @@ mod tests {
         let shadow = Trial { way: TrialWay::Shadow, ..trial() };
         let tallies = Tallies { current: good, tried: observed(300, 1, 0.2, None), same: Arm::default() };
         assert_eq!(tallies.decide(&shadow), Decision::Open, "nobody hears a shadow");
-        assert_eq!(
-            Tallies { current: observed(20_000, 100, 0.2, None), tried: observed(2900, 100, 0.2, None), ..tallies }.decide(&trial(), true),
-            Decision::Open
-        );
+        let graded = Trial { graders: Some("g".into()), ..trial() };
+        let tallies = Tallies { current: observed(20_000, 100, 0.2, None), tried: observed(2900, 100, 0.2, None), ..tallies };
+        assert_eq!(tallies.decide(&graded), Decision::Open, "grades are wanted");
+        let few = Tallies { tried: observed(3000, 100, 0.2, None), ..tallies };
+        assert!(matches!(few.decide(&graded), Decision::Return(why) if why.contains("too few grades")));
     }
 }

@@ -43,9 +43,8 @@ pub async fn answer(
         Ok(Some((place, answered)))
     };
     let at_once = client.declared().limits.at_once;
-    // In the order in which they come: one that is slow holds no other up. Twice as many are ready as may be under way, so that the next one
-    // goes out as soon as there is a place.
-    let work = stream::iter(questions.into_iter().enumerate().map(asked)).buffer_unordered(2 * at_once).try_collect::<Vec<Option<(usize, Answered)>>>();
+    // In the order in which they come: one that is slow holds no other up.
+    let work = stream::iter(questions.into_iter().enumerate().map(asked)).buffer_unordered(at_once).try_collect::<Vec<Option<(usize, Answered)>>>();
     let answers = until_stopped(watch, || watch.stopped(), work).await.unwrap_or(Err(ProviderError::Stopped))?;
     let all: BTreeMap<usize, Answered> = answers.into_iter().flatten().collect();
     if (all.len() as u64) < total {
