@@ -106,9 +106,9 @@ const EVENTS: &str = "events.jsonl";
 const MODEL: &str = "model";
 
 impl Jobs {
-    /// Whether nothing more is to come of a job, by whoever ended it.
+    /// Whether it is written down that a job is over, by whoever ended it.
     pub fn is_over(&self, id: &str) -> bool {
-        self.find(id).is_none_or(|job| job.status.is_over())
+        self.find(id).is_some_and(|job| job.status.is_over())
     }
 
     /// The jobs of a workspace, and the ids of those that are to be done.

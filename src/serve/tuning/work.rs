@@ -46,23 +46,27 @@ pub async fn work(jobs: Arc<Jobs>, mut queued: UnboundedReceiver<String>, is_ove
                 continue;
             };
             if let Some((job, stop)) = jobs.begins(&id) {
-                do_one(&jobs, job, stop, &is_over).await;
+                do_one(&jobs, job, stop).await;
                 jobs.lets_go(&id);
             }
         }
     }
 }
 
-async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>, is_over: &AtomicBool) {
+async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>) {
     let mut said = Vec::new();
     match tune(jobs, &mut job, stop).await {
         Ok(name) => {
             job.status = Status::Succeeded;
             said = vec![("info", format!("New fine-tuned model created: {name}")), ("info", "The job has successfully completed".to_owned())];
         }
-        // It goes on where it is when there is a gateway again.
-        Err(Ended::Stopped) if is_over.load(Ordering::Relaxed) => return,
-        Err(Ended::Stopped) => job.status = Status::Cancelled,
+        Err(Ended::Stopped) => {
+            // Whoever cancelled it has written that down. Else it goes on where it is when there is a gateway again.
+            if jobs.is_over(&job.id) {
+                let _ = std::fs::remove_dir_all(jobs.checkpoints(&job.id));
+            }
+            return;
+        }
         Err(Ended::Failed(problem)) => {
             job.status = Status::Failed;
             said = vec![("error", problem.message.clone())];
