@@ -54,11 +54,10 @@ pub async fn work(jobs: Arc<Jobs>, mut queued: UnboundedReceiver<String>, is_ove
 }
 
 async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>) {
-    let mut said = Vec::new();
-    match tune(jobs, &mut job, stop).await {
+    let said = match tune(jobs, &mut job, stop).await {
         Ok(name) => {
             job.status = Status::Succeeded;
-            said = vec![("info", format!("New fine-tuned model created: {name}")), ("info", "The job has successfully completed".to_owned())];
+            vec![("info", format!("New fine-tuned model created: {name}")), ("info", "The job has successfully completed".to_owned())]
         }
         Err(Ended::Stopped) => {
             // Whoever cancelled it has written that down. Else it goes on where it is when there is a gateway again.
@@ -69,10 +68,11 @@ async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>) {
         }
         Err(Ended::Failed(problem)) => {
             job.status = Status::Failed;
-            said = vec![("error", problem.message.clone())];
+            let said = vec![("error", problem.message.clone())];
             job.problem = Some(problem);
+            said
         }
-    }
+    };
     job.finished_at = Some(now());
     // Where that cannot be written it is done again from its last checkpoint.
     if let Ok(counts) = jobs.ends(&job) {
