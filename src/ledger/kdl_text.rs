@@ -17,7 +17,8 @@ pub fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+            // What KDL does not let stand as it is.
+            c if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') => {
                 out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
             }
             c => out.push(c),
@@ -60,4 +61,19 @@ pub fn property<'a>(node: &'a KdlNode, name: &str) -> Option<&'a str> {
 /// The string argument of the child node of this name.
 pub fn child_text<'a>(node: &'a KdlNode, name: &str) -> Option<&'a str> {
     inside(node).iter().find(|child| child.name().value() == name).and_then(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back(text in "[\\PC\u{0}-\u{20}\u{7f}\u{85}\u{200e}-\u{202e}\u{2066}-\u{2069}\u{feff}\"\\\\]{0,20}") {
+            let written = format!("alias {}\n", quoted(&text));
+            let read = parse(&written, Path::new("x.kdl")).expect("it is KDL");
+            prop_assert_eq!(super::text(&read.nodes()[0]), Some(text.as_str()));
+        }
+    }
 }

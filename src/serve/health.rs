@@ -32,6 +32,11 @@ impl Health {
         None
     }
 
+    /// Whether it is resting, or being tried by one after a rest.
+    pub fn is_resting(&self) -> bool {
+        self.rests_until.is_some()
+    }
+
     /// Takes in how a request went that began at a time.
     pub fn told(&mut self, is_well: bool, began: Instant, now: Instant) {
         if began < self.since {

@@ -39,6 +39,11 @@ impl Heard {
         }
     }
 
+    /// Whether nothing was said yet: a stream begins with a part that only says who speaks.
+    pub fn is_nothing(&self) -> bool {
+        !self.is_too_much && self.bytes.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"data:")).count() < 2
+    }
+
     /// The text of the first answer, if all of it was heard and it is a chat completion.
     pub fn text(&self) -> Option<String> {
         if self.is_too_much {
@@ -74,6 +79,11 @@ mod tests {
             "ta: {\"choices\":[{\"delta\":{\"content\":\"two\"}}]}\n\ndata: [DONE]\n\n",
         ];
         assert_eq!(text(&stream).as_deref(), Some("one two"));
+        let mut begun = Heard::default();
+        begun.take(b"data: {}\n\n");
+        assert!(begun.is_nothing());
+        begun.take(b"data: {}\n\n");
+        assert!(!begun.is_nothing());
         assert_eq!((text(&["no"]), text(&["{\"choices\":[{\"message\":{\"content\":null}}]}"]), text(&[&"x".repeat(MOST + 1)])), (None, None, None));
     }
 }

@@ -1,6 +1,6 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -54,6 +54,8 @@ impl RequestLog {
     pub fn open(path: &Path, contents: bool) -> Result<Self, ServeError> {
         let mode = if contents { 0o600 } else { 0o644 };
         let file = File::options().create(true).append(true).mode(mode).open(path);
+        // One that was there keeps its mode otherwise.
+        let file = file.and_then(|file| if contents { file.set_permissions(Permissions::from_mode(mode)).map(|()| file) } else { Ok(file) });
         file.map(|file| Self(Mutex::new(file))).map_err(|source| ServeError::Io { doing: "open", path: path.to_owned(), source })
     }
 

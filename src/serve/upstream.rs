@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -84,10 +84,13 @@ impl Provider {
 
     /// Waits for this one's turn in the minute.
     async fn turn(&self, bytes: usize) -> Result<(), Refusal> {
-        // A token has about four letters.
-        let tokens = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
-        tokio::time::timeout(WAIT, self.onward.turn(tokens)).await.map_err(|_| busy())
+        tokio::time::timeout(WAIT, self.onward.turn(tokens(bytes))).await.map_err(|_| busy())
     }
+}
+
+/// A token has about four letters.
+fn tokens(bytes: usize) -> u32 {
+    u32::try_from(bytes / 4).unwrap_or(u32::MAX)
 }
 
 fn busy() -> Refusal {
@@ -105,9 +108,15 @@ impl Upstream {
             Asks::Live => provider.place().await?,
             Asks::Unheard => Arc::clone(&provider.places).try_acquire_owned().map_err(|_| busy())?,
         };
-        // Others may have failed while it waited.
-        provider.may_be_asked()?;
-        provider.turn(bytes).await?;
+        match asks {
+            // Others may have failed while it waited.
+            Asks::Live => {
+                provider.may_be_asked()?;
+                provider.turn(bytes).await?;
+            }
+            Asks::Unheard if provider.health.lock().unwrap_or_else(PoisonError::into_inner).is_resting() => return Err(busy()),
+            Asks::Unheard => provider.onward.turn(tokens(bytes)).now_or_never().ok_or_else(busy)?,
+        }
         let wants_stream = fields.get("stream").is_some_and(|stream| stream.get() == "true");
         let began = Instant::now();
         let passed = provider.onward.chat(&self.model, fields).await;

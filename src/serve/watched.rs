@@ -93,9 +93,10 @@ impl Drop for Account {
             return;
         };
         let is_whole = self.end == End::Whole;
-        // Who leaves before anything was said has waited too long.
-        let was_left = self.end == End::Gone && text.as_ref().is_none_or(String::is_empty);
+        // Who leaves before anything was said has waited too long; who leaves in the middle has waited at least so long.
+        let was_left = self.end == End::Gone && self.heard.as_ref().is_none_or(Heard::is_nothing);
         let is_error = status >= 400 || self.end == End::Broken || was_left;
+        let took = (!is_error).then(|| self.began.elapsed());
         let text = text.filter(|_| is_whole);
         if let Some(asked) = about.asked.clone().filter(|_| arm.has_shadow() && !is_error) {
             shadow::ask(&self.state, arm.clone(), asked, text.clone());
@@ -103,7 +104,7 @@ impl Drop for Account {
         if !is_error {
             self.state.trials.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(std::mem::take(&mut self.id), arm.clone());
         }
-        self.state.trials.observe(Outcome { arm, is_error, took: is_whole.then(|| self.began.elapsed()), text, is_same: None });
+        self.state.trials.observe(Outcome { arm, is_error, took, text, is_same: None });
     }
 }
 

@@ -105,6 +105,7 @@ async fn what_cannot_be_done_is_said() {
         ("training_file", json!({ "model": "builtin:tiny", "training_file": "file-0" })),
         ("training_file", json!({ "model": "builtin:tiny", "training_file": "../../locks" })),
         ("method", json!({ "model": "builtin:tiny", "training_file": bad, "method": { "type": "dpo" } })),
+        ("metadata", json!({ "model": "builtin:tiny", "training_file": bad, "metadata": { "k": "v".repeat(513) } })),
         ("integrations", json!({ "model": "builtin:tiny", "training_file": bad, "integrations": [{ "type": "wandb" }] })),
         ("hyperparameters", json!({ "model": "builtin:tiny", "training_file": bad, "hyperparameters": { "n_epochs": 51 } })),
         ("training_file", json!({ "model": "builtin:tiny", "training_file": other })),

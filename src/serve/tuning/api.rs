@@ -77,14 +77,16 @@ fn page(all: Vec<Value>, asked: &BTreeMap<String, String>, usual: usize) -> Resu
 
 async fn upload(Shared(state): Shared<Arc<State>>, form: Result<Multipart, MultipartRejection>) -> Result<Json<Value>, Refusal> {
     let mut form = form.map_err(|error| Refusal::Wrong { problem: error.body_text(), field: None })?;
-    let (mut purpose, mut lasts, mut written) = (None, None, None);
+    let (mut purpose, mut lasts, mut written, mut expected) = (None, None, None, None);
     let mut arriving = Arriving { state: &state, began: Instant::now(), bytes: 0 };
     while let Some(field) = arriving.wait(form.next_field()).await? {
         match field.name() {
             Some("purpose") => purpose = Some(arriving.text(field).await?),
             Some("expires_after[seconds]") => lasts = Some(arriving.text(field).await?),
             Some("file") => {
-                if state.jobs.files.all().iter().map(|file| file.bytes).sum::<u64>() > TOTAL.saturating_mul(state.largest_file as u64) {
+                // As much as it may become; what others send at the time counts too.
+                expected = Some(state.jobs.files.expects(state.largest_file as u64));
+                if state.jobs.files.size() > TOTAL.saturating_mul(state.largest_file as u64) {
                     return Err(Refusal::Full);
                 }
                 let name = field.file_name().unwrap_or("upload").to_owned();
@@ -100,7 +102,9 @@ async fn upload(Shared(state): Shared<Arc<State>>, form: Result<Multipart, Multi
     let (name, draft) = written.ok_or_else(|| Refusal::wrong("file", "the form has no `file`"))?;
     let seconds = |text: String| text.parse().ok().filter(|seconds| (3600..=2_592_000).contains(seconds));
     let lasts = lasts.map(|text| seconds(text).ok_or_else(|| Refusal::wrong("expires_after", "a file lasts from an hour to 30 days"))).transpose()?;
-    Ok(Json(json!(draft.keep(&name, &purpose, lasts).map_err(broken)?)))
+    let kept = draft.keep(&name, &purpose, lasts).map_err(broken)?;
+    drop(expected);
+    Ok(Json(json!(kept)))
 }
 
 /// A form on its way.

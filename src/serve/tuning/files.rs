@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,25 @@ pub struct Described {
 }
 
 /// The folder of all files.
-#[derive(Clone, Debug)]
-pub struct Files(PathBuf);
+#[derive(Debug)]
+pub struct Files {
+    folder: PathBuf,
+    /// Bytes of what is being written, which are no file yet.
+    arriving: AtomicU64,
+}
+
+/// Bytes that somebody is about to write.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    files: &'a Files,
+    bytes: u64,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.files.arriving.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// A file that is being written. What is not kept is taken away.
 #[derive(Debug)]
@@ -51,18 +69,29 @@ const DESCRIPTION: &str = "file.json";
 
 impl Files {
     pub fn new(folder: PathBuf) -> Self {
-        Self(folder)
+        Self { folder, arriving: AtomicU64::new(0) }
     }
 
     /// Takes away what was begun long ago and never came to its end.
     pub fn sweep(&self) {
         let is_old =
             |folder: &std::path::Path| fs::metadata(folder).and_then(|state| state.modified()).is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD));
-        for folder in fs::read_dir(&self.0).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        for folder in fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
             if !folder.join(DESCRIPTION).is_file() && is_old(&folder) {
                 let _ = fs::remove_dir_all(folder);
             }
         }
+    }
+
+    /// The bytes of all files, and of what is being written.
+    pub fn size(&self) -> u64 {
+        self.all().iter().map(|file| file.bytes).sum::<u64>() + self.arriving.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that are being written, until it is dropped.
+    pub fn expects(&self, bytes: u64) -> Expected<'_> {
+        self.arriving.fetch_add(bytes, Ordering::Relaxed);
+        Expected { files: self, bytes }
     }
 
     /// Whether a file may be sent for that.
@@ -72,7 +101,7 @@ impl Files {
 
     /// Begins a file.
     pub fn begin(&self) -> io::Result<Draft> {
-        let folder = self.0.join(format!("file-{}", fresh()));
+        let folder = self.folder.join(format!("file-{}", fresh()));
         fs::create_dir_all(&folder)?;
         Ok(Draft { folder, is_kept: false })
     }
@@ -81,7 +110,7 @@ impl Files {
     pub fn find(&self, id: &str) -> Option<Described> {
         // What is no id is no name of a folder either.
         let is_id = id.strip_prefix("file-").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let bytes = is_id.then(|| fs::read(self.0.join(id).join(DESCRIPTION)).ok())??;
+        let bytes = is_id.then(|| fs::read(self.folder.join(id).join(DESCRIPTION)).ok())??;
         let found: Described = serde_json::from_slice(&bytes).ok()?;
         if found.expires_at.is_some_and(|end| end <= now()) {
             self.remove(id);
@@ -92,12 +121,12 @@ impl Files {
 
     /// Where what is in it lies.
     pub fn content(&self, file: &Described) -> PathBuf {
-        self.0.join(&file.id).join(CONTENT)
+        self.folder.join(&file.id).join(CONTENT)
     }
 
     /// All of them, the newest first.
     pub fn all(&self) -> Vec<Described> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut all: Vec<Described> = entries.filter_map(|entry| self.find(entry.file_name().to_str()?)).collect();
         all.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         all
@@ -105,7 +134,7 @@ impl Files {
 
     /// Takes a file away. Whether it was there.
     pub fn remove(&self, id: &str) -> bool {
-        fs::remove_dir_all(self.0.join(id)).is_ok()
+        fs::remove_dir_all(self.folder.join(id)).is_ok()
     }
 }
 

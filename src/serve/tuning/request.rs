@@ -108,6 +108,10 @@ impl Wanted {
         if self.suffix.as_ref().is_some_and(|suffix| suffix.is_empty() || suffix.chars().count() > 64) {
             return Err(Refusal::wrong("suffix", "`suffix` has from 1 to 64 characters"));
         }
+        let is_small = |(name, value): (&String, &String)| name.chars().count() <= 64 && value.chars().count() <= 512;
+        if self.metadata.as_ref().is_some_and(|metadata| metadata.len() > 16 || !metadata.iter().all(is_small)) {
+            return Err(Refusal::wrong("metadata", "`metadata` has at most 16 pairs, of names of 64 and values of 512 characters"));
+        }
         let of_method = self.method.as_ref().and_then(|method| method.supervised.as_ref()?.hyperparameters);
         let sizes = of_method.or(self.hyperparameters).unwrap_or_default();
         let within = |name: &str, value: Auto<u32>, most: u32| match value {

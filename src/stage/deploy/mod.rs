@@ -329,24 +329,25 @@ impl Deploy {
     }
 
     /// Where a model is, and how programs ask it without us.
-    fn served(&self, card: ModelCard) -> Result<Served, StageError> {
-        let declared = providers::of_card(&card, &self.declarations)?;
-        let at = match &declared.api {
+    fn served(&self, card: ModelCard) -> Served {
+        // A provider that is declared no more is no reason to deploy nothing: its models may be known to others.
+        let declared = providers::of_card(&card, &self.declarations).ok();
+        let at = declared.and_then(|declared| match &declared.api {
             Api::Hosted(endpoint) => {
                 let name = if card.name.is_empty() { &card.base } else { &card.name };
                 let (api, url, asked_as) = (endpoint.api().to_owned(), endpoint.base_url.clone(), endpoint.asked_as(name).to_owned());
                 Some(ServedAt { api, url, asked_as, key: declared.key.named().map(str::to_owned) })
             }
             Api::Local | Api::Command(_) => None,
-        };
-        Ok(Served { provider: card.provider, base: card.base, name: card.name, at })
+        });
+        Served { provider: card.provider, base: card.base, name: card.name, at }
     }
 
     fn version(&self, store: &Store, key: ActionKey, inputs: &BTreeMap<String, Given>, deployed: Timestamp) -> Result<Version, StageError> {
         let artifact = given(inputs, "model")?;
         let card = train::card(store, artifact)?;
         let model = train::described(&card);
-        let served = Some(self.served(card)?);
+        let served = Some(self.served(card));
         let (mut metrics, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
         for required in &self.required {
             let stage = &required.stage;
