@@ -129,3 +129,29 @@ async fn an_alias_answers_as_the_model_that_was_judged_and_goes_back_without_a_r
     let metrics = gateway.get("/metrics").send().await.expect("it answers").text().await.expect("text");
     assert!(metrics.contains("retune_requests_total{model=\"colours\",status=\"200\",end=\"whole\"}"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_version_of_an_alias_is_a_baseline_by_the_gateway() {
+    let workspace = colours_workspace();
+    workspace.run(&["--set", "epochs=1", "--set", "floor=0.0"], 0);
+    let gateway = Gateway::start(&workspace, &[]);
+    let provider =
+        format!("provider \"gateway\" {{\n    api \"openai-compatible\"\n    base-url \"{}\"\n    key (secret)\"GATE_KEY\"\n}}\n", gateway.url("/v1"));
+    let text = workspace.read("p.kdl").replace("    baseline (param)\"base\"\n", "    baseline \"colours@1\"\n    provider \"gateway\"\n");
+    workspace.write("p.kdl", text + &provider);
+    let run = |arguments: &[&str]| {
+        let done =
+            workspace.command(&[&["run", "p.kdl", "--json", "--set", "epochs=3"], arguments].concat()).env("GATE_KEY", "none").output().expect("it runs");
+        serde_json::from_slice::<Value>(&done.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&done.stderr)))
+    };
+    let before = run(&[]);
+    let judged = |summary: &Value| summary["stages"].as_array().expect("a list").iter().find(|stage| stage["name"] == "quality").expect("it is there").clone();
+    let metrics = &judged(&before)["metrics"];
+    let figure = |name: &str| metrics[name].as_f64().unwrap_or_else(|| panic!("{name}: {before}"));
+    assert!((figure("accuracy") - figure("baseline.accuracy") - figure("accuracy.gain")).abs() < 1e-9);
+    // It is deployed now, and what it was compared with is the version before still.
+    assert!(workspace.read("deployments/colours.kdl").contains("current 2\n"));
+    assert_eq!(judged(&run(&[]))["status"], "cached");
+    let (_, told) = gateway.chat(question("colours@1", "the car number 1 is yellow")).await;
+    assert!(!said(&told).is_empty());
+}
