@@ -165,13 +165,15 @@ impl Jobs {
         write_atomically(&self.folder.join(&job.id).join(JOB), &serde_json::to_vec(job)?).map_err(io::Error::other)
     }
 
-    /// Changes how a job stands that is not over, while no gateway does. Nothing where it is, or there is none.
-    fn change(&self, id: &str, change: impl FnOnce(&mut Job)) -> io::Result<Option<Job>> {
+    /// Changes how a job stands that is not over, while no gateway does, and tells it before: who sees how it stands finds its events
+    /// whole. Nothing where it is over, or there is none.
+    fn change(&self, id: &str, told: &[(&str, String)], change: impl FnOnce(&mut Job)) -> io::Result<Option<Job>> {
         let _alone = Lock::wait(&self.store, &format!("serve/job/{id}")).map_err(io::Error::other)?;
         let Some(mut job) = self.find(id).filter(|job| !job.status.is_over()) else {
             return Ok(None);
         };
         change(&mut job);
+        told.iter().for_each(|(level, message)| self.event(id, level, message, None));
         self.save(&job)?;
         Ok(Some(job))
     }
@@ -181,10 +183,10 @@ impl Jobs {
         if self.find(id).is_none() {
             return Ok(Cancelled::None);
         }
-        let Some(job) = self.change(id, |job| (job.status, job.finished_at) = (Status::Cancelled, Some(now())))? else {
+        let told = [("info", "The job was cancelled".to_owned())];
+        let Some(job) = self.change(id, &told, |job| (job.status, job.finished_at) = (Status::Cancelled, Some(now())))? else {
             return Ok(Cancelled::Over);
         };
-        self.event(id, "info", "The job was cancelled", None);
         if let Some(stop) = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
             stop.store(true, Ordering::Relaxed);
         }
@@ -203,7 +205,7 @@ impl Jobs {
         let stop = Arc::new(AtomicBool::new(false));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), Arc::clone(&stop));
         // One whose state cannot be written is tried again later.
-        let job = self.change(id, |job| job.status = Status::Running).ok().flatten();
+        let job = self.change(id, &[], |job| job.status = Status::Running).ok().flatten();
         if job.is_none() {
             self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         }
@@ -215,16 +217,15 @@ impl Jobs {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// Ends it, unless it was cancelled meanwhile: then what came of it goes. Whether it counts.
-    pub fn ends(&self, ended: &Job) -> io::Result<bool> {
-        let is_it = self.change(&ended.id, |job| job.clone_from(ended))?.is_some();
-        if !is_it {
+    /// Ends it and tells so, unless it was cancelled meanwhile: then what came of it goes.
+    pub fn ends(&self, ended: &Job, told: &[(&str, String)]) -> io::Result<()> {
+        if self.change(&ended.id, told, |job| job.clone_from(ended))?.is_none() {
             let _ = fs::remove_dir_all(self.folder.join(&ended.id).join(MODEL));
             if let Some(made) = &ended.made {
                 self.files.remove(&made.results);
             }
         }
-        Ok(is_it)
+        Ok(())
     }
 
     /// Tells those that run to end, to be gone on with another time.

@@ -75,8 +75,7 @@ async fn do_one(jobs: &Arc<Jobs>, mut job: Job, stop: Arc<AtomicBool>) {
     };
     job.finished_at = Some(now());
     // Where that cannot be written it is done again from its last checkpoint.
-    if let Ok(counts) = jobs.ends(&job) {
-        said.iter().filter(|_| counts).for_each(|(level, message)| jobs.event(&job.id, level, message, None));
+    if jobs.ends(&job, &said).is_ok() {
         let _ = std::fs::remove_dir_all(jobs.checkpoints(&job.id));
     }
 }
