@@ -88,3 +88,18 @@ evaluators:
 exports:
     cargo build --release --bin retune
     tests/exports.py
+
+# What PyTorch, transformers and peft make of small random models, recorded anew for tests/reference.rs.
+reference:
+    tests/reference/record.py
+    tests/reference/templates.py
+
+# SmolLM2-135M tuned here and run by peft, transformers and llama.cpp; `model` is its GGUF file.
+weights model:
+    cargo build --release --bin retune
+    tests/weights.py {{model}}
+
+# The local engine beside PyTorch, transformers, peft and llama.cpp; `model` is SmolLM2-135M as GGUF.
+local-speed model *only:
+    cargo build --release --example local_speed
+    benches/local.py {{model}} {{only}}

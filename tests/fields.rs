@@ -119,7 +119,12 @@ train "model" {
         learning-rate 0.001
         warmup 0.1
         weight-decay 0.01
-        lora rank=4 alpha=8
+        decay "linear"
+        clip 0.5
+        lora rank=4 alpha=8 dropout=0.1 rslora=#false dora=#false
+        targets "q_proj" "v_proj"
+        max-length tokens=512 overflow="error"
+        gradient-checkpointing
     }
     seed 3
     checkpoints "kept" every=10
@@ -378,6 +383,15 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("train.method.weight-decay.rate", "weight-decay 0.01", "weight-decay 0.02", Differ),
     ("train.method.lora.rank", "rank=4", "rank=5", Differ),
     ("train.method.lora.alpha", "alpha=8", "alpha=9", Differ),
+    ("train.method.lora.dropout", "dropout=0.1", "dropout=0.2", Differ),
+    ("train.method.lora.rslora", "rslora=#false", "rslora=#true", Differ),
+    ("train.method.lora.dora", "dora=#false", "dora=#true", Differ),
+    ("train.method.targets.matrix", "targets \"q_proj\"", "targets \"k_proj\"", Differ),
+    ("train.method.targets.more", "\"q_proj\" \"v_proj\"", "\"q_proj\" \"o_proj\"", Differ),
+    ("train.method.decay.how", "decay \"linear\"", "decay \"constant\"", Differ),
+    ("train.method.clip.length", "clip 0.5", "clip 0.6", Differ),
+    ("train.method.max-length.tokens", "tokens=512 overflow=\"error\"", "tokens=511 overflow=\"error\"", Differ),
+    ("train.method.max-length.overflow", "tokens=512 overflow=\"error\"", "tokens=512 overflow=\"drop\"", Differ),
     ("train.seed.seed", "seed 3", "seed 4", Differ),
     ("train.method.name", "method \"dpo\" {\n        epochs \"auto\"\n        beta 0.1", "method \"supervised\" {\n        epochs \"auto\"", Differ),
     ("train.method.rate-multiplier.factor", "rate-multiplier 0.5", "rate-multiplier \"auto\"", Differ),

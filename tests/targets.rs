@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{Workspace, colours_workspace};
-use retune::model::{Adapter, base, load_adapter, load_weights};
+use retune::model::{Adapter, Weights, base, load_adapter, load_weights};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -30,6 +31,10 @@ const COPIES: &str = r#"    export "deploy/adapter" format="peft"
     target "deploy/litellm.yaml" format="litellm" gateway="http://127.0.0.1:9/v1"
 "#;
 
+fn tiny() -> Weights {
+    base("builtin:tiny", Path::new("")).expect("it is there").weights.clone()
+}
+
 fn bytes(workspace: &Workspace, path: &str) -> Vec<u8> {
     std::fs::read(workspace.path().join(path)).expect("it is there")
 }
@@ -41,13 +46,13 @@ fn copies_of_the_model_are_what_was_deployed_and_go_back_with_it() {
     workspace.run(&[], 0);
     let adapter = |workspace: &Workspace| -> Adapter {
         let files = ["adapter_config.json", "adapter_model.safetensors"].map(|name| (name.to_owned(), bytes(workspace, &format!("deploy/adapter/{name}"))));
-        load_adapter(base("builtin:tiny").expect("it is there").architecture, &BTreeMap::from(files)).expect("an adapter")
+        load_adapter(tiny().architecture, &BTreeMap::from(files)).expect("an adapter")
     };
-    let tiny = base("builtin:tiny").expect("it is there");
+    let tiny = tiny();
     let first = adapter(&workspace);
-    let merged = load_weights(tiny.architecture, &bytes(&workspace, "deploy/model/model.safetensors")).expect("weights");
-    assert_eq!(merged, first.merged(tiny), "the weights are the base with what was learnt");
-    assert_ne!(merged, *tiny);
+    let merged = load_weights(tiny.architecture, &[&bytes(&workspace, "deploy/model/model.safetensors")]).expect("weights");
+    assert_eq!(merged, first.merged(&tiny), "the weights are the base with what was learnt");
+    assert_ne!(merged, tiny);
     let config: Value = serde_json::from_slice(&bytes(&workspace, "deploy/model/config.json")).expect("JSON");
     assert_eq!((&config["model_type"], config["hidden_size"].as_u64()), (&json!("llama"), Some(192)));
     let gguf = bytes(&workspace, "deploy/model.gguf");
@@ -59,7 +64,7 @@ fn copies_of_the_model_are_what_was_deployed_and_go_back_with_it() {
 
     std::fs::remove_dir_all(workspace.path().join("deploy/model")).expect("it is there");
     assert_eq!(workspace.ran(&[]), ["production"], "a copy that is gone is written again");
-    assert_eq!(load_weights(tiny.architecture, &bytes(&workspace, "deploy/model/model.safetensors")).expect("weights"), merged);
+    assert_eq!(load_weights(tiny.architecture, &[&bytes(&workspace, "deploy/model/model.safetensors")]).expect("weights"), merged);
 
     workspace.run(&["--set", "epochs=3"], 0);
     assert_ne!(adapter(&workspace), first);

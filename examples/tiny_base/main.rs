@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use retune::data::{Example, Message, Role, Tokenizer, learn_merges, merges_to_text};
-use retune::model::{Random, Sample, TINY_ARCHITECTURE, Tuning, TuningMethod, Weights, save_weights, tune};
-use retune::provider::{Care, Watch};
+use retune::model::{Lessons, Random, Recorded, Sample, TINY_ARCHITECTURE, Tuning, TuningMethod, Weights, save_weights, tune};
+use retune::provider::Watch;
 
 const SEED: u64 = 2027;
 const TOPICS: &str = include_str!("topics.txt");
@@ -180,18 +180,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let all: Vec<Sample> = examples.iter().map(sample).collect();
     let (validation, train) = all.split_at(500);
-    let tuning = Tuning {
-        care: Care::default(),
-        method: TuningMethod::Full,
-        epochs: 1,
-        batch_size: 64,
-        learning_rate: 3e-3,
-        warmup: 0.02,
-        weight_decay: 0.05,
-        seed: SEED,
-    };
+    let tuning = Tuning { warmup: 0.02, weight_decay: 0.05, seed: SEED, ..Tuning::plain(TuningMethod::Full, 1, 64, 3e-3) };
     let mut start = Weights::random(TINY_ARCHITECTURE, SEED);
-    let trained = tune(&start, train, validation, &tuning, None, &Screen)?;
+    let trained = tune(&start, &Lessons::Say(train.to_vec()), &Lessons::Say(validation.to_vec()), &tuning, Recorded::default(), None, &Screen)?;
     start.values = trained.values;
     std::fs::write(folder.join("model/tiny.safetensors"), save_weights(&start, true)?)?;
     Ok(())

@@ -18,6 +18,7 @@ pub mod operator;
 mod ordered;
 pub mod personal;
 mod point;
+mod preference;
 mod row;
 pub mod rules;
 mod split;
@@ -32,6 +33,10 @@ pub use example::{Example, Form, Message, Role, parse_examples};
 pub use identities::Identities;
 pub use identity::{ByIdentity, Identifying, Identity};
 pub use lines::Lines;
+pub use preference::{Preference, parse_preferences};
 pub use row::{Rejected, Row, parse_lines, write_lines};
 pub use split::{Split, Splitter};
-pub use tokenizer::{CHAT_TEMPLATE, Counter, Special, TINY_MERGES, Tokenizer, learn_merges, merges_to_text};
+pub use tokenizer::{
+    CHAT_TEMPLATE, ChatTemplate, ChatTokenizer, Counter, Encoded, Rendered, Special, Spelling, TINY_MERGES, TINY_WORDS, TemplateError, Templated, Tokenizer,
+    learn_merges, merges_to_text,
+};

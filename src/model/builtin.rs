@@ -1,3 +1,5 @@
+//! The model that comes with the program.
+
 use std::sync::LazyLock;
 
 use crate::data::TINY_MERGES;
@@ -8,16 +10,14 @@ use super::error::ModelError;
 use super::files::load_weights;
 use super::weights::Weights;
 
-/// The name of the model that comes with the program.
+/// Its name.
 pub const TINY: &str = "builtin:tiny";
 
 /// Its sizes: 2.2 million parameters.
-pub const TINY_ARCHITECTURE: Architecture = Architecture { vocabulary: 2048, width: 192, layers: 4, heads: 6, hidden: 512, context: 1024 };
+pub const TINY_ARCHITECTURE: Architecture = Architecture::small(2048, 192, 4, 6, 512, 1024);
 
-/// Its weights, made by `examples/tiny_base.rs`; see `docs/tiny.md`.
+/// Its weights, made by `examples/tiny_base`; see `docs/tiny.md`.
 static TINY_FILE: &[u8] = include_bytes!("tiny.safetensors");
-
-static TINY_WEIGHTS: LazyLock<Result<Weights, String>> = LazyLock::new(|| load_weights(TINY_ARCHITECTURE, TINY_FILE).map_err(|error| error.to_string()));
 
 static TINY_DIGEST: LazyLock<Digest> = LazyLock::new(|| {
     let mut hasher = blake3::Hasher::new_derive_key("retune builtin model v1");
@@ -26,21 +26,13 @@ static TINY_DIGEST: LazyLock<Digest> = LazyLock::new(|| {
     hasher.finalize().into()
 });
 
-/// The weights of a base model of the local engine.
-///
-/// # Errors
-/// When there is no such model.
-pub fn base(name: &str) -> Result<&'static Weights, ModelError> {
-    if name != TINY {
-        return Err(ModelError::Unknown { name: name.to_owned() });
-    }
-    TINY_WEIGHTS.as_ref().map_err(|problem| ModelError::Misfit { problem: problem.clone() })
+/// Its weights.
+pub fn tiny() -> Result<Weights, ModelError> {
+    load_weights(TINY_ARCHITECTURE, &[TINY_FILE])
 }
 
-/// The identity of a base model of the local engine: its weights and its tokenizer.
-///
-/// # Errors
-/// When there is no such model.
-pub fn builtin_digest(name: &str) -> Result<Digest, ModelError> {
-    if name == TINY { Ok(*TINY_DIGEST) } else { Err(ModelError::Unknown { name: name.to_owned() }) }
+/// The identity of a model that comes with the program: its weights and its tokenizer.
+#[must_use]
+pub fn builtin_digest(name: &str) -> Option<Digest> {
+    (name == TINY).then(|| *TINY_DIGEST)
 }

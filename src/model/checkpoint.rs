@@ -42,9 +42,13 @@ impl CheckpointPlace {
     /// Writes a checkpoint if its turn has come, and lets go of those before it. One that cannot be written is no reason to
     /// stop the training.
     pub fn keep(&self, step: usize, checkpoint: impl FnOnce() -> Checkpoint) {
-        if !step.is_multiple_of(self.every) {
-            return;
+        if step.is_multiple_of(self.every) {
+            self.keep_now(step, checkpoint);
         }
+    }
+
+    /// Writes a checkpoint out of turn.
+    pub fn keep_now(&self, step: usize, checkpoint: impl FnOnce() -> Checkpoint) {
         let before: Vec<usize> = self.steps().collect();
         if write(&self.file(step), &checkpoint()).is_some() {
             for old in before.into_iter().filter(|&old| old != step) {

@@ -1,52 +1,34 @@
+//! The forward pass.
+
+use std::ops::Range;
+
+use super::adapter::Fitted;
 use super::architecture::Architecture;
-use super::batch::Packed;
-use super::kernel::{self, Rotary};
+use super::attention::attention;
+use super::batch::{Packed, Target};
+use super::dropout::Dropout;
+use super::gate::gated;
+use super::kernel;
+use super::layout::{Layout, Matrix, Norm};
 use super::matmul::{View, product};
-use super::weights::{Layout, Matrix, Weights};
+use super::rotary::Rotary;
+use super::softmax::likelihood;
+use super::trace::{Buffers, Keep, LayerTrace, Normed, Trace, room, sized};
+use super::weights::Weights;
 
-/// What the forward pass of one layer leaves for the backward pass.
-#[derive(Clone, Debug, Default)]
-pub struct LayerTrace {
-    /// Input of the layer, rows x width.
-    pub input: Vec<f32>,
-    /// It after the first norm, and one over the roots of that.
-    pub normed: Vec<f32>,
-    pub inverse: Vec<f32>,
-    /// Query, key and value of each row, turned by position.
-    pub qkv: Vec<f32>,
-    /// Attention: for each sample and head, length x length.
-    pub probabilities: Vec<f32>,
-    /// What the heads gathered.
-    pub attended: Vec<f32>,
-    /// After the attention, rows x width, and after the second norm.
-    pub middle: Vec<f32>,
-    pub middle_normed: Vec<f32>,
-    pub middle_inverse: Vec<f32>,
-    /// Gates and values of the feed-forward block, and their product.
-    pub gate_up: Vec<f32>,
-    pub active: Vec<f32>,
-}
+/// Queries, keys and values.
+pub const ATTENTION_IN: &[Matrix] = &[Matrix::Query, Matrix::Key, Matrix::Value];
+/// Gates and values.
+pub const FEED_IN: &[Matrix] = &[Matrix::Gate, Matrix::Up];
 
-/// Everything that a forward pass leaves; kept and used again, so that nothing is allocated a second time.
-#[derive(Clone, Debug, Default)]
-pub struct Trace {
-    pub layers: Vec<LayerTrace>,
-    /// The residual stream after the last layer.
-    pub last: Vec<f32>,
-    pub last_normed: Vec<f32>,
-    pub last_inverse: Vec<f32>,
-}
-
-/// The forward pass of a model.
-#[derive(Debug)]
+/// A model that runs: its weights, with an adapter or without.
+#[derive(Clone, Copy, Debug)]
 pub struct Decoder<'a> {
     pub weights: &'a Weights,
+    pub adapter: Option<&'a Fitted<'a>>,
     pub rotary: &'a Rotary,
-}
-
-pub fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
+    /// What an adapter in training leaves out.
+    pub dropout: Option<Dropout>,
 }
 
 /// `rows x inputs` times the transpose of a weight matrix of `outputs x inputs`.
@@ -55,129 +37,198 @@ pub fn linear(out: &mut [f32], input: &[f32], weight: &[f32], rows: usize, input
     product(out, outputs, View::new(input, rows, inputs, inputs), View::new(weight, outputs, inputs, inputs).transposed(), 1.0, add);
 }
 
-impl Decoder<'_> {
-    fn architecture(&self) -> &Architecture {
+/// Rows of logits that are made at a time.
+pub const HEAD_ROWS: usize = 128;
+
+impl<'a> Decoder<'a> {
+    /// A model as it is asked.
+    pub const fn new(weights: &'a Weights, adapter: Option<&'a Fitted<'a>>, rotary: &'a Rotary) -> Self {
+        Self { weights, adapter, rotary, dropout: None }
+    }
+
+    pub const fn architecture(&self) -> &'a Architecture {
         &self.weights.architecture
     }
 
-    fn layout(&self) -> Layout {
+    pub const fn layout(&self) -> Layout {
         self.weights.layout()
     }
 
-    fn part(&self, range: std::ops::Range<usize>) -> &[f32] {
+    pub fn part(&self, range: Range<usize>) -> &'a [f32] {
         &self.weights.values[range]
     }
 
     /// The rows of the embedding for tokens.
     pub fn embed(&self, tokens: &[u32], out: &mut Vec<f32>) {
-        let width = self.architecture().width;
+        let (width, scale) = (self.architecture().width, self.architecture().embedding_scale());
         let embedding = self.part(self.layout().embedding());
         out.clear();
         for &token in tokens {
             let start = token as usize * width;
-            out.extend_from_slice(&embedding[start..start + width]);
+            out.extend(embedding[start..start + width].iter().map(|value| value * scale));
         }
     }
 
-    /// Runs all layers over packed samples and leaves everything in `trace`.
-    pub fn forward(&self, packed: &Packed, trace: &mut Trace) {
-        let a = *self.architecture();
-        trace.layers.resize_with(a.layers, LayerTrace::default);
-        let mut stream = std::mem::take(&mut trace.last);
-        self.embed(&packed.tokens, &mut stream);
+    /// Runs all layers over packed samples, and leaves in `trace` what is to be kept.
+    pub fn forward(&self, packed: &Packed, trace: &mut Trace, keep: Keep) {
+        let (a, rows) = (self.architecture(), packed.tokens.len());
+        let Trace { layers, inputs, last, last_normed, last_inverse, buffers } = trace;
+        layers.resize_with(if keep == Keep::All { a.layers } else { 1 }, LayerTrace::default);
+        inputs.resize_with(if keep == Keep::Inputs { a.layers } else { 0 }, Vec::new);
+        self.embed(&packed.tokens, last);
         for layer in 0..a.layers {
-            self.layer(layer, packed, &mut stream, &mut trace.layers[layer]);
+            if let Some(input) = inputs.get_mut(layer) {
+                input.clone_from(last);
+            }
+            let place = if keep == Keep::All { layer } else { 0 };
+            self.layer(layer, &packed.starts, last, &mut layers[place], buffers);
         }
-        trace.last = stream;
-        let rows = packed.tokens.len();
         let gain = self.part(self.layout().final_norm());
-        kernel::norm(sized(&mut trace.last_normed, rows * a.width), sized(&mut trace.last_inverse, rows), &trace.last, gain);
+        kernel::norm(sized(last_normed, rows * a.width), sized(last_inverse, rows), last, gain, a.epsilon);
     }
 
-    fn layer(&self, layer: usize, packed: &Packed, stream: &mut [f32], trace: &mut LayerTrace) {
-        let (a, layout, rows) = (*self.architecture(), self.layout(), packed.tokens.len());
-        trace.input.clear();
-        trace.input.extend_from_slice(stream);
-        kernel::norm(sized(&mut trace.normed, rows * a.width), sized(&mut trace.inverse, rows), stream, self.part(layout.norm(layer, 0)));
-        linear(sized(&mut trace.qkv, rows * 3 * a.width), &trace.normed, self.part(layout.attention_in(layer)), rows, a.width, false);
-        for sample in packed.starts.windows(2) {
-            for (position, row) in trace.qkv[sample[0] * 3 * a.width..sample[1] * 3 * a.width].chunks_exact_mut(3 * a.width).enumerate() {
-                self.rotary.turn(&mut row[..2 * a.width], position, 1.0);
+    /// Runs one layer: `stream` becomes what comes out of it.
+    pub fn layer(&self, layer: usize, starts: &[usize], stream: &mut Vec<f32>, trace: &mut LayerTrace, buffers: &mut Buffers) {
+        let (a, layout) = (self.architecture(), self.layout());
+        let rows = stream.len() / a.width;
+        trace.input.clone_from(stream);
+        kernel::norm(
+            sized(&mut trace.normed, rows * a.width),
+            sized(&mut trace.inverse, rows),
+            stream,
+            self.part(layout.norm(layer, Norm::Attention)),
+            a.epsilon,
+        );
+        self.project(layer, ATTENTION_IN, &trace.normed, sized(&mut trace.qkv, rows * a.attention_width()), &mut buffers.narrow);
+        self.settle_heads(layer, trace);
+        let is_local = a.window(layer).is_some();
+        for sample in starts.windows(2) {
+            for (position, row) in trace.qkv[sample[0] * a.attention_width()..sample[1] * a.attention_width()].chunks_exact_mut(a.attention_width()).enumerate()
+            {
+                self.rotary.turn(&mut row[..a.query_width() + a.key_width()], position, 1.0, is_local);
             }
         }
-        attention(&a, packed, trace);
-        linear(stream, &trace.attended, self.part(layout.matrix(layer, Matrix::Output)), rows, a.width, true);
-        trace.middle.clear();
-        trace.middle.extend_from_slice(stream);
-        let gain = self.part(layout.norm(layer, 1));
-        kernel::norm(sized(&mut trace.middle_normed, rows * a.width), sized(&mut trace.middle_inverse, rows), stream, gain);
-        linear(sized(&mut trace.gate_up, rows * 2 * a.hidden), &trace.middle_normed, self.part(layout.feed_in(layer)), rows, a.width, false);
-        kernel::swiglu(sized(&mut trace.active, rows * a.hidden), &trace.gate_up, a.hidden);
-        linear(stream, &trace.active, self.part(layout.matrix(layer, Matrix::Down)), rows, a.hidden, true);
+        let attended = sized(&mut trace.attended, rows * a.query_width());
+        attention(a, a.window(layer), starts, &trace.qkv, attended, &mut buffers.scores);
+        self.give(layer, (Matrix::Output, Norm::AfterAttention), &trace.attended, stream, &mut trace.given, buffers);
+        trace.middle.clone_from(stream);
+        let gain = self.part(layout.norm(layer, Norm::Feed));
+        kernel::norm(sized(&mut trace.middle_normed, rows * a.width), sized(&mut trace.middle_inverse, rows), stream, gain, a.epsilon);
+        self.project(layer, FEED_IN, &trace.middle_normed, sized(&mut trace.gate_up, rows * 2 * a.hidden), &mut buffers.narrow);
+        gated(sized(&mut trace.active, rows * a.hidden), &trace.gate_up, a.hidden, a.family.has_gelu());
+        self.give(layer, (Matrix::Down, Norm::AfterFeed), &trace.active, stream, &mut trace.fed, buffers);
     }
 
-    /// The logits after some of the rows of a finished forward pass.
-    pub fn logits(&self, trace: &Trace, rows: impl Iterator<Item = usize>) -> Vec<f32> {
-        let width = self.architecture().width;
-        let mut gathered = Vec::new();
-        for row in rows {
-            gathered.extend_from_slice(&trace.last_normed[row * width..(row + 1) * width]);
+    /// Writes what matrices that lie one after the other make of the same inputs, side by side in each row.
+    pub fn project(&self, layer: usize, matrices: &[Matrix], input: &[f32], out: &mut [f32], narrow: &mut Vec<f32>) {
+        let (a, layout) = (self.architecture(), self.layout());
+        let (Some(first), Some(last)) = (matrices.first(), matrices.last()) else {
+            return;
+        };
+        let inputs = first.shape(a).1;
+        let rows = input.len() / inputs;
+        linear(out, input, self.part(layout.matrix(layer, *first).start..layout.matrix(layer, *last).end), rows, inputs, false);
+        let (stride, mut column) = (out.len() / rows.max(1), 0);
+        for &matrix in matrices {
+            self.adapt(layer, matrix, input, (&mut out[column..], stride), narrow);
+            column += matrix.shape(a).0;
         }
-        self.head(&gathered)
+        if first == &Matrix::Query && !layout.biases(layer).is_empty() {
+            kernel::add_to_rows(out, self.part(layout.biases(layer)));
+        }
     }
 
-    /// The logits of normed rows.
-    pub fn head(&self, rows: &[f32]) -> Vec<f32> {
+    fn adapt(&self, layer: usize, matrix: Matrix, input: &[f32], (out, stride): (&mut [f32], usize), narrow: &mut Vec<f32>) {
+        let inputs = matrix.shape(self.architecture()).1;
+        match (self.adapter, self.dropout) {
+            (Some(adapter), Some(dropout)) if adapter.adapter.shape.targets.holds(matrix) => {
+                adapter.add_some((layer, matrix), input, dropout, out, stride, narrow);
+            }
+            (Some(adapter), _) => adapter.add((layer, matrix), View::new(input, input.len() / inputs, inputs, inputs), out, stride, narrow),
+            (None, _) => {}
+        }
+    }
+
+    /// Norms each head's query and key, in families that do, and keeps what they were.
+    fn settle_heads(&self, layer: usize, trace: &mut LayerTrace) {
         let a = self.architecture();
-        let count = rows.len() / a.width;
-        let mut logits = vec![0.0; count * a.vocabulary];
-        linear(&mut logits, rows, self.part(self.layout().embedding()), count, a.width, false);
+        if !a.family.has_head_norms() {
+            return;
+        }
+        let rows = trace.qkv.len() / a.attention_width();
+        let (queries, both) = (a.query_width(), a.query_width() + a.key_width());
+        let (plain, inverse) = (sized(&mut trace.plain, rows * both), sized(&mut trace.head_inverse, rows * (a.heads + a.key_heads)));
+        for ((row, plain), inverse) in
+            trace.qkv.chunks_exact_mut(a.attention_width()).zip(plain.chunks_exact_mut(both)).zip(inverse.chunks_exact_mut(a.heads + a.key_heads))
+        {
+            plain.copy_from_slice(&row[..both]);
+            let (of_queries, of_keys) = inverse.split_at_mut(a.heads);
+            kernel::norm(&mut row[..queries], of_queries, &plain[..queries], self.part(self.layout().norm(layer, Norm::Query)), a.epsilon);
+            kernel::norm(&mut row[queries..both], of_keys, &plain[queries..], self.part(self.layout().norm(layer, Norm::Key)), a.epsilon);
+        }
+    }
+
+    /// Adds what the last matrix of a block makes of its inputs to the stream, normed before in families that do.
+    pub fn give(&self, layer: usize, (matrix, norm): (Matrix, Norm), input: &[f32], stream: &mut [f32], normed: &mut Normed, buffers: &mut Buffers) {
+        let (a, gain) = (self.architecture(), self.part(self.layout().norm(layer, norm)));
+        let rows = stream.len() / a.width;
+        let weight = self.part(self.layout().matrix(layer, matrix));
+        let is_scaled = self.adapter.is_some_and(|adapter| !adapter.ratios(layer, matrix).is_empty());
+        if gain.is_empty() && !is_scaled {
+            linear(stream, input, weight, rows, input.len() / rows.max(1), true);
+            return self.adapt(layer, matrix, input, (stream, a.width), &mut buffers.narrow);
+        }
+        let given = sized(if gain.is_empty() { &mut buffers.given } else { &mut normed.input }, rows * a.width);
+        linear(given, input, weight, rows, input.len() / rows.max(1), false);
+        self.adapt(layer, matrix, input, (given, a.width), &mut buffers.narrow);
+        if gain.is_empty() {
+            return kernel::add(stream, given);
+        }
+        let out = sized(&mut buffers.given, rows * a.width);
+        kernel::norm(out, sized(&mut normed.inverse, rows), &normed.input, gain, a.epsilon);
+        kernel::add(stream, out);
+    }
+
+    /// The logits after the rows of some targets of a finished forward pass; `normed` is the stream after the last norm.
+    pub fn logits<'l>(&self, normed: &[f32], targets: &[Target], (gathered, logits): (&mut Vec<f32>, &'l mut Vec<f32>)) -> &'l mut [f32] {
+        let a = self.architecture();
+        gathered.clear();
+        targets.iter().for_each(|target| gathered.extend_from_slice(&normed[target.row * a.width..(target.row + 1) * a.width]));
+        let logits = room(logits, targets.len() * a.vocabulary);
+        linear(logits, gathered, self.part(self.layout().head()), targets.len(), a.width, false);
         logits
     }
-}
 
-/// The scale of the scores before the softmax.
-#[expect(clippy::cast_precision_loss, reason = "heads are narrow")]
-pub fn score_scale(a: &Architecture) -> f32 {
-    1.0 / (a.head_width() as f32).sqrt()
-}
-
-/// Causal attention within each sample.
-fn attention(a: &Architecture, packed: &Packed, trace: &mut LayerTrace) {
-    let (head_width, stride) = (a.head_width(), 3 * a.width);
-    let total: usize = packed.starts.windows(2).map(|sample| (sample[1] - sample[0]).pow(2) * a.heads).sum();
-    let probabilities = sized(&mut trace.probabilities, total);
-    let attended = sized(&mut trace.attended, packed.tokens.len() * a.width);
-    let mut offset = 0;
-    for sample in packed.starts.windows(2) {
-        let length = sample[1] - sample[0];
-        let qkv = &trace.qkv[sample[0] * stride..sample[1] * stride];
-        let out = &mut attended[sample[0] * a.width..sample[1] * a.width];
-        for head in 0..a.heads {
-            let at = head * head_width;
-            let part = |which: usize| View::new(&qkv[which * a.width + at..], length, head_width, stride);
-            let scores = &mut probabilities[offset..offset + length * length];
-            product(scores, length, part(0), part(1).transposed(), 1.0, false);
-            kernel::causal_softmax(scores, length, score_scale(a));
-            product(&mut out[at..], a.width, View::new(scores, length, length, length), part(2), 1.0, false);
-            offset += length * length;
+    /// How likely each target of packed samples is after a finished forward pass, as a natural logarithm.
+    pub fn likelihoods(&self, packed: &Packed, trace: &mut Trace) -> Vec<f64> {
+        let Buffers { gathered, logits, .. } = &mut trace.buffers;
+        let mut likelihoods = Vec::with_capacity(packed.targets.len());
+        for targets in packed.targets.chunks(HEAD_ROWS) {
+            let logits = self.logits(&trace.last_normed, targets, (&mut *gathered, &mut *logits));
+            let rows = logits.chunks_exact_mut(self.architecture().vocabulary).zip(targets);
+            likelihoods.extend(rows.map(|(row, target)| likelihood(row, target.token as usize)));
         }
+        likelihoods
+    }
+
+    /// The summed loss of packed samples, in nats, and how many tokens it is over.
+    pub fn loss(&self, packed: &Packed) -> (f64, usize) {
+        let mut trace = Trace::default();
+        self.forward(packed, &mut trace, Keep::End);
+        (-self.likelihoods(packed, &mut trace).iter().sum::<f64>(), packed.targets.len())
     }
 }
 
 /// The summed loss of packed samples, in nats, and how many tokens it is over.
 #[must_use]
-pub fn loss(weights: &Weights, packed: &Packed) -> (f64, usize) {
-    loss_with(weights, &Rotary::new(&weights.architecture), packed)
+pub fn loss(weights: &Weights, adapter: Option<&Fitted<'_>>, packed: &Packed) -> (f64, usize) {
+    let rotary = Rotary::new(&weights.architecture, packed.longest());
+    Decoder::new(weights, adapter, &rotary).loss(packed)
 }
 
-/// As [`loss`], with the rotary tables at hand.
-pub fn loss_with(weights: &Weights, rotary: &Rotary, packed: &Packed) -> (f64, usize) {
-    let decoder = Decoder { weights, rotary };
-    let mut trace = Trace::default();
-    decoder.forward(packed, &mut trace);
-    let mut logits = decoder.logits(&trace, packed.targets.iter().map(|(row, _)| *row));
-    let rows = logits.chunks_exact_mut(weights.architecture.vocabulary).zip(&packed.targets);
-    let sum = rows.map(|(row, (_, target))| kernel::cross_entropy(row, *target as usize, 1.0)).sum();
-    (sum, packed.targets.len())
+/// What the model makes of the token after some others: a logit for each.
+#[must_use]
+pub fn likely(weights: &Weights, adapter: Option<&Fitted<'_>>, tokens: &[u32]) -> Vec<f32> {
+    let rotary = Rotary::new(&weights.architecture, tokens.len());
+    Decoder::new(weights, adapter, &rotary).read([tokens]).1
 }

@@ -1,5 +1,9 @@
+use std::path::{Path, PathBuf};
+
 use miette::Diagnostic;
 use thiserror::Error;
+
+use crate::data::TemplateError;
 
 /// What can go wrong with the local engine.
 #[derive(Debug, Error, Diagnostic)]
@@ -7,8 +11,49 @@ use thiserror::Error;
 pub enum ModelError {
     /// A model that the local engine does not have.
     #[error("there is no local model `{name}`")]
-    #[diagnostic(code(model::unknown), help("the local engine has `builtin:tiny`; other models need another provider"))]
+    #[diagnostic(
+        code(model::unknown),
+        help("the local engine has `builtin:tiny`, folders of models (`models/NAME`) and GGUF files (`models/NAME.gguf`); other models need another provider")
+    )]
     Unknown { name: String },
+
+    /// A model that is not where it should be.
+    #[error("{} is no model that can be used here: {lack}", path.display())]
+    #[diagnostic(
+        code(model::no_model),
+        help(
+            "a model is a folder with config.json, tokenizer.json and safetensors as Hugging Face's libraries write it, or a GGUF file, of the families Llama, Qwen 2, Qwen 3 and Gemma 3"
+        )
+    )]
+    NoModel { path: PathBuf, lack: String },
+
+    /// A model that was not made for conversations.
+    #[error("{} has no chat template", path.display())]
+    #[diagnostic(
+        code(model::no_template),
+        help("put the template of the model's kin into it as chat_template.jinja: training, evaluation and serving go by it")
+    )]
+    NoTemplate { path: PathBuf },
+
+    /// A file of a model that cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    #[diagnostic(code(model::unreadable), help("see that the file is there, whole, and may be read"))]
+    Unreadable { path: PathBuf, reason: String },
+
+    /// The base of a tuned model is not what it was.
+    #[error("`{base}` is not the model any more that this one was tuned from")]
+    #[diagnostic(code(model::other_base), help("put the former files back, or run the train stage again"))]
+    OtherBase { base: String },
+
+    /// A conversation that the model's template does not take.
+    #[error("example {index}: {source}")]
+    #[diagnostic(
+        code(model::template),
+        help(
+            "look at it with `retune inspect STAGE --row {index}`; a template for which no loss mask can be found would teach the model to speak as the user"
+        )
+    )]
+    Template { index: usize, source: TemplateError },
 
     /// Nothing to learn from.
     #[error("there is nothing to learn: {problem}")]
@@ -17,7 +62,10 @@ pub enum ModelError {
 
     /// An example that the model cannot hold.
     #[error("example {index} has {tokens} tokens, more than the {limit} that the model holds")]
-    #[diagnostic(code(model::too_long), help("add `limit tokens={limit}` to the prepare stage"))]
+    #[diagnostic(
+        code(model::too_long),
+        help("add `limit tokens={limit}` to the prepare stage, or `max-length tokens={limit} overflow=\"drop\"` (or \"truncate\") to the method")
+    )]
     TooLong { index: usize, tokens: usize, limit: usize },
 
     /// A question that leaves no room for an answer.
@@ -26,9 +74,12 @@ pub enum ModelError {
     NoRoom { index: usize, tokens: usize, limit: usize },
 
     /// Training went off the rails.
-    #[error("the loss is not a number any more at step {step}")]
-    #[diagnostic(code(model::diverged), help("lower `learning-rate`; it is {rate} now"))]
-    Diverged { step: usize, rate: f64 },
+    #[error("the loss is not a number any more at step {step}, made of {blame}")]
+    #[diagnostic(
+        code(model::diverged),
+        help("lower `learning-rate`, which is {rate} there, or look at those rows; with `checkpoints` the state before that step is kept")
+    )]
+    Diverged { step: usize, rate: f64, blame: String },
 
     /// An alarm of the stage.
     #[error("stopped by an alarm: {why}")]
@@ -44,6 +95,13 @@ pub enum ModelError {
     #[error("stopped")]
     #[diagnostic(code(model::stopped), help("run again to begin this stage anew"))]
     Stopped,
+}
+
+impl ModelError {
+    /// A file that cannot be read.
+    pub fn unreadable(path: &Path, reason: &(impl std::fmt::Display + ?Sized)) -> Self {
+        Self::Unreadable { path: path.to_owned(), reason: reason.to_string() }
+    }
 }
 
 impl From<ModelError> for crate::provider::ProviderError {

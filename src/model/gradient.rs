@@ -1,15 +1,27 @@
-use super::adapter::{Adapter, AdapterLayout};
-use super::kernel;
-use super::matmul::{View, product};
-use super::weights::{Layout, Matrix};
+//! Where the gradients of a backward pass go.
 
-/// The output side and the input side of a matrix in one backward pass: the gradient of what came out, and what went in.
-#[derive(Clone, Copy, Debug)]
+use std::ops::Range;
+
+use super::adapter::Fitted;
+use super::dropout::Dropout;
+use super::kernel;
+use super::layout::Matrix;
+use super::matmul::{View, product};
+use super::trace::room;
+use super::weights::Weights;
+
+/// A matrix of a layer on the way back: the gradient of what came out of it, and what went in.
+#[derive(Debug)]
 pub struct LinearGradient<'a> {
-    /// Gradient of the outputs, `rows x outputs`.
-    pub d_out: View<'a>,
+    /// The layer and the matrix.
+    pub at: (usize, Matrix),
+    /// Gradient of the outputs: rows of `stride` numbers, of which the matrix's own come first. Where an adapter multiplies the outputs
+    /// of the base, it becomes the gradient of those.
+    pub d_out: &'a mut [f32],
+    /// How far one row is from the next.
+    pub stride: usize,
     /// The inputs, `rows x inputs`.
-    pub input: View<'a>,
+    pub input: &'a [f32],
     /// How many rows.
     pub rows: usize,
 }
@@ -17,16 +29,16 @@ pub struct LinearGradient<'a> {
 /// Takes gradients of the parts of a model that are trained, and lets the others pass.
 pub trait GradientSink: Send {
     /// A matrix of a layer.
-    fn matrix(&mut self, layer: usize, matrix: Matrix, gradient: LinearGradient<'_>);
+    fn linear(&mut self, gradient: LinearGradient<'_>);
 
-    /// Where the gradient of a norm's gain is to be added, if it is trained.
-    fn norm(&mut self, layer: usize, which: usize) -> Option<&mut [f32]>;
+    /// Adds to the gradient of a matrix's inputs what comes of what stands beside it, once [`GradientSink::linear`] was told.
+    fn inputs(&mut self, at: (usize, Matrix), d_input: &mut [f32]);
 
-    /// Where the gradient of the last norm's gain is to be added, if it is trained.
-    fn final_norm(&mut self) -> Option<&mut [f32]>;
+    /// Whether outputs of a matrix are multiplied beside the base, so that their gradient changes on the way.
+    fn scales(&self, matrix: Matrix) -> bool;
 
-    /// Where the gradient of the embedding is to be added, if it is trained.
-    fn embedding(&mut self) -> Option<&mut [f32]>;
+    /// Where the gradient of another part of the base is to be added, if it is trained.
+    fn part(&mut self, range: Range<usize>) -> Option<&mut [f32]>;
 
     /// All gradients, in the order of the parameters that they belong to.
     fn values(&mut self) -> &mut Vec<f32>;
@@ -34,39 +46,37 @@ pub trait GradientSink: Send {
 
 /// Gradients of every parameter.
 #[derive(Clone, Debug)]
-pub struct FullGradient {
-    layout: Layout,
-    widths: [(usize, usize); 7],
+pub struct FullGradient<'a> {
+    weights: &'a Weights,
     values: Vec<f32>,
 }
 
-impl FullGradient {
-    /// Zero gradients for a model; `values` may be a used buffer.
+impl<'a> FullGradient<'a> {
+    /// Gradients that are added to those in `values`, or to zeros where it is empty.
     #[must_use]
-    pub fn new(layout: Layout, architecture: &super::Architecture, mut values: Vec<f32>) -> Self {
-        values.clear();
-        values.resize(layout.size(), 0.0);
-        Self { layout, widths: Matrix::ALL.map(|matrix| matrix.shape(architecture)), values }
+    pub fn new(weights: &'a Weights, mut values: Vec<f32>) -> Self {
+        values.resize(weights.layout().size(), 0.0);
+        Self { weights, values }
     }
 }
 
-impl GradientSink for FullGradient {
-    fn matrix(&mut self, layer: usize, matrix: Matrix, gradient: LinearGradient<'_>) {
-        let (_, columns) = self.widths[matrix as usize];
-        let out = &mut self.values[self.layout.matrix(layer, matrix)];
-        product(out, columns, gradient.d_out.transposed(), gradient.input, 1.0, true);
+impl GradientSink for FullGradient<'_> {
+    fn linear(&mut self, gradient: LinearGradient<'_>) {
+        let (layer, matrix) = gradient.at;
+        let (outputs, inputs) = matrix.shape(&self.weights.architecture);
+        let out = &mut self.values[self.weights.layout().matrix(layer, matrix)];
+        let d_out = View::new(gradient.d_out, gradient.rows, outputs, gradient.stride);
+        product(out, inputs, d_out.transposed(), View::new(gradient.input, gradient.rows, inputs, inputs), 1.0, true);
     }
 
-    fn norm(&mut self, layer: usize, which: usize) -> Option<&mut [f32]> {
-        Some(&mut self.values[self.layout.norm(layer, which)])
+    fn inputs(&mut self, _: (usize, Matrix), _: &mut [f32]) {}
+
+    fn scales(&self, _: Matrix) -> bool {
+        false
     }
 
-    fn final_norm(&mut self) -> Option<&mut [f32]> {
-        Some(&mut self.values[self.layout.final_norm()])
-    }
-
-    fn embedding(&mut self) -> Option<&mut [f32]> {
-        Some(&mut self.values[self.layout.embedding()])
+    fn part(&mut self, range: Range<usize>) -> Option<&mut [f32]> {
+        Some(&mut self.values[range])
     }
 
     fn values(&mut self) -> &mut Vec<f32> {
@@ -74,50 +84,98 @@ impl GradientSink for FullGradient {
     }
 }
 
-/// Gradients of a LoRA adapter. With `y = x (W + s B A)^T` they are `dB = s dy^T (x A^T)` and
-/// `dA = s (dy B)^T x`: products with the rank on one side, far smaller than the gradient of W.
+/// Gradients of a LoRA adapter. With `y = x W^T + s (x A^T) B^T` they are `dB = s dy^T (x A^T)` and
+/// `dA = s (dy B)^T x`: products with the rank on one side, far smaller than the gradient of W. DoRA's ratios count as constants, as in the
+/// paper; the gradient of a length is that of the outputs along what they are without it.
 #[derive(Clone, Debug)]
 pub struct LoraGradient<'a> {
-    adapter: &'a Adapter,
-    layout: AdapterLayout,
+    fitted: &'a Fitted<'a>,
+    base: &'a Weights,
+    dropout: Option<Dropout>,
     values: Vec<f32>,
+    /// `dy B` of each matrix, for its inputs.
+    back: [Vec<f32>; Matrix::ALL.len()],
     narrow: Vec<f32>,
+    wide: Vec<f32>,
 }
 
 impl<'a> LoraGradient<'a> {
-    /// Zero gradients for an adapter; `values` may be a used buffer.
+    /// Gradients that are added to those in `values`, or to zeros where it is empty.
     #[must_use]
-    pub fn new(adapter: &'a Adapter, mut values: Vec<f32>) -> Self {
-        let layout = adapter.layout();
-        values.clear();
-        values.resize(layout.size(), 0.0);
-        Self { adapter, layout, values, narrow: Vec::new() }
+    pub fn new(fitted: &'a Fitted<'a>, base: &'a Weights, dropout: Option<Dropout>, mut values: Vec<f32>) -> Self {
+        values.resize(fitted.adapter.layout().size(), 0.0);
+        Self { fitted, base, dropout, values, back: Default::default(), narrow: Vec::new(), wide: Vec::new() }
+    }
+
+    /// Adds the gradient of DoRA's lengths, and multiplies that of the outputs by the ratios.
+    fn lengths(&mut self, gradient: &mut LinearGradient<'_>, magnitude: Range<usize>, up: View<'_>, scale: f32) {
+        let (layer, matrix) = gradient.at;
+        let (outputs, inputs) = matrix.shape(&self.base.architecture);
+        let ratios = self.fitted.ratios(layer, matrix);
+        let plain = room(&mut self.wide, gradient.rows * outputs);
+        let weight = View::new(&self.base.values[self.base.layout().matrix(layer, matrix)], outputs, inputs, inputs);
+        product(plain, outputs, View::new(gradient.input, gradient.rows, inputs, inputs), weight.transposed(), 1.0, false);
+        let rank = self.fitted.adapter.shape.rank;
+        product(plain, outputs, View::new(&self.narrow, gradient.rows, rank, rank), up.transposed(), scale, true);
+        let lengths = self.fitted.adapter.values[magnitude.clone()].iter().zip(ratios).zip(&mut self.values[magnitude]);
+        for (column, ((length, ratio), d_length)) in lengths.enumerate() {
+            let along: f32 = (0..gradient.rows).map(|row| gradient.d_out[row * gradient.stride + column] * plain[row * outputs + column]).sum();
+            *d_length += along * ratio / length;
+        }
+        kernel::scale_columns(gradient.d_out, gradient.stride, ratios);
     }
 }
 
 impl GradientSink for LoraGradient<'_> {
-    fn matrix(&mut self, layer: usize, matrix: Matrix, gradient: LinearGradient<'_>) {
-        let (rank, scale) = (self.adapter.shape.rank, self.adapter.shape.scale());
-        let (outputs, inputs) = matrix.shape(&self.adapter.architecture);
-        let (down, up) = self.layout.pair(layer, matrix);
-        let narrow = super::decoder::sized(&mut self.narrow, gradient.rows * rank);
-        let a = View::new(&self.adapter.values[down.clone()], rank, inputs, inputs);
-        product(narrow, rank, gradient.input, a.transposed(), 1.0, false);
-        product(&mut self.values[up.clone()], rank, gradient.d_out.transposed(), View::new(narrow, gradient.rows, rank, rank), scale, true);
-        let b = View::new(&self.adapter.values[up], outputs, rank, rank);
-        product(narrow, rank, gradient.d_out, b, 1.0, false);
-        product(&mut self.values[down], inputs, View::new(narrow, gradient.rows, rank, rank).transposed(), gradient.input, scale, true);
+    fn linear(&mut self, mut gradient: LinearGradient<'_>) {
+        let (adapter, rows) = (self.fitted.adapter, gradient.rows);
+        let (layer, matrix) = gradient.at;
+        let Some(pair) = adapter.layout().pair(layer, matrix) else {
+            return;
+        };
+        let ((outputs, inputs), rank, scale) = (matrix.shape(&adapter.architecture), adapter.shape.rank, adapter.shape.scale());
+        let some = self.dropout.map(|dropout| {
+            let mut some = gradient.input.to_vec();
+            dropout.apply(layer, matrix, &mut some);
+            some
+        });
+        let input = View::new(some.as_deref().unwrap_or(gradient.input), rows, inputs, inputs);
+        let (down, up) = (adapter.down(&pair, inputs), adapter.up(&pair, outputs));
+        product(room(&mut self.narrow, rows * rank), rank, input, down.transposed(), 1.0, false);
+        if adapter.shape.is_dora {
+            self.lengths(&mut gradient, pair.magnitude.clone(), up, scale);
+        }
+        let d_out = View::new(gradient.d_out, rows, outputs, gradient.stride);
+        product(&mut self.values[pair.up.clone()], rank, d_out.transposed(), View::new(&self.narrow, rows, rank, rank), scale, true);
+        let back = room(&mut self.back[matrix as usize], rows * rank);
+        product(back, rank, d_out, up, scale, false);
+        product(&mut self.values[pair.down], inputs, View::new(back, rows, rank, rank).transposed(), input, 1.0, true);
     }
 
-    fn norm(&mut self, _: usize, _: usize) -> Option<&mut [f32]> {
-        None
+    fn inputs(&mut self, (layer, matrix): (usize, Matrix), d_input: &mut [f32]) {
+        let adapter = self.fitted.adapter;
+        let Some(pair) = adapter.layout().pair(layer, matrix) else {
+            return;
+        };
+        let (inputs, rank) = (matrix.shape(&adapter.architecture).1, adapter.shape.rank);
+        let rows = d_input.len() / inputs;
+        let back = View::new(&self.back[matrix as usize], rows, rank, rank);
+        match self.dropout {
+            None => product(d_input, inputs, back, adapter.down(&pair, inputs), 1.0, true),
+            Some(dropout) => {
+                let some = room(&mut self.wide, d_input.len());
+                product(some, inputs, back, adapter.down(&pair, inputs), 1.0, false);
+                dropout.apply(layer, matrix, some);
+                kernel::add(d_input, some);
+            }
+        }
     }
 
-    fn final_norm(&mut self) -> Option<&mut [f32]> {
-        None
+    fn scales(&self, matrix: Matrix) -> bool {
+        self.fitted.adapter.shape.is_dora && self.fitted.adapter.shape.targets.holds(matrix)
     }
 
-    fn embedding(&mut self) -> Option<&mut [f32]> {
+    fn part(&mut self, _: Range<usize>) -> Option<&mut [f32]> {
         None
     }
 

@@ -2,40 +2,48 @@
 
 use rayon::prelude::*;
 
-use crate::data::{Example, Role, Tokenizer};
-use crate::provider::{ModelHandle, ProviderError, Watch};
+use crate::data::{Example, Role};
+use crate::provider::{Longest, ModelHandle, Overflow, ProviderError, Watch};
 
-use super::batch::{Packed, samples};
-use super::decoder::loss_with;
+use super::adapter::Fitted;
+use super::decoder::Decoder;
 use super::error::ModelError;
-use super::kernel::Rotary;
-use super::local::weights;
+use super::examples::lessons;
+use super::local::LocalEngine;
+use super::rotary::Rotary;
+use super::tuned::Model;
 
-/// The perplexity of the last answer of each example after all that stands before it: e to the mean loss of its tokens, its end among
-/// them.
-///
-/// # Errors
-/// When the model's files do not fit it, an example is too long or holds no answer, or the watch says stop.
-pub fn perplexities(model: &ModelHandle, examples: &[Example], watch: &dyn Watch) -> Result<Vec<f64>, ProviderError> {
-    let weights = weights(model)?;
-    let last_alone = |example: &Example| {
-        let mut messages = example.messages.clone();
-        let last = messages.len().saturating_sub(1);
-        for (at, message) in messages.iter_mut().enumerate() {
-            message.learned = at == last && message.role == Role::Assistant;
-        }
-        Example::chat(messages)
-    };
-    let examples: Vec<Example> = examples.iter().map(last_alone).collect();
-    let samples = samples(Tokenizer::tiny(), &examples, weights.architecture.context)?;
-    let rotary = Rotary::new(&weights.architecture);
-    let measured = samples.par_iter().map(|sample| {
-        if watch.stopped() {
-            return Err(ModelError::Stopped);
-        }
-        let (loss, tokens) = loss_with(&weights, &rotary, &Packed::new([sample]));
-        #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-        Ok((loss / tokens.max(1) as f64).exp())
-    });
-    Ok(measured.collect::<Result<Vec<f64>, ModelError>>()?)
+impl LocalEngine {
+    /// The perplexity of the last answer of each example after all that stands before it: e to the mean loss of its tokens, its end among
+    /// them.
+    ///
+    /// # Errors
+    /// When the model's files do not fit it, an example is too long or holds no answer, or the watch says stop.
+    pub fn perplexities(&self, model: &ModelHandle, examples: &[Example], watch: &dyn Watch) -> Result<Vec<f64>, ProviderError> {
+        let model = Model::open(model, self.workspace())?;
+        let weights = model.weights();
+        let fitted = model.adapter().map(|adapter| Fitted::new(adapter, weights));
+        let last_alone = |example: &Example| {
+            let mut messages = example.messages.clone();
+            let last = messages.len().saturating_sub(1);
+            for (at, message) in messages.iter_mut().enumerate() {
+                message.learned = at == last && message.role == Role::Assistant;
+            }
+            Example::chat(messages)
+        };
+        let examples: Vec<Example> = examples.iter().map(last_alone).collect();
+        let longest = Longest { tokens: weights.architecture.context, overflow: Overflow::Error };
+        let lessons = lessons(model.chat(), &examples, longest)?.lessons;
+        let rotary = Rotary::new(&weights.architecture, lessons.longest());
+        let decoder = Decoder::new(weights, fitted.as_ref(), &rotary);
+        let measured = (0..lessons.len()).into_par_iter().map(|index| {
+            if watch.stopped() {
+                return Err(ModelError::Stopped);
+            }
+            let (loss, tokens) = decoder.loss(&lessons.pack(&[index]));
+            #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+            Ok((loss / tokens.max(1) as f64).exp())
+        });
+        Ok(measured.collect::<Result<Vec<f64>, ModelError>>()?)
+    }
 }

@@ -1,39 +1,66 @@
-use std::borrow::Cow;
+//! The local engine as a provider.
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use crate::data::{Special, Tokenizer, parse_examples};
+use crate::data::{parse_examples, parse_preferences};
 use crate::ledger::JobJournal;
-use crate::provider::{Answered, Generation, Infer, ModelCard, ModelHandle, ProviderError, Question, Tune, TuningRequest, TuningResult, Watch};
+use crate::provider::{
+    Answered, Decay, Generation, Infer, Longest, Lora, Method, ModelCard, ModelHandle, Overflow, ProviderError, Question, Tune, TuningRequest, TuningResult,
+    Watch,
+};
 
-use super::adapter::{Adapter, LoraShape};
-use super::batch::samples;
-use super::builtin::base;
+use super::adapter::{Adapter, Fitted, LoraShape, Targets};
+use super::builtin::TINY;
 use super::checkpoint::CheckpointPlace;
 use super::error::ModelError;
-use super::files::{load_adapter, load_weights, save_adapter, save_weights};
+use super::examples::{Encoded, lessons, preferences};
+use super::files::{save_adapter, save_weights};
+use super::flight::Step;
 use super::generate::{Generated, Prompt, generate};
+use super::layout::Matrix;
 use super::sampling::Sampling;
+use super::source::{Base, base};
 use super::trained::{LossPoint, Trained};
-use super::trainer::{Tuning, TuningMethod, tune};
+use super::trainer::{Recorded, tune};
+use super::tuned::Model;
+use super::tuning::{Tuning, TuningMethod};
 use super::weights::Weights;
 
 /// The version of the engine: raised when the same inputs would give other bytes.
-pub const ENGINE_VERSION: u32 = 3;
+pub const ENGINE_VERSION: u32 = 4;
 
 /// Tunes and asks models on this machine.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalEngine;
+#[derive(Clone, Debug)]
+pub struct LocalEngine {
+    workspace: PathBuf,
+}
+
+impl LocalEngine {
+    /// The engine, with the folder that paths of models go from.
+    #[must_use]
+    pub fn new(workspace: &Path) -> Self {
+        Self { workspace: workspace.to_owned() }
+    }
+
+    pub(super) fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+}
 
 /// Sizes where the pipeline does not say.
 const BATCH_SIZE: usize = 16;
 const EPOCHS: usize = 3;
 const WARMUP: f64 = 0.05;
-/// The peak of the learning rate where nobody says another.
+const BETA: f64 = 0.1;
+/// The peak of the learning rate for `builtin:tiny` where nobody says another.
 pub const LEARNING_RATE: f64 = 3e-3;
+/// The same for larger models: of an adapter, and of all weights.
+const OF_ADAPTERS: f64 = 2e-4;
+const OF_WEIGHTS: f64 = 2e-5;
 
 fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
     std::fs::read(path).map_err(|error| ProviderError::UnreadableFile { path: path.to_owned(), reason: error.to_string() })
@@ -42,47 +69,103 @@ fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
 #[async_trait]
 impl Tune for LocalEngine {
     async fn tune(&self, request: TuningRequest, _: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
-        tokio::task::block_in_place(|| tune_here(&request, watch))
+        tokio::task::block_in_place(|| self.tune_here(&request, watch))
     }
 }
 
-fn tune_here(request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
-    let weights = base(&request.base)?;
-    let tokenizer = Tokenizer::tiny();
-    let context = weights.architecture.context;
-    let train = samples(tokenizer, &parse_examples(&read(&request.train)?)?, context)?;
-    let validation = request.validation.as_deref().map(read).transpose()?.unwrap_or_default();
-    let validation = samples(tokenizer, &parse_examples(&validation)?, context)?;
-    let sizes = &request.hyperparameters;
-    let method = match sizes.lora {
-        Some((rank, alpha)) => TuningMethod::Lora(LoraShape { rank, alpha }),
-        None => TuningMethod::Full,
+/// The adapter that is asked for.
+fn shape(lora: &Lora) -> Result<LoraShape, ModelError> {
+    let named = |name: &String| {
+        let found = Matrix::ALL.into_iter().find(|matrix| matrix.target() == name);
+        found.ok_or_else(|| ModelError::Misfit { problem: format!("there is no matrix `{name}`") })
     };
-    let tuning = Tuning {
-        method,
-        epochs: sizes.epochs.unwrap_or(EPOCHS),
-        batch_size: sizes.batch_size.unwrap_or(BATCH_SIZE),
-        learning_rate: sizes.learning_rate.unwrap_or(LEARNING_RATE),
-        warmup: sizes.warmup.unwrap_or(WARMUP),
-        weight_decay: sizes.weight_decay.unwrap_or(0.0),
-        seed: sizes.seed,
-        care: request.care,
-    };
-    let checkpoints = request.checkpoints.clone().map(|(folder, every)| CheckpointPlace { folder, every });
-    let trained = tune(weights, &train, &validation, &tuning, checkpoints.as_ref(), watch)?;
-    let metrics = figures(&trained);
-    let (name, files) = match method {
-        TuningMethod::Lora(shape) => {
-            let adapter = Adapter { architecture: weights.architecture, shape, values: trained.values };
-            ("adapter", save_adapter(&adapter, &request.base)?)
+    let targets = lora.targets.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    Ok(LoraShape {
+        rank: lora.rank,
+        alpha: lora.alpha,
+        is_rank_stabilised: lora.is_rank_stabilised,
+        is_dora: lora.is_dora,
+        dropout: lora.dropout,
+        targets: if targets.is_empty() { Targets::ALL } else { Targets::of(targets) },
+    })
+}
+
+/// A file of examples as lessons, by the method.
+fn encoded(base: &Base, method: &Method, path: Option<&Path>, longest: Longest) -> Result<Encoded, ProviderError> {
+    let bytes = path.map(read).transpose()?.unwrap_or_default();
+    Ok(match method {
+        Method::Dpo { beta } => preferences(&base.chat, &parse_preferences(&bytes)?, beta.unwrap_or(BETA), longest)?,
+        Method::Supervised | Method::Reinforcement { .. } => lessons(&base.chat, &parse_examples(&bytes)?, longest)?,
+    })
+}
+
+impl LocalEngine {
+    fn tune_here(&self, request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+        let base = base(&request.base, &self.workspace)?;
+        let (weights, sizes) = (&base.weights, &request.hyperparameters);
+        let context = weights.architecture.context;
+        let longest = sizes.longest.unwrap_or(Longest { tokens: context, overflow: Overflow::Error });
+        let longest = Longest { tokens: longest.tokens.min(context), ..longest };
+        let train = encoded(&base, &request.method, Some(&request.train), longest)?;
+        let validation = encoded(&base, &request.method, request.validation.as_deref(), longest)?;
+        for (encoded, of) in [(&train, "training"), (&validation, "validation")] {
+            for (count, what) in [(encoded.dropped, "left out"), (encoded.cut, "cut")] {
+                if count > 0 {
+                    watch.note(&format!("{count} of the {of} examples have more than {} tokens and are {what}", longest.tokens));
+                }
+            }
         }
-        TuningMethod::Full => {
-            let tuned = Weights { architecture: weights.architecture, values: trained.values };
-            ("weights", BTreeMap::from([("model.safetensors".to_owned(), save_weights(&tuned, false)?)]))
-        }
-    };
-    let model = ModelCard { provider: "local".into(), base: request.base.clone(), name: name.into() };
-    Ok(TuningResult { model, files, losses: losses(&trained.points), metrics })
+        let method = sizes.lora.as_ref().map_or(Ok(TuningMethod::Full), |lora| shape(lora).map(TuningMethod::Lora))?;
+        let usual = match method {
+            _ if request.base == TINY => LEARNING_RATE,
+            TuningMethod::Lora(_) => OF_ADAPTERS,
+            TuningMethod::Full => OF_WEIGHTS,
+        };
+        let plain = Tuning::plain(method, sizes.epochs.unwrap_or(EPOCHS), sizes.batch_size.unwrap_or(BATCH_SIZE), sizes.learning_rate.unwrap_or(usual));
+        let tuning = Tuning {
+            warmup: sizes.warmup.unwrap_or(WARMUP),
+            decay: sizes.decay.unwrap_or(Decay::Cosine),
+            weight_decay: sizes.weight_decay.unwrap_or(0.0),
+            clip: sizes.clip.unwrap_or(plain.clip),
+            evaluate_every: sizes.eval_interval,
+            recompute: sizes.recompute,
+            seed: sizes.seed,
+            care: request.care,
+            ..plain
+        };
+        let checkpoints = request.checkpoints.clone().map(|(folder, every)| CheckpointPlace { folder, every });
+        let recorded = Recorded { rows: &train.rows, left: request.left.as_deref() };
+        let trained = tune(weights, &train.lessons, &validation.lessons, &tuning, recorded, checkpoints.as_ref(), watch)?;
+        let (metrics, losses, flight) = (figures(&trained), losses(&trained.points), Step::lines(&trained.flight));
+        let (name, files) = match method {
+            TuningMethod::Lora(shape) => {
+                let adapter = Adapter { architecture: weights.architecture, shape, values: trained.values };
+                ("adapter", save_adapter(&adapter, &request.base)?)
+            }
+            TuningMethod::Full => {
+                let tuned = Weights { architecture: weights.architecture, values: trained.values };
+                ("weights", BTreeMap::from([("model.safetensors".to_owned(), save_weights(&tuned, false)?)]))
+            }
+        };
+        let model = ModelCard { provider: "local".into(), base: request.base.clone(), name: name.into(), digest: base.digest };
+        Ok(TuningResult { model, files, losses, flight, metrics })
+    }
+
+    fn answer_here(&self, handle: &ModelHandle, questions: &[Question], how: &Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ModelError> {
+        let model = Model::open(handle, &self.workspace)?;
+        let (weights, chat) = (model.weights(), model.chat());
+        let fitted = model.adapter().map(|adapter| Fitted::new(adapter, weights));
+        let prompt = |(index, question): (usize, &Question)| {
+            let tokens = chat.prompt(&question.messages).map_err(|source| ModelError::Template { index: index + 1, source })?;
+            // The same question has the same answer, and of several samples each its own.
+            Ok(Prompt { tokens, sampling: Sampling { seed: question.digest().seed(), ..Sampling::at(how.temperature) } })
+        };
+        let prompts: Vec<Prompt> = questions.iter().enumerate().map(prompt).collect::<Result<_, ModelError>>()?;
+        let answers = generate(weights, fitted.as_ref(), &prompts, how.max_tokens, &chat.ends(), watch)?;
+        let answered =
+            |said: Generated| Answered { text: chat.decode(&said.tokens), milliseconds: u64::try_from(said.took.as_millis()).ok(), ..Answered::default() };
+        Ok(answers.into_iter().map(answered).collect())
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -110,37 +193,6 @@ fn losses(points: &[LossPoint]) -> Vec<u8> {
 #[async_trait]
 impl Infer for LocalEngine {
     async fn answer(&self, model: &ModelHandle, questions: Vec<Question>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
-        Ok(tokio::task::block_in_place(|| answer_here(model, &questions, &how, watch))?)
+        Ok(tokio::task::block_in_place(|| self.answer_here(model, &questions, &how, watch))?)
     }
-}
-
-/// The weights of a model: those of its base, with what was learnt.
-///
-/// # Errors
-/// When its base is not known, or its files do not fit it.
-pub fn weights(model: &ModelHandle) -> Result<Cow<'static, Weights>, ModelError> {
-    let base = base(&model.card.base)?;
-    Ok(match model.card.name.as_str() {
-        "adapter" => Cow::Owned(load_adapter(base.architecture, &model.files)?.merged(base)),
-        "weights" => {
-            let file = model.files.get("model.safetensors").ok_or_else(|| ModelError::Misfit { problem: "model.safetensors is missing".into() })?;
-            Cow::Owned(load_weights(base.architecture, file)?)
-        }
-        _ => Cow::Borrowed(base),
-    })
-}
-
-fn answer_here(model: &ModelHandle, questions: &[Question], how: &Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ModelError> {
-    let weights = weights(model)?;
-    let tokenizer = Tokenizer::tiny();
-    let prompt = |question: &Question| Prompt {
-        tokens: tokenizer.prompt(&question.messages),
-        // The same question has the same answer, and of several samples each its own.
-        sampling: Sampling { temperature: how.temperature, top_p: 1.0, seed: question.digest().seed() },
-    };
-    let prompts: Vec<Prompt> = questions.iter().map(prompt).collect();
-    let answers = generate(&weights, &prompts, how.max_tokens, tokenizer.special(Special::End), watch)?;
-    let answered =
-        |said: Generated| Answered { text: tokenizer.decode(&said.tokens), milliseconds: u64::try_from(said.took.as_millis()).ok(), ..Answered::default() };
-    Ok(answers.into_iter().map(answered).collect())
 }

@@ -25,6 +25,12 @@ impl<'a> View<'a> {
         Self { rows: self.columns, columns: self.rows, row_stride: self.column_stride, column_stride: self.row_stride, ..self }
     }
 
+    /// How many rows there are.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
     const fn reach(&self) -> usize {
         if self.rows == 0 || self.columns == 0 { 0 } else { (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride + 1 }
     }

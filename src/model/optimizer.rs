@@ -1,4 +1,4 @@
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -33,40 +33,40 @@ impl AdamW {
         let inverse = (1.0 / second_bias) as f32;
         let blocks = values.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK));
         let moments = self.first.par_chunks_mut(BLOCK).zip(self.second.par_chunks_mut(BLOCK));
-        blocks.zip(moments).for_each(|((values, gradients), (first, second))| {
-            Arch::new().dispatch(|| {
-                for (((value, gradient), m), v) in values.iter_mut().zip(gradients).zip(first.iter_mut()).zip(second.iter_mut()) {
-                    let g = gradient * scale;
-                    *m += (1.0 - BETA_FIRST) * (g - *m);
-                    *v += (1.0 - BETA_SECOND) * (g * g - *v);
-                    *value = *value * shrink - step * *m / ((*v * inverse).sqrt() + EPSILON);
-                }
-            });
-        });
+        let figures = Figures { step, shrink, scale, inverse };
+        blocks.zip(moments).for_each(|((values, gradients), (first, second))| Arch::new().dispatch(Block { values, gradients, first, second, figures }));
     }
 }
 
-/// The learning rate over the steps: a linear warm-up, then half a cosine down to a tenth.
-#[derive(Clone, Copy, Debug)]
-pub struct Schedule {
-    /// The highest rate.
-    pub peak: f64,
-    /// Steps of warm-up.
-    pub warmup: usize,
-    /// All steps.
-    pub steps: usize,
+/// What a step multiplies by.
+#[derive(Clone, Copy)]
+struct Figures {
+    step: f32,
+    shrink: f32,
+    scale: f32,
+    inverse: f32,
 }
 
-impl Schedule {
-    /// The rate of a step, counted from 0.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
-    pub fn rate(&self, step: usize) -> f64 {
-        if step < self.warmup {
-            return self.peak * (step + 1) as f64 / self.warmup as f64;
+/// Some of the parameters.
+struct Block<'a> {
+    values: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    figures: Figures,
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Figures { step, shrink, scale, inverse } = self.figures;
+        for (((value, gradient), m), v) in self.values.iter_mut().zip(self.gradients).zip(self.first.iter_mut()).zip(self.second.iter_mut()) {
+            let g = gradient * scale;
+            *m += (1.0 - BETA_FIRST) * (g - *m);
+            *v += (1.0 - BETA_SECOND) * (g * g - *v);
+            *value = *value * shrink - step * *m / ((*v * inverse).sqrt() + EPSILON);
         }
-        let rest = (self.steps - self.warmup).max(1) as f64;
-        let way = ((step - self.warmup) as f64 / rest).min(1.0);
-        self.peak * (0.1 + 0.45 * (1.0 + (std::f64::consts::PI * way).cos()))
     }
 }

@@ -9,8 +9,18 @@ pub struct Sampling {
     pub temperature: f64,
     /// Of the likeliest tokens, as many as together are this likely (nucleus sampling; Holtzman et al. 2020).
     pub top_p: f64,
+    /// Of the likeliest tokens, at most so many; 0 for all.
+    pub top_k: usize,
     /// The same seed gives the same answer to the same prompt, whoever else is answered.
     pub seed: u64,
+}
+
+impl Sampling {
+    /// Of all tokens, at a temperature.
+    #[must_use]
+    pub const fn at(temperature: f64) -> Self {
+        Self { temperature, top_p: 1.0, top_k: 0, seed: 0 }
+    }
 }
 
 /// Chooses the tokens of one answer.
@@ -29,11 +39,11 @@ impl Chooser {
 
     /// The next token, by what the model makes of each.
     pub fn choose(&mut self, logits: &[f32]) -> u32 {
-        let Sampling { temperature, top_p, .. } = self.sampling;
+        let Sampling { temperature, top_p, top_k, .. } = self.sampling;
         if temperature <= 0.0 {
             return likeliest(logits);
         }
-        let order = best(logits, logits.len());
+        let order = best(logits, if top_k == 0 { logits.len() } else { top_k });
         let highest = order.first().map_or(0.0, |&token| f64::from(logits[token as usize]));
         let weight = |token: u32| ((f64::from(logits[token as usize]) - highest) / temperature).exp();
         let whole: f64 = order.iter().map(|&token| weight(token)).sum();

@@ -1,10 +1,12 @@
 //! Conversations that one model goes on with together, token by token: who comes later joins those that are under way.
 
+use super::adapter::Fitted;
 use super::decoder::Decoder;
 use super::error::ModelError;
 use super::generate::Answer;
-use super::kernel::Rotary;
+use super::rotary::Rotary;
 use super::sampling::{Chooser, Sampling, best};
+use super::thin::Thin;
 use super::weights::Weights;
 
 /// One more token of a conversation, or its end.
@@ -48,9 +50,11 @@ pub struct Wish {
 #[derive(Debug)]
 pub struct Session<'a> {
     weights: &'a Weights,
+    adapter: Option<&'a Fitted<'a>>,
     rotary: Rotary,
-    end: u32,
+    ends: &'a [u32],
     open: Vec<Open>,
+    thin: Thin,
 }
 
 #[derive(Debug)]
@@ -65,10 +69,10 @@ struct Open {
 }
 
 impl<'a> Session<'a> {
-    /// No conversation yet. `end` is the token that ends what a model says.
+    /// No conversation yet. `ends` are the tokens that end what a model says.
     #[must_use]
-    pub fn new(weights: &'a Weights, end: u32) -> Self {
-        Self { weights, rotary: Rotary::new(&weights.architecture), end, open: Vec::new() }
+    pub fn new(weights: &'a Weights, adapter: Option<&'a Fitted<'a>>, ends: &'a [u32]) -> Self {
+        Self { weights, adapter, rotary: Rotary::new(&weights.architecture, 0), ends, open: Vec::new(), thin: Thin::default() }
     }
 
     /// How many conversations go on.
@@ -92,7 +96,8 @@ impl<'a> Session<'a> {
         if wish.prompt.len() >= limit || wish.prompt.is_empty() {
             return Err(ModelError::NoRoom { index: 1, tokens: wish.prompt.len(), limit });
         }
-        let decoder = Decoder { weights: self.weights, rotary: &self.rotary };
+        self.rotary.reach(wish.prompt.len().saturating_add(wish.max_tokens));
+        let decoder = Decoder::new(self.weights, self.adapter, &self.rotary);
         let (answers, logits) = decoder.read(std::iter::once(wish.prompt.as_slice()));
         let chooser = Chooser::new(wish.sampling);
         let open = |answer| Open { number, answer, logits, chooser, max_tokens: wish.max_tokens.max(1), others: wish.others };
@@ -107,13 +112,13 @@ impl<'a> Session<'a> {
 
     /// One token more of each conversation. Those that end are forgotten.
     pub fn step(&mut self) -> Vec<Spoken> {
-        let (end, context) = (self.end, self.weights.architecture.context);
-        let spoken: Vec<Spoken> = self.open.iter_mut().map(|open| open.say(end, context)).collect();
+        let (ends, context) = (self.ends, self.weights.architecture.context);
+        let spoken: Vec<Spoken> = self.open.iter_mut().map(|open| open.say(ends, context)).collect();
         let mut ended = spoken.iter().map(|spoken| spoken.end.is_some());
         self.open.retain(|_| !ended.next().unwrap_or_default());
         if !self.open.is_empty() {
-            let decoder = Decoder { weights: self.weights, rotary: &self.rotary };
-            let logits = decoder.next(self.open.iter_mut().map(|open| &mut open.answer).collect());
+            let decoder = Decoder::new(self.weights, self.adapter, &self.rotary);
+            let logits = decoder.next(self.open.iter_mut().map(|open| &mut open.answer).collect(), &mut self.thin);
             for (open, row) in self.open.iter_mut().zip(logits.chunks_exact(self.weights.architecture.vocabulary)) {
                 open.logits.clear();
                 open.logits.extend_from_slice(row);
@@ -124,13 +129,13 @@ impl<'a> Session<'a> {
 }
 
 impl Open {
-    fn say(&mut self, end: u32, context: usize) -> Spoken {
+    fn say(&mut self, ends: &[u32], context: usize) -> Spoken {
         let token = self.chooser.choose(&self.logits);
         let all = logarithm_of_sum(&self.logits);
         let likelihood = |token: u32| self.logits.get(token as usize).map_or(f64::NEG_INFINITY, |&logit| f64::from(logit) - all);
         let others = best(&self.logits, self.others).into_iter().map(|token| (token, likelihood(token))).collect();
         let likelihood = likelihood(token);
-        if token == end {
+        if ends.contains(&token) {
             return Spoken { number: self.number, token: None, likelihood, others, end: Some(End::Said) };
         }
         self.answer.tokens.push(token);
@@ -146,10 +151,13 @@ fn logarithm_of_sum(logits: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::builtin::{TINY, base};
+    use std::path::Path;
+
+    use super::super::builtin::TINY;
     use super::super::generate::{Prompt, generate};
+    use super::super::source::base;
     use super::*;
-    use crate::data::{Message, Role, Special, Tokenizer};
+    use crate::data::{Message, Role, Tokenizer};
     use crate::provider::Silent;
 
     fn prompt(text: &str) -> Vec<u32> {
@@ -158,8 +166,9 @@ mod tests {
 
     /// What is said in each conversation, begun one step after the other.
     fn said(wishes: &[(&str, Sampling)]) -> Vec<Vec<u32>> {
-        let weights = base(TINY).expect("it is built in");
-        let mut session = Session::new(weights, Tokenizer::tiny().special(Special::End));
+        let base = base(TINY, Path::new("")).expect("it is built in");
+        let ends = base.chat.ends();
+        let mut session = Session::new(&base.weights, None, &ends);
         let mut said = vec![Vec::new(); wishes.len()];
         let mut waiting = wishes.iter().enumerate();
         loop {
@@ -177,19 +186,18 @@ mod tests {
 
     #[test]
     fn who_joins_later_is_answered_as_alone() {
-        let weights = base(TINY).expect("it is built in");
-        let plain = Sampling { temperature: 0.0, top_p: 1.0, seed: 0 };
+        let base = base(TINY, Path::new("")).expect("it is built in");
+        let plain = Sampling::at(0.0);
         let texts = ["my card was stolen", "hello", "where is my money"];
         let together = said(&texts.map(|text| (text, plain)));
-        let end = Tokenizer::tiny().special(Special::End);
         let alone = texts.map(|text| Prompt { tokens: prompt(text), sampling: plain });
-        let alone = generate(weights, &alone, 24, end, &Silent).expect("there is room");
+        let alone = generate(&base.weights, None, &alone, 24, &base.chat.ends(), &Silent).expect("there is room");
         assert_eq!(together, alone.into_iter().map(|said| said.tokens).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_seed_gives_the_same_answer_whoever_else_is_answered() {
-        let free = |seed| Sampling { temperature: 1.5, top_p: 1.0, seed };
+        let free = |seed| Sampling { seed, ..Sampling::at(1.5) };
         let one = said(&[("tell me more", free(7))]);
         let among = said(&[("hello", free(1)), ("tell me more", free(7)), ("tell me more", free(8))]);
         assert_eq!(one[0], among[1]);

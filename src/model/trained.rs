@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::flight::Step;
+
 /// The loss at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossPoint {
@@ -21,6 +23,8 @@ pub struct Trained {
     pub values: Vec<f32>,
     /// The losses.
     pub points: Vec<LossPoint>,
+    /// What made up each step.
+    pub flight: Vec<Step>,
     /// The step after which the kept parameters stood.
     pub best_step: usize,
     /// The lowest validation loss, if there were samples to measure it on.

@@ -1,125 +1,139 @@
+//! The loop of a training.
+
+use std::path::Path;
+
 use rayon::prelude::*;
 
-use crate::provider::{Care, Monitor, Verdict, Watch};
+use crate::provider::{Monitor, Verdict, Watch};
 
-use super::adapter::{Adapter, LoraShape};
-use super::backward::Scratch;
-use super::batch::{Packed, Sample, shards};
+use super::adapter::{Adapter, Fitted};
+use super::batch::{Lessons, shards};
 use super::checkpoint::{Checkpoint, CheckpointPlace};
-use super::decoder::{Decoder, Trace, loss_with};
+use super::decoder::Decoder;
+use super::dropout::Dropout;
 use super::error::ModelError;
-use super::gradient::{FullGradient, GradientSink, LoraGradient, add_up};
-use super::kernel::{Rotary, sum_of_squares};
-use super::optimizer::{AdamW, Schedule};
+use super::flight::{Spikes, Step};
+use super::gradient::add_up;
+use super::kernel::sum_of_squares;
+use super::lane::{Lane, as_share, mean_loss};
+use super::objective::Objective;
+use super::optimizer::AdamW;
 use super::random::Random;
+use super::rotary::Rotary;
+use super::schedule::Schedule;
+use super::trace::Keep;
 use super::trained::{LossPoint, Trained};
+use super::tuning::{Tuning, TuningMethod};
 use super::weights::Weights;
 
-/// What is trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum TuningMethod {
-    /// Every weight.
-    Full,
-    /// A LoRA adapter.
-    Lora(LoraShape),
-}
-
-/// How it is trained.
-#[derive(Clone, Copy, Debug)]
-pub struct Tuning {
-    /// What is trained.
-    pub method: TuningMethod,
-    /// Passes over the samples.
-    pub epochs: usize,
-    /// Samples in one step.
-    pub batch_size: usize,
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// Share of the steps that the rate takes to rise.
-    pub warmup: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// The seed of the adapter and of the order of samples.
-    pub seed: u64,
-    /// What is watched while it goes on.
-    pub care: Care,
-}
-
-/// Gradients are scaled down to this length.
-const CLIP: f64 = 1.0;
-/// All validation samples are measured this often in an epoch.
+/// All validation examples are measured this often in an epoch.
 const VALIDATIONS: usize = 2;
-/// This many validation samples are measured at each step, in turn.
+/// This many validation examples are measured at each step, in turn.
 const VALIDATION_SAMPLES: usize = 4;
+/// Gradients that are summed side by side hold at most so many numbers together, where there are more than two.
+const GRADIENTS: usize = 1 << 23;
+/// At most so many are summed side by side: as many cores as a training uses at most.
+const LANES: usize = 16;
 
-#[derive(Default)]
-struct Worker {
-    trace: Trace,
-    scratch: Scratch,
-    gradient: Vec<f32>,
+/// What changes from step to step.
+enum Learner {
+    Full(Weights),
+    Lora(Adapter),
 }
 
 struct Trainer<'a> {
     base: &'a Weights,
-    /// The weights that the model runs with now.
-    current: Weights,
-    adapter: Option<Adapter>,
+    learner: Learner,
     rotary: Rotary,
-    workers: Vec<Worker>,
+    lanes: Vec<Lane>,
+    tuning: &'a Tuning,
+    recorded: Recorded<'a>,
 }
 
-/// Trains from `base` on samples. The same arguments give the same bytes, whatever the number of threads, and whether it goes on
+/// The flight record of a training.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recorded<'a> {
+    /// The line that each training example came from, from 0, by which the record names them; else their places.
+    pub rows: &'a [usize],
+    /// Where it is left when the training fails.
+    pub left: Option<&'a Path>,
+}
+
+/// What came of one step.
+struct Stepped {
+    loss: f64,
+    glimpsed: Option<f64>,
+    gradient: f64,
+    /// The examples in the order of `losses`, which are their means.
+    rows: Vec<usize>,
+    losses: Vec<f64>,
+}
+
+/// Trains from `base` on examples. The same arguments give the same bytes, whatever the number of threads, and whether it goes on
 /// from a checkpoint or not.
+///
 ///
 /// # Errors
 /// When there is nothing to learn from, the loss stops being a number, or the watch says stop.
 pub fn tune(
     base: &Weights,
-    train: &[Sample],
-    validation: &[Sample],
+    train: &Lessons,
+    validation: &Lessons,
     tuning: &Tuning,
+    recorded: Recorded<'_>,
     checkpoints: Option<&CheckpointPlace>,
     watch: &dyn Watch,
 ) -> Result<Trained, ModelError> {
     if train.is_empty() {
         return Err(ModelError::NothingToLearn { problem: "there are no training examples".into() });
     }
-    let adapter = match tuning.method {
-        TuningMethod::Full => None,
-        TuningMethod::Lora(shape) => Some(Adapter::new(base.architecture, shape, tuning.seed)),
+    let learner = match tuning.method {
+        TuningMethod::Full => Learner::Full(base.clone()),
+        TuningMethod::Lora(shape) => Learner::Lora(Adapter::new(base, shape, tuning.seed)),
     };
-    let mut trainer = Trainer { base, current: base.clone(), adapter, rotary: Rotary::new(&base.architecture), workers: Vec::new() };
-    trainer.run(train, validation, tuning, checkpoints, watch)
+    let rotary = Rotary::new(&base.architecture, train.longest().max(validation.longest()));
+    let before = Decoder::new(base, None, &rotary);
+    let (train, validation) = (Objective::new(train, &before), Objective::new(validation, &before));
+    let mut trainer = Trainer { base, learner, rotary, lanes: Vec::new(), tuning, recorded };
+    trainer.run(&train, &validation, checkpoints, watch)
 }
 
 impl Trainer<'_> {
     fn run(
         &mut self,
-        train: &[Sample],
-        validation: &[Sample],
-        tuning: &Tuning,
+        train: &Objective<'_>,
+        validation: &Objective<'_>,
         checkpoints: Option<&CheckpointPlace>,
         watch: &dyn Watch,
     ) -> Result<Trained, ModelError> {
-        let per_epoch = train.len().div_ceil(tuning.batch_size);
+        let (tuning, examples) = (self.tuning, train.lessons.len());
+        let per_epoch = examples.div_ceil(tuning.batch_size);
         let steps = per_epoch * tuning.epochs;
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
         let warmup = (steps as f64 * tuning.warmup).round() as usize;
-        let schedule = Schedule { peak: tuning.learning_rate, warmup, steps };
+        let schedule = Schedule { peak: tuning.learning_rate, warmup, steps, decay: tuning.decay };
         let mut optimizer = AdamW::new(self.parameters().len(), tuning.weight_decay);
-        let mut done = Trained { values: Vec::new(), points: Vec::with_capacity(steps), best_step: 0, best_validation: None, tokens: 0 };
-        let mut order: Vec<usize> = (0..train.len()).collect();
+        let mut done = Trained {
+            values: Vec::new(),
+            points: Vec::with_capacity(steps),
+            flight: Vec::with_capacity(steps),
+            best_step: 0,
+            best_validation: None,
+            tokens: 0,
+        };
+        let mut order: Vec<usize> = (0..examples).collect();
         let mut random = Random::new(tuning.seed, "order of samples");
-        let every = per_epoch.div_ceil(VALIDATIONS);
+        let every = tuning.evaluate_every.unwrap_or(per_epoch.div_ceil(VALIDATIONS));
         if let Some(earlier) = checkpoints.and_then(CheckpointPlace::latest) {
             self.parameters_mut().clone_from(&earlier.parameters);
             (optimizer, done) = (earlier.optimizer, earlier.done);
         }
         let start = done.points.len();
-        let mut monitor = Monitor::new(tuning.care);
+        let (mut monitor, mut spikes) = (Monitor::new(tuning.care), Spikes::default());
         // What was seen before a checkpoint counts as if it had just been.
         for point in &done.points {
             monitor.see(point.step as u64, Some(point.train), point.full_validation);
+            spikes.see(point.train);
         }
         // The order of an epoch comes from those before it.
         (0..start.div_ceil(per_epoch)).for_each(|_| random.shuffle(&mut order));
@@ -131,19 +145,39 @@ impl Trainer<'_> {
             if place == 0 {
                 random.shuffle(&mut order);
             }
-            let chosen = &order[place * tuning.batch_size..train.len().min((place + 1) * tuning.batch_size)];
-            let batch: Vec<&Sample> = chosen.iter().map(|&index| &train[index]).collect();
+            let chosen = &order[place * tuning.batch_size..examples.min((place + 1) * tuning.batch_size)];
             let rate = schedule.rate(step);
-            let turn = step * VALIDATION_SAMPLES % validation.len().max(1);
-            let glimpse: Vec<&Sample> = validation.iter().cycle().skip(turn).take(VALIDATION_SAMPLES.min(validation.len())).collect();
-            let (loss, glimpsed) = self.step(&batch, &glimpse, &mut optimizer, rate);
+            let seen = validation.lessons.len();
+            let turn = step * VALIDATION_SAMPLES % seen.max(1);
+            let glimpse: Vec<usize> = (0..seen).cycle().skip(turn).take(VALIDATION_SAMPLES.min(seen)).collect();
+            let stepped = self.step((train, chosen), (validation, &glimpse), &mut optimizer, rate, step);
+            let loss = stepped.loss;
+            let flown = Step {
+                step: step + 1,
+                rate,
+                loss,
+                gradient: stepped.gradient,
+                rows: stepped.rows.into_iter().map(|example| self.recorded.rows.get(example).map_or(example, |row| *row) + 1).collect(),
+                losses: stepped.losses,
+            };
             if !loss.is_finite() {
-                return Err(ModelError::Diverged { step: step + 1, rate });
+                // What the step before left stands yet.
+                if let Some(place) = checkpoints {
+                    place.keep_now(step, || self.checkpoint(&optimizer, &done));
+                }
+                let blame = flown.blame();
+                done.flight.push(flown);
+                self.recorded.leave(&done.flight);
+                return Err(ModelError::Diverged { step: step + 1, rate, blame });
             }
-            done.tokens += batch.iter().map(|sample| sample.tokens.len() as u64).sum::<u64>();
-            let measured = (place + 1).is_multiple_of(every) || place + 1 == per_epoch;
-            let validated = (measured && !validation.is_empty()).then(|| self.measure(validation));
-            done.points.push(LossPoint { step: step + 1, train: loss, validation: glimpsed, full_validation: validated });
+            if spikes.see(loss) {
+                watch.note(&format!("step {}: the loss {loss:.3} stands out; {}", step + 1, flown.blame()));
+            }
+            done.flight.push(flown);
+            done.tokens += chosen.iter().map(|&index| train.lessons.tokens(index) as u64).sum::<u64>();
+            let is_measured = (place + 1).is_multiple_of(every) || place + 1 == per_epoch;
+            let validated = (is_measured && seen > 0).then(|| self.measure(validation, &(0..seen).collect::<Vec<_>>()));
+            done.points.push(LossPoint { step: step + 1, train: loss, validation: stepped.glimpsed, full_validation: validated });
             if let Some(validated) = validated
                 && done.best_validation.is_none_or(|best| validated < best)
             {
@@ -160,14 +194,17 @@ impl Trainer<'_> {
             match monitor.see(step as u64 + 1, Some(loss), validated) {
                 Verdict::GoOn => {}
                 Verdict::Warn(warning) => watch.note(&format!("warning: {warning}")),
-                Verdict::Fail(why) => return Err(ModelError::Alarm { why }),
+                Verdict::Fail(why) => {
+                    self.recorded.leave(&done.flight);
+                    return Err(ModelError::Alarm { why });
+                }
                 Verdict::KeepBest { why, .. } => {
                     watch.note(&format!("{why}: stopped, and that of step {} is kept", done.best_step));
                     break;
                 }
             }
             if let Some(place) = checkpoints {
-                place.keep(step + 1, || Checkpoint { parameters: self.parameters().clone(), optimizer: optimizer.clone(), done: done.clone() });
+                place.keep(step + 1, || self.checkpoint(&optimizer, &done));
             }
         }
         if done.values.is_empty() {
@@ -177,77 +214,110 @@ impl Trainer<'_> {
         Ok(done)
     }
 
-    fn parameters(&self) -> &Vec<f32> {
-        self.adapter.as_ref().map_or(&self.current.values, |adapter| &adapter.values)
+    fn checkpoint(&self, optimizer: &AdamW, done: &Trained) -> Checkpoint {
+        Checkpoint { parameters: self.parameters().clone(), optimizer: optimizer.clone(), done: done.clone() }
     }
 
-    fn parameters_mut(&mut self) -> &mut Vec<f32> {
-        self.adapter.as_mut().map_or(&mut self.current.values, |adapter| &mut adapter.values)
+    const fn parameters(&self) -> &Vec<f32> {
+        match &self.learner {
+            Learner::Full(weights) => &weights.values,
+            Learner::Lora(adapter) => &adapter.values,
+        }
     }
 
-    /// One step; returns the mean loss of its tokens, and that of the validation samples given, both before the update.
-    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^24 in one step")]
-    fn step(&mut self, batch: &[&Sample], validation: &[&Sample], optimizer: &mut AdamW, rate: f64) -> (f64, Option<f64>) {
-        if let Some(adapter) = &self.adapter {
-            adapter.merge_into(self.base, &mut self.current);
+    const fn parameters_mut(&mut self) -> &mut Vec<f32> {
+        match &mut self.learner {
+            Learner::Full(weights) => &mut weights.values,
+            Learner::Lora(adapter) => &mut adapter.values,
         }
-        let packed: Vec<Packed> = shards(batch).into_iter().map(Packed::new).collect();
-        let targets: usize = packed.iter().map(|packed| packed.targets.len()).sum();
-        let weight = 1.0 / targets as f32;
-        if self.workers.len() < packed.len() {
-            self.workers.resize_with(packed.len(), Worker::default);
-        }
-        let decoder = Decoder { weights: &self.current, rotary: &self.rotary };
-        let adapter = self.adapter.as_ref();
-        let layout = self.current.layout();
-        let run = |(packed, worker): (&Packed, &mut Worker)| {
-            let gradient = std::mem::take(&mut worker.gradient);
-            let mut sink: Box<dyn GradientSink> = match adapter {
-                Some(adapter) => Box::new(LoraGradient::new(adapter, gradient)),
-                None => Box::new(FullGradient::new(layout, &decoder.weights.architecture, gradient)),
-            };
-            decoder.forward(packed, &mut worker.trace);
-            let loss = decoder.backward(packed, &worker.trace, &mut worker.scratch, sink.as_mut(), weight);
-            (loss, std::mem::take(sink.values()))
+    }
+
+    /// One step; the losses are those before the update.
+    fn step(
+        &mut self,
+        (train, batch): (&Objective<'_>, &[usize]),
+        (validation, glimpse): (&Objective<'_>, &[usize]),
+        optimizer: &mut AdamW,
+        rate: f64,
+        step: usize,
+    ) -> Stepped {
+        let fitted = self.learner.fitted(self.base);
+        let weights = self.learner.weights(self.base);
+        let decoder = Decoder::new(weights, fitted.as_ref(), &self.rotary);
+        let shards = shards(train.lessons, batch);
+        let counts = train.counts(batch);
+        let side_by_side = (GRADIENTS / self.parameters().len().max(1)).clamp(2, LANES).min(shards.len());
+        let dropout = match self.tuning.method {
+            TuningMethod::Lora(shape) if shape.dropout > 0.0 => Some((shape.dropout, Random::new(self.tuning.seed ^ (step as u64) << 20, "dropout").next())),
+            _ => None,
         };
-        let workers = &mut self.workers;
-        let (results, validated): (Vec<(f64, Vec<f32>)>, _) = rayon::join(
-            || packed.par_iter().zip(workers.par_iter_mut()).map(run).collect(),
-            || (!validation.is_empty()).then(|| mean_loss(&self.current, &self.rotary, validation)),
-        );
-        let loss: f64 = results.iter().map(|(loss, _)| loss).sum();
-        let mut gradients: Vec<Vec<f32>> = results.into_iter().map(|(_, gradient)| gradient).collect();
+        let keep = if self.tuning.recompute { Keep::Inputs } else { Keep::All };
+        self.lanes.resize_with(side_by_side, Lane::default);
+        let run = |(number, lane): (usize, &mut Lane)| -> Vec<Vec<f64>> {
+            lane.gradient.clear();
+            let own = shards.iter().enumerate().skip(number).step_by(side_by_side);
+            own.map(|(place, shard)| {
+                let packed = train.lessons.pack(shard);
+                #[expect(clippy::cast_possible_truncation, reason = "a share")]
+                let dropout = dropout.map(|(share, seed)| Dropout { share: share as f32, seed: seed ^ place as u64 });
+                lane.pass(Decoder { dropout, ..decoder }, train, shard, &packed, counts, keep)
+            })
+            .collect()
+        };
+        let lanes = &mut self.lanes;
+        let (losses, glimpsed): (Vec<Vec<Vec<f64>>>, _) =
+            rayon::join(|| lanes.par_iter_mut().enumerate().map(run).collect(), || (!glimpse.is_empty()).then(|| mean_loss(&decoder, validation, glimpse)));
+        let (mut rows, mut means, mut sum) = (Vec::new(), Vec::new(), 0.0);
+        for (place, shard) in shards.iter().enumerate() {
+            for (&row, loss) in shard.iter().zip(&losses[place % side_by_side][place / side_by_side]) {
+                rows.push(row);
+                means.push(loss / as_share(train.counts(&[row])));
+                sum += loss;
+            }
+        }
+        let mut gradients: Vec<Vec<f32>> = self.lanes.iter_mut().map(|lane| std::mem::take(&mut lane.gradient)).collect();
         add_up(&mut gradients);
-        let Some(sum) = gradients.first() else {
-            return (0.0, validated);
-        };
-        let length = sum_of_squares(sum).sqrt();
-        let scale = if length > CLIP { CLIP / length } else { 1.0 };
-        if length.is_finite() {
+        let gradient = gradients.first().map_or(0.0, |sum| sum_of_squares(sum).sqrt());
+        let scale = if gradient > self.tuning.clip { self.tuning.clip / gradient } else { 1.0 };
+        if let Some(sum) = gradients.first().filter(|_| gradient.is_finite()) {
             optimizer.step(self.parameters_mut(), sum, rate, scale);
         }
-        for (worker, gradient) in self.workers.iter_mut().zip(gradients) {
-            worker.gradient = gradient;
+        for (lane, gradient) in self.lanes.iter_mut().zip(gradients) {
+            lane.gradient = gradient;
         }
-        (if length.is_finite() { loss / targets as f64 } else { f64::NAN }, validated)
+        let loss = if gradient.is_finite() { sum / as_share(counts) } else { f64::NAN };
+        Stepped { loss, glimpsed, gradient, rows, losses: means }
     }
 
-    /// The mean loss of samples, with the parameters as they are.
-    fn measure(&mut self, samples: &[Sample]) -> f64 {
-        if let Some(adapter) = &self.adapter {
-            adapter.merge_into(self.base, &mut self.current);
-        }
-        mean_loss(&self.current, &self.rotary, &samples.iter().collect::<Vec<_>>())
+    /// The mean loss of examples, with the parameters as they are.
+    fn measure(&self, objective: &Objective<'_>, indices: &[usize]) -> f64 {
+        let fitted = self.learner.fitted(self.base);
+        mean_loss(&Decoder::new(self.learner.weights(self.base), fitted.as_ref(), &self.rotary), objective, indices)
     }
 }
 
-/// The mean loss of samples over their learned tokens; the same whatever the number of threads.
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-fn mean_loss(weights: &Weights, rotary: &Rotary, samples: &[&Sample]) -> f64 {
-    /// Samples that one core takes at a time.
-    const GROUP: usize = 8;
-    let groups: Vec<(f64, usize)> = samples.par_chunks(GROUP).map(|group| loss_with(weights, rotary, &Packed::new(group.iter().copied()))).collect();
-    let sum: f64 = groups.iter().map(|(loss, _)| loss).sum();
-    let tokens: usize = groups.iter().map(|(_, tokens)| tokens).sum();
-    sum / tokens.max(1) as f64
+impl Recorded<'_> {
+    /// Leaves the record; where it cannot be written the training fails for its own reason all the same.
+    fn leave(&self, flight: &[Step]) {
+        if let Some(left) = self.left {
+            let _ = left.parent().map(std::fs::create_dir_all);
+            let _ = std::fs::write(left, Step::lines(flight));
+        }
+    }
+}
+
+impl Learner {
+    fn fitted<'a>(&'a self, base: &Weights) -> Option<Fitted<'a>> {
+        match self {
+            Self::Full(_) => None,
+            Self::Lora(adapter) => Some(Fitted::new(adapter, base)),
+        }
+    }
+
+    const fn weights<'a>(&'a self, base: &'a Weights) -> &'a Weights {
+        match self {
+            Self::Full(weights) => weights,
+            Self::Lora(_) => base,
+        }
+    }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::ActionKey;
+use crate::fingerprint::{ActionKey, Digest};
 
 use super::answers::AnswerLog;
+use super::hyperparameters::Hyperparameters;
 use super::tuning::Care;
 
 /// What a training learns from.
@@ -53,27 +54,6 @@ pub struct Search {
     pub samples: Option<usize>,
 }
 
-/// The sizes of a training, as the pipeline gives them. What is absent the provider chooses.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Hyperparameters {
-    /// Passes over the training data.
-    pub epochs: Option<usize>,
-    /// Examples in one step.
-    pub batch_size: Option<usize>,
-    /// Peak learning rate.
-    pub learning_rate: Option<f64>,
-    /// The learning rate as a multiple of what the provider would take.
-    pub rate_multiplier: Option<f64>,
-    /// Share of the steps that the rate takes to rise.
-    pub warmup: Option<f64>,
-    /// Decoupled weight decay.
-    pub weight_decay: Option<f64>,
-    /// Rank and alpha of a LoRA adapter; without it all weights are trained.
-    pub lora: Option<(usize, f64)>,
-    /// The seed of everything random.
-    pub seed: u64,
-}
-
 /// Where a provider reports a training to, besides us: a project at Weights & Biases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -114,6 +94,8 @@ pub struct TuningRequest {
     pub expected_tokens: Option<f64>,
     /// What it is expected to cost, in US dollars.
     pub estimate: Option<f64>,
+    /// Where to leave the record of the steps when the training fails.
+    pub left: Option<PathBuf>,
     /// A folder to keep the training's state in, and the steps from one time to the next, where the user wants that.
     pub checkpoints: Option<(PathBuf, usize)>,
 }
@@ -127,6 +109,8 @@ pub struct TuningResult {
     pub files: BTreeMap<String, Vec<u8>>,
     /// The losses over the steps, as CSV.
     pub losses: Vec<u8>,
+    /// What made up each step, a step a line of JSON; empty where the provider does not tell.
+    pub flight: Vec<u8>,
     /// Figures: tokens trained, validation loss, and so on.
     pub metrics: BTreeMap<String, f64>,
 }
@@ -140,6 +124,9 @@ pub struct ModelCard {
     pub base: String,
     /// Its name at the provider, or the kind of local files (`adapter`, `weights`).
     pub name: String,
+    /// The content of a base of the local engine that lies in files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// How answers are generated.

@@ -13,8 +13,7 @@ use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::data::Tokenizer;
-use crate::model::Spoken;
+use crate::model::{Model, Spoken};
 
 use super::chat::{Asked, Choice, Head, likelihood, reason};
 use super::local::Engine;
@@ -37,13 +36,13 @@ struct Step {
 /// # Errors
 /// When it is not as it must be, too many wait, or the model stops in the middle.
 pub async fn answer(engine: &Arc<Engine>, tally: &Arc<Tally>, model: &str, id: String, body: &[u8]) -> Result<Response, Refusal> {
-    let asked = Asked::of(body, engine.tokenizer, engine.context)?;
+    let asked = Asked::of(body, engine.model.chat(), engine.context)?;
     let prompt = asked.wish.prompt.len();
     let head = Head { id, created: super::chat::now(), model: model.to_owned() };
     let mut steps = SelectAll::new();
     let all = engine.ask((0..asked.answers).map(|answer| asked.wish(answer)).collect())?;
     for (number, told) in all.into_iter().enumerate() {
-        steps.push(said(told, engine.tokenizer, &asked, number).boxed());
+        steps.push(said(told, &engine.model, &asked, number).boxed());
     }
     if asked.stream {
         let tally = Arc::clone(tally);
@@ -70,13 +69,13 @@ fn stopped() -> Refusal {
 }
 
 /// The steps of one answer. The last one says why it ended.
-fn said(told: UnboundedReceiver<Spoken>, tokenizer: &'static Tokenizer, asked: &Asked, answer: usize) -> impl Stream<Item = Step> + Send + use<> {
-    let teller = Teller::new(tokenizer, asked.stops.clone());
+fn said(told: UnboundedReceiver<Spoken>, model: &Arc<Model>, asked: &Asked, answer: usize) -> impl Stream<Item = Step> + Send + use<> {
+    let (model, teller) = (Arc::clone(model), Teller::new(Arc::clone(model), asked.stops.clone()));
     let likelihoods = asked.likelihoods;
-    stream::unfold(Some((told, teller)), move |state| async move {
-        let (mut told, mut teller) = state?;
+    stream::unfold(Some((told, teller, model)), move |state| async move {
+        let (mut told, mut teller, model) = state?;
         let spoken = told.recv().await?;
-        let tokens = if likelihoods { likelihood(&spoken, tokenizer).into_iter().collect() } else { Vec::new() };
+        let tokens = if likelihoods { likelihood(&spoken, model.chat()).into_iter().collect() } else { Vec::new() };
         let mut text = spoken.token.map_or(String::new(), |token| teller.take(token));
         if spoken.end.is_some() {
             text.push_str(&teller.rest());
@@ -84,7 +83,7 @@ fn said(told: UnboundedReceiver<Spoken>, tokenizer: &'static Tokenizer, asked: &
         let reason = if teller.stopped() { Some("stop") } else { spoken.end.map(reason) };
         let step = Step { answer, text, tokens, used: usize::from(spoken.token.is_some()), reason };
         // Where it stops the receiver is dropped, and the model goes on with it no further.
-        Some((step, reason.is_none().then_some((told, teller))))
+        Some((step, reason.is_none().then_some((told, teller, model))))
     })
 }
 

@@ -7,7 +7,7 @@ use crate::config::{Block, StageName};
 use crate::engine::Workspace;
 use crate::fingerprint::Digest;
 use crate::ledger::{Alias, Version};
-use crate::model::{TINY, weights};
+use crate::model::{Model, TINY};
 use crate::provider::{Api, Declared, ModelCard, ModelHandle, Network, Onward, declared};
 use crate::stage;
 
@@ -33,7 +33,7 @@ enum Named {
     /// The base model.
     Base,
     /// What a job made.
-    Tuned(Box<Job>, Made),
+    Tuned(Box<(Job, Made)>),
     /// An alias and the place among its versions.
     Version(Arc<Alias>, usize),
 }
@@ -138,10 +138,11 @@ impl Catalog {
     pub fn open(&self, chosen: &Chosen) -> Result<Route, Refusal> {
         match &chosen.named {
             Named::Base => {
-                let card = ModelCard { provider: LOCAL.into(), base: TINY.into(), name: String::new() };
+                let card = ModelCard { provider: LOCAL.into(), base: TINY.into(), name: String::new(), digest: None };
                 self.engine(None, || Ok(ModelHandle { card, files: BTreeMap::new() }))
             }
-            Named::Tuned(job, made) => {
+            Named::Tuned(tuned) => {
+                let (job, made) = &**tuned;
                 self.engine(Some(made.digest), || self.jobs.model(job, &made.card).map_err(|error| Refusal::Broken { problem: error.to_string() }))
             }
             Named::Version(alias, place) => self.version(&alias.versions[*place]),
@@ -155,7 +156,7 @@ impl Catalog {
         }
         let job = self.jobs.of_model(name)?;
         let made = job.made.clone()?;
-        Some(Named::Tuned(Box::new(job), made))
+        Some(Named::Tuned(Box::new((job, made))))
     }
 
     /// The alias and the place among its versions that a name stands for, whose model is still there.
@@ -229,8 +230,8 @@ impl Catalog {
         // Nobody else waits for it; two that load the same at once do no harm.
         let loaded = tokio::task::block_in_place(|| {
             let broken = |problem: String| Refusal::Broken { problem };
-            let weights = weights(&model()?).map_err(|error| broken(error.to_string()))?;
-            Engine::start(weights, self.queue).map_err(|error| broken(error.to_string()))
+            let model = Model::open(&model()?, &self.workspace.root).map_err(|error| broken(error.to_string()))?;
+            Engine::start(model, self.queue).map_err(|error| broken(error.to_string()))
         })?;
         let loaded = Arc::new(loaded);
         let mut engines = engines();

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::data::{Message, Role, Tokenizer};
+use crate::data::{ChatTokenizer, Message, Role};
 use crate::model::{End, Sampling, Spoken, Wish};
 
 use super::refusal::Refusal;
@@ -64,9 +64,9 @@ impl Asked {
     ///
     /// # Errors
     /// When it is not as it must be, or asks for what a local model cannot do.
-    pub fn of(body: &[u8], tokenizer: &Tokenizer, context: usize) -> Result<Self, Refusal> {
+    pub fn of(body: &[u8], chat: &ChatTokenizer, context: usize) -> Result<Self, Refusal> {
         // No prompt of so many bytes fits, however it is written. What is larger is not even taken apart.
-        let fits = context * tokenizer.longest();
+        let fits = context * chat.longest();
         if body.len() > fits * ESCAPED + OVERHEAD {
             return Err(Refusal::TooLong { most: context });
         }
@@ -100,7 +100,8 @@ impl Asked {
         }
         let stops = stops(&written.stop)?;
         let seed = written.seed.map_or_else(any_seed, i64::cast_unsigned);
-        let wish = Wish { prompt: tokenizer.prompt(&messages), sampling: Sampling { temperature, top_p, seed }, max_tokens, others };
+        let prompt = chat.prompt(&messages).map_err(|error| Refusal::wrong("messages", error.to_string()))?;
+        let wish = Wish { prompt, sampling: Sampling { temperature, top_p, top_k: 0, seed }, max_tokens, others };
         let usage = written.stream_options["include_usage"].as_bool().unwrap_or_default();
         Ok(Self { wish, answers, stops, stream: written.stream.unwrap_or_default(), usage, likelihoods })
     }
@@ -197,10 +198,10 @@ pub const fn reason(end: End) -> &'static str {
 }
 
 /// How likely a token was, and those beside it.
-pub fn likelihood(spoken: &Spoken, tokenizer: &Tokenizer) -> Option<Value> {
+pub fn likelihood(spoken: &Spoken, chat: &ChatTokenizer) -> Option<Value> {
     let told = |token: u32, likelihood: f64| {
-        let text = tokenizer.decode(&[token]);
-        json!({ "token": text, "logprob": likelihood, "bytes": tokenizer.bytes(token) })
+        let text = chat.decode(&[token]);
+        json!({ "token": text, "logprob": likelihood, "bytes": chat.bytes(token) })
     };
     let mut value = told(spoken.token?, spoken.likelihood);
     value["top_logprobs"] = spoken.others.iter().map(|&(token, likelihood)| told(token, likelihood)).collect();

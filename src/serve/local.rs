@@ -1,14 +1,13 @@
 //! A local model that answers: one thread goes on with all conversations together.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::data::{Special, Tokenizer};
-use crate::model::{Session, Spoken, Weights, Wish};
+use crate::model::{Fitted, Model, Session, Spoken, Wish};
 
 use super::chat::ANSWERS;
 use super::refusal::Refusal;
@@ -21,7 +20,7 @@ const WIDEST: usize = 16;
 pub struct Engine {
     asks: mpsc::Sender<Ask>,
     next: AtomicU64,
-    pub tokenizer: &'static Tokenizer,
+    pub model: Arc<Model>,
     /// The most tokens of a prompt and its answer.
     pub context: usize,
 }
@@ -34,16 +33,17 @@ struct Ask {
 }
 
 impl Engine {
-    /// Begins to answer with these weights; `queue` answers may wait, and at least those of one request. It ends when this is dropped and all is said.
+    /// Begins to answer with a model; `queue` answers may wait, and at least those of one request. It ends when this is dropped and all is said.
     ///
     /// # Errors
     /// When there can be no thread for it.
-    pub fn start(weights: Cow<'static, Weights>, queue: usize) -> std::io::Result<Self> {
+    pub fn start(model: Model, queue: usize) -> std::io::Result<Self> {
         let (asks, asked) = mpsc::channel(queue.max(ANSWERS));
-        let tokenizer = Tokenizer::tiny();
-        let context = weights.architecture.context;
-        std::thread::Builder::new().name("model".into()).spawn(move || answer(&weights, tokenizer, asked))?;
-        Ok(Self { asks, next: AtomicU64::new(0), tokenizer, context })
+        let model = Arc::new(model);
+        let context = model.weights().architecture.context;
+        let asked_of = Arc::clone(&model);
+        std::thread::Builder::new().name("model".into()).spawn(move || answer(&asked_of, asked))?;
+        Ok(Self { asks, next: AtomicU64::new(0), model, context })
     }
 
     /// Whether it has stopped.
@@ -74,8 +74,9 @@ impl Engine {
     }
 }
 
-fn answer(weights: &Weights, tokenizer: &Tokenizer, mut asked: mpsc::Receiver<Ask>) {
-    let mut session = Session::new(weights, tokenizer.special(Special::End));
+fn answer(model: &Model, mut asked: mpsc::Receiver<Ask>) {
+    let (ends, fitted) = (model.chat().ends(), model.adapter().map(|adapter| Fitted::new(adapter, model.weights())));
+    let mut session = Session::new(model.weights(), fitted.as_ref(), &ends);
     let mut tell: BTreeMap<u64, mpsc::UnboundedSender<Spoken>> = BTreeMap::new();
     loop {
         while session.len() < WIDEST {

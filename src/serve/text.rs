@@ -1,9 +1,11 @@
-use crate::data::Tokenizer;
+use std::sync::Arc;
+
+use crate::model::Model;
 
 /// Tokens as text that can be told while they come: no half character, and nothing of a text at which the answer stops.
 #[derive(Debug)]
 pub struct Teller {
-    tokenizer: &'static Tokenizer,
+    model: Arc<Model>,
     stops: Vec<String>,
     /// Bytes that end in the middle of a character.
     pending: Vec<u8>,
@@ -13,8 +15,8 @@ pub struct Teller {
 }
 
 impl Teller {
-    pub fn new(tokenizer: &'static Tokenizer, stops: Vec<String>) -> Self {
-        Self { tokenizer, stops, pending: Vec::new(), held: String::new(), stopped: false }
+    pub fn new(model: Arc<Model>, stops: Vec<String>) -> Self {
+        Self { model, stops, pending: Vec::new(), held: String::new(), stopped: false }
     }
 
     /// Whether a text came at which the answer stops.
@@ -24,7 +26,7 @@ impl Teller {
 
     /// Takes a token in, and gives what can be told now.
     pub fn take(&mut self, token: u32) -> String {
-        self.pending.extend_from_slice(self.tokenizer.bytes(token));
+        self.pending.extend_from_slice(&self.model.chat().bytes(token));
         loop {
             let (told, is_last) = match std::str::from_utf8(&self.pending) {
                 Ok(_) => (self.pending.len(), true),
@@ -73,12 +75,23 @@ fn begun(text: &str, stop: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
+    use crate::data::Tokenizer;
+    use crate::model::TINY;
+    use crate::provider::{ModelCard, ModelHandle};
+
+    fn tiny() -> Arc<Model> {
+        let card = ModelCard { provider: "local".into(), base: TINY.into(), name: String::new(), digest: None };
+        Arc::new(Model::open(&ModelHandle { card, files: BTreeMap::new() }, Path::new("")).expect("it is built in"))
+    }
 
     fn told(text: &str, stops: &[&str]) -> (Vec<String>, bool) {
         let mut tokens = Vec::new();
         Tokenizer::tiny().encode(text, &mut tokens);
-        let mut teller = Teller::new(Tokenizer::tiny(), stops.iter().map(|stop| (*stop).to_owned()).collect());
+        let mut teller = Teller::new(tiny(), stops.iter().map(|stop| (*stop).to_owned()).collect());
         let mut parts: Vec<String> = tokens.into_iter().map(|token| teller.take(token)).collect();
         parts.push(teller.rest());
         (parts, teller.stopped())

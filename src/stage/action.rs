@@ -274,6 +274,14 @@ pub trait Work: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// What made up one step of a training that was done here; none where it is no such training.
+    ///
+    /// # Errors
+    /// When there is no such step, or nothing is known of it.
+    fn inspect_step(&self, _asked: &StepAsked<'_>, _inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<Look>>, StageError> {
+        Ok(None)
+    }
+
     /// What a provider would say to the examples that go in: the stage's own provider, or the one that is named. None where it
     /// trains on none, or its own provider asks nothing of them.
     ///
@@ -345,6 +353,23 @@ pub struct RowAsked<'a> {
     pub row: usize,
     /// The model whose tokens are shown.
     pub model: (&'a str, &'a Counter),
+}
+
+/// Which step of a training is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct StepAsked<'a> {
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// Its store.
+    pub store: &'a Store,
+    /// The stage.
+    pub stage: &'a str,
+    /// The key of the training.
+    pub key: ActionKey,
+    /// Its flight record, where it is done.
+    pub flight: Option<Artifact>,
+    /// The step, from 1.
+    pub step: usize,
 }
 
 /// A row at one step of its way.

@@ -81,6 +81,11 @@ pub enum StageError {
     #[diagnostic(code(stage::no_row), help("rows are counted from 1, in the order in which they were collected"))]
     NoRow { number: usize, rows: usize },
 
+    /// A step that is not there.
+    #[error("there is no step {step}: the training went through {steps}")]
+    #[diagnostic(code(stage::no_step), help("steps are counted from 1"))]
+    NoStep { step: usize, steps: usize },
+
     /// `sandbox "strict"` where there is no way to have it.
     #[error("this system cannot keep a command from writing in the workspace: {problem}")]
     #[diagnostic(code(stage::no_fence), help("`sandbox \"strict\"` needs Linux 6.2 or later with Landlock; without it take `sandbox \"on\"`"))]

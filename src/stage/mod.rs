@@ -17,7 +17,9 @@ mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
-pub use action::{Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, RowAsked, Source, Work};
+pub use action::{
+    Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, RowAsked, Source, StepAsked, Work,
+};
 pub use copied::LARGE;
 pub use deploy::{Beside, Decision, Tallies, inform, live_graders};
 pub use error::StageError;
@@ -26,6 +28,7 @@ pub use exec::{Guard, guard};
 pub use prepare::KEPT;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
 pub use spent::{SPENT, TOKENS_IN, TOKENS_OUT, USD, USD_PAID};
+pub use train::FLIGHT_OUTPUT;
 
 /// A kind of stage.
 #[derive(Clone, Copy, Debug)]

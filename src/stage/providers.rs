@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::config::{Block, ConfigError, Span};
 use crate::fingerprint::{Leaf, Tree};
-use crate::model::{ENGINE_VERSION, LocalEngine, builtin_digest};
+use crate::model::{ENGINE_VERSION, LocalEngine, Source, builtin_digest};
 use crate::provider::{
     self, Api, Asks, Declared, Endpoint, Hosted, Infer, ModelCard, Network, Protocol, ProviderError, Tune, declared, rules, shut_down, today, wire,
 };
@@ -16,7 +15,7 @@ use crate::provider::{
 use crate::store::Reading;
 
 use super::exec::environment;
-use super::{Compiler, Input, StageError};
+use super::{Compiler, Context, Input, StageError};
 
 /// The provider of this name; `at` is where it is named.
 pub fn find(name: &str, declarations: &[Block], at: Span) -> Result<Declared, ConfigError> {
@@ -36,25 +35,25 @@ pub fn of_card(card: &ModelCard, declarations: &[Block]) -> Result<Declared, Sta
 }
 
 /// What tunes models there. A program is run by its stage.
-pub fn tuner(declared: &Declared, network: &Arc<Network>) -> Box<dyn Tune> {
+pub fn tuner(declared: &Declared, context: &Context<'_>) -> Box<dyn Tune> {
     match &declared.api {
-        Api::Hosted(endpoint) => Box::new(Hosted::new(wire(declared, endpoint, network))),
-        Api::Local | Api::Command(_) => Box::new(LocalEngine),
+        Api::Hosted(endpoint) => Box::new(Hosted::new(wire(declared, endpoint, context.network))),
+        Api::Local | Api::Command(_) => Box::new(LocalEngine::new(context.workspace)),
     }
 }
 
 /// What answers there. A program is run by its stage.
-pub fn answerer(declared: &Declared, network: &Arc<Network>) -> Box<dyn Infer> {
+pub fn answerer(declared: &Declared, context: &Context<'_>) -> Box<dyn Infer> {
     match &declared.api {
-        Api::Hosted(endpoint) => Box::new(Asks::new(declared, endpoint, network)),
-        Api::Local | Api::Command(_) => Box::new(LocalEngine),
+        Api::Hosted(endpoint) => Box::new(Asks::new(declared, endpoint, context.network)),
+        Api::Local | Api::Command(_) => Box::new(LocalEngine::new(context.workspace)),
     }
 }
 
 /// The methods that it trains by.
 pub fn methods(declared: &Declared) -> &'static [&'static str] {
     match &declared.api {
-        Api::Local => &["supervised"],
+        Api::Local => &["supervised", "dpo"],
         Api::Hosted(endpoint) => provider::methods(endpoint),
         Api::Command(_) => &["supervised", "dpo", "reinforcement"],
     }
@@ -138,10 +137,17 @@ fn leaf(value: &Value) -> Leaf {
 /// What a result made with a named model depends on: the name, and for local models the content.
 pub fn model_tree(declared: &Declared, model: &str) -> Tree {
     let mut parts = BTreeMap::from([("name".to_owned(), Tree::text(model))]);
-    if let (Api::Local, Ok(digest)) = (&declared.api, builtin_digest(model)) {
+    if let (Api::Local, Some(digest)) = (&declared.api, builtin_digest(model)) {
         parts.insert("content".to_owned(), Tree::leaf(Leaf::Content(digest)));
     }
     Tree::Map(parts)
+}
+
+/// The files of a named model, where it is one of the local engine that lies in files.
+pub fn model_files(declared: &Declared, model: &str, compiler: &Compiler<'_>) -> Vec<Input> {
+    let source = Source::of(model).filter(|_| declared.api == Api::Local);
+    let path = source.as_ref().and_then(Source::path).and_then(Path::to_str);
+    path.into_iter().flat_map(|path| compiler.files(path, Reading::Bytes, None)).collect()
 }
 
 /// What there is to know of a hosted base model before money is spent on it, without asking anybody: what the provider told last.

@@ -15,8 +15,11 @@ pub struct Arguments {
     #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
     words: Vec<String>,
     /// The row, counted from 1 in the order in which rows were collected
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", conflicts_with = "step")]
     row: usize,
+    /// A step of a training on this machine, counted from 1: its loss, and the rows that made it up
+    #[arg(long, value_name = "N")]
+    step: Option<usize>,
     /// Whose tokens are shown: `builtin:tiny`, a model of OpenAI such as `gpt-4.1`, or the path of a `tokenizer.json`
     #[arg(long, value_name = "NAME", default_value = "builtin:tiny")]
     model: CountedBy,
@@ -33,8 +36,13 @@ pub fn inspect(arguments: &Arguments) -> Result<Exit, Problem> {
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::look(&recipe.file.path);
     let model = (arguments.model.name.as_str(), &arguments.model.counter);
-    let Some(looks) = engine::inspect(&recipe, &workspace, stage, arguments.row, model)? else {
-        complain!("`{}` works on no rows: name a prepare stage", recipe.stages[stage].name);
+    let looks = match arguments.step {
+        Some(step) => engine::inspect_step(&recipe, &workspace, stage, step)?,
+        None => engine::inspect(&recipe, &workspace, stage, arguments.row, model)?,
+    };
+    let Some(looks) = looks else {
+        let wanted = if arguments.step.is_some() { "is no training on this machine: name one that is" } else { "works on no rows: name a prepare stage" };
+        complain!("`{}` {wanted}", recipe.stages[stage].name);
         return Ok(Exit::Wrong);
     };
     if arguments.json {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Role, Special, Tokenizer};
 
 /// What stands for each byte where tokens are written as text (GPT-2): itself where it can be seen, else a letter from U+0100 on.
-fn letters() -> [char; 256] {
+pub fn letters() -> [char; 256] {
     let mut letters = ['\0'; 256];
     let mut next = 0x100;
     for byte in 0..=255_u8 {
@@ -17,7 +17,7 @@ fn letters() -> [char; 256] {
 }
 
 /// Words as the tokenizer cuts them, as a regular expression.
-const WORDS: &str = r" ?\p{Alphabetic}+| ?[^\p{Alphabetic}\p{N}\s]+|\p{N}|\s+(?= [^\s\p{N}])|\s+";
+pub const WORDS: &str = r" ?\p{Alphabetic}+| ?[^\p{Alphabetic}\p{N}\s]+|\p{N}|\s+(?= [^\s\p{N}])|\s+";
 
 /// A conversation as the tokenizer writes it, as a template of Jinja.
 pub const TEMPLATE: &str = "{% for message in messages %}{{ '<|' + (message['role'] if message['role'] in ['system', 'assistant'] else 'user') + '|>' + message['content'] + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
@@ -44,6 +44,12 @@ impl Special {
 }
 
 impl Tokenizer {
+    /// A special token as text.
+    #[must_use]
+    pub fn special_text(&self, token: u32) -> Option<&'static str> {
+        Special::ALL.into_iter().find(|special| self.special(*special) == token).map(Special::text)
+    }
+
     /// All tokens as text, in order, and how many of them are no special ones.
     #[must_use]
     pub fn texts(&self) -> (Vec<String>, usize) {

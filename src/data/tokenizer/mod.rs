@@ -1,9 +1,11 @@
 //! Byte-level BPE, small and complete: any text becomes tokens and comes back unchanged.
 
+mod chat;
 mod counter;
 mod exported;
 mod learn;
 mod seen;
+mod template;
 mod words;
 
 use std::cell::RefCell;
@@ -13,9 +15,11 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use chat::{ChatTokenizer, Encoded, Spelling, Templated};
 pub use counter::Counter;
-pub use exported::TEMPLATE as CHAT_TEMPLATE;
+pub use exported::{TEMPLATE as CHAT_TEMPLATE, WORDS as TINY_WORDS};
 pub use learn::learn_merges;
+pub use template::{ChatTemplate, Rendered, TemplateError};
 
 use super::{Message, Role};
 use seen::Seen;

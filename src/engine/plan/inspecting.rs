@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::Counter;
+use crate::fingerprint::ActionKey;
 use crate::graph::NodeId;
-use crate::stage::{DataAsked, DataCheck, Given, Look, RowAsked, StageError, Work};
+use crate::stage::{DataAsked, DataCheck, FLIGHT_OUTPUT, Given, Look, RowAsked, StageError, StepAsked, Work};
+use crate::store::Artifact;
 
 use super::super::EngineError;
 use super::super::recipe::Recipe;
@@ -19,7 +21,26 @@ use super::settle::{History, Stand, made, settle};
 /// When there is no such row, or what goes in is not made yet.
 pub fn inspect(recipe: &Recipe, workspace: &Workspace, stage: usize, row: usize, model: (&str, &Counter)) -> Result<Option<Vec<Look>>, EngineError> {
     let asked = RowAsked { workspace: &workspace.root, store: &workspace.store, row, model };
-    look(recipe, workspace, stage, |work, given| work.inspect(&asked, given))
+    look(recipe, workspace, stage, |seen| seen.work.inspect(&asked, &seen.given))
+}
+
+/// What made up a step (from 1) of a training of the local engine. None where the stage is no such training.
+///
+/// # Errors
+/// When there is no such step, or the training is neither done nor failed as it stands now.
+pub fn inspect_step(recipe: &Recipe, workspace: &Workspace, stage: usize, step: usize) -> Result<Option<Vec<Look>>, EngineError> {
+    let name = recipe.stages[stage].name.as_str();
+    look(recipe, workspace, stage, |seen| {
+        let asked = StepAsked {
+            workspace: &workspace.root,
+            store: &workspace.store,
+            stage: name,
+            key: seen.key,
+            flight: seen.outputs.get(FLIGHT_OUTPUT).copied(),
+            step,
+        };
+        seen.work.inspect_step(&asked, &seen.given)
+    })
 }
 
 /// What a provider would say to the examples of a stage: its own provider, or the one that is named. None where it trains on none,
@@ -29,7 +50,16 @@ pub fn inspect(recipe: &Recipe, workspace: &Workspace, stage: usize, row: usize,
 /// When the examples are not made yet, or cannot be read.
 pub fn check_data(recipe: &Recipe, workspace: &Workspace, stage: usize, provider: Option<&str>, shown: usize) -> Result<Option<Vec<DataCheck>>, EngineError> {
     let asked = DataAsked { workspace: &workspace.root, store: &workspace.store, provider, shown };
-    look(recipe, workspace, stage, |work, given| work.check_data(&asked, given))
+    look(recipe, workspace, stage, |seen| seen.work.check_data(&asked, &seen.given))
+}
+
+/// An action as it is shown.
+struct Shown<'a> {
+    work: &'a dyn Work,
+    key: ActionKey,
+    given: BTreeMap<String, Given>,
+    /// What it made, where it is done.
+    outputs: BTreeMap<String, Artifact>,
 }
 
 /// Shows each action of a stage what goes into it, until one has something to tell.
@@ -37,7 +67,7 @@ fn look<T>(
     recipe: &Recipe,
     workspace: &Workspace,
     stage: usize,
-    visit: impl Fn(&dyn Work, &BTreeMap<String, Given>) -> Result<Option<T>, StageError>,
+    visit: impl Fn(&Shown<'_>) -> Result<Option<T>, StageError>,
 ) -> Result<Option<T>, EngineError> {
     let mut wanted: BTreeSet<NodeId> = BTreeSet::new();
     let mut open: Vec<NodeId> = recipe.actions_of(stage).collect();
@@ -60,7 +90,9 @@ fn look<T>(
         })?;
         let ready = ready(recipe, workspace, node, &artifacts, &mut Seen::default())?;
         let works = recipe.works(stage)?;
-        if let Some(found) = visit(works[node.place].work.as_ref(), &ready.given())? {
+        let outputs = if let Stand::Found(found) = &stands[id.index()] { found.outcome.outputs.clone() } else { BTreeMap::new() };
+        let shown = Shown { work: works[node.place].work.as_ref(), key: ready.key, given: ready.given(), outputs };
+        if let Some(found) = visit(&shown)? {
             return Ok(Some(found));
         }
     }

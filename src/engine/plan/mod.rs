@@ -7,5 +7,5 @@ pub mod resolve;
 pub mod settle;
 
 pub use explain::line;
-pub use inspecting::{check_data, inspect};
+pub use inspecting::{check_data, inspect, inspect_step};
 pub use planning::{Plan, PlannedAction, PlannedStage, Standing, plan};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use crate::stage::Given;
 use crate::store::Maker;
@@ -45,12 +46,32 @@ impl Origin {
         let beside = given.values().any(|given| matches!(given, Given::Files(files) if files.iter().any(|(path, _)| unknown(path))));
         Maker {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            machine: MACHINE.clone(),
             commit: self.commit.clone(),
             dirty: self.commit.is_some() && (self.changed || beside),
             replayed,
         }
     }
+}
+
+/// The system, and the kind of CPU: what is computed in single precision is the same to the byte only on one kind of it.
+static MACHINE: LazyLock<String> = LazyLock::new(|| {
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = about.lines().find_map(|line| Some(line.strip_prefix("model name")?.split_once(": ")?.1.trim().to_owned()));
+    let parts = [Some(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)), model, vectors().map(str::to_owned)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+});
+
+/// The widest vectors of the CPU that products of matrices are made with.
+#[cfg(target_arch = "x86_64")]
+fn vectors() -> Option<&'static str> {
+    let kinds = [("AVX-512", is_x86_feature_detected!("avx512f")), ("AVX2", is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))];
+    kinds.into_iter().find_map(|(name, has)| has.then_some(name))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vectors() -> Option<&'static str> {
+    None
 }
 
 /// What git says. A workspace without git, or a machine without it, has no commit.

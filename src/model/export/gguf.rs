@@ -1,16 +1,64 @@
-//! A GGUF file, version 3 (the specification in ggml's `docs/gguf.md`), with matrices in half precision.
+//! A GGUF file, version 3 (the specification in ggml's `docs/gguf.md`).
 
 use half::f16;
+use rayon::prelude::*;
+use serde_json::Value as Json;
 
-use super::super::architecture::{Architecture, NORM_EPSILON, ROPE_BASE};
-use super::super::weights::{Layout, Matrix, Weights};
-use crate::data::{CHAT_TEMPLATE, Special, Tokenizer};
+use super::super::architecture::{Architecture, Family, Stretch};
+use super::super::error::ModelError;
+use super::super::layout::{Matrix, Sort};
+use super::super::source::pre_tokenizer;
+use super::super::tuned::Model;
+use super::super::weights::Weights;
+use super::described::Described;
 
 /// Tensors begin at multiples of this.
 const ALIGNMENT: usize = 32;
-/// Kinds of tokens: text, and those that are none.
+/// Kinds of tokens: text, those that are none, those that stand for themselves, and places that nothing has.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
+const OWN: i32 = 4;
+const UNUSED: i32 = 5;
+
+/// How matrices are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Half precision.
+    F16,
+    /// Eight bits, with a scale for each 32.
+    Q8_0,
+}
+
+impl Precision {
+    /// The number of the format for tensors, and of a file of it.
+    const fn numbers(self) -> (u32, u32) {
+        match self {
+            Self::F16 => (1, 1),
+            Self::Q8_0 => (8, 7),
+        }
+    }
+
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::F16 => values.par_iter().flat_map_iter(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+            Self::Q8_0 => values.par_chunks(EIGHTS).flat_map_iter(eighth).collect(),
+        }
+    }
+}
+
+/// Numbers in a block of eight bits.
+const EIGHTS: usize = 32;
+
+/// A block: its scale in half precision, then a byte a number (ggml's `quantize_row_q8_0`).
+fn eighth(values: &[f32]) -> Vec<u8> {
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let scale = largest / 127.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let mut block = f16::from_f32(scale).to_le_bytes().to_vec();
+    #[expect(clippy::cast_possible_truncation, reason = "it is from -127 to 127")]
+    block.extend(values.iter().map(|value| ((value * inverse).round() as i8).cast_unsigned()));
+    block
+}
 
 /// What a value of the metadata is, by the numbers of the format.
 enum Value {
@@ -71,10 +119,6 @@ impl Tensor {
     fn single(name: String, values: &[f32]) -> Self {
         Self { name, shape: vec![values.len()], kind: 0, bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
     }
-
-    fn half(name: String, rows: usize, columns: usize, values: &[f32]) -> Self {
-        Self { name, shape: vec![rows, columns], kind: 1, bytes: values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect() }
-    }
 }
 
 /// The weights of a model, its tokenizer and its chat template as one file.
@@ -82,9 +126,11 @@ impl Tensor {
 /// llama.cpp cuts some words otherwise than we do. Where these are several line breaks or no ASCII, no merge of our tokenizer makes one token of
 /// them, so that they are the same tokens either way. Only a word that begins with an apostrophe and one of the English endings (`'store`, `'llama`)
 /// may come out as other tokens of the same text.
-#[must_use]
-pub fn gguf(weights: &Weights, name: &str) -> Vec<u8> {
-    let (metadata, tensors) = (metadata(&weights.architecture, name), tensors(weights));
+pub fn gguf(model: &Model, name: &str, precision: Precision) -> Result<Vec<u8>, ModelError> {
+    let weights = model.merged();
+    // Rows that are no whole blocks stay in half precision.
+    let precision = if weights.architecture.width.is_multiple_of(EIGHTS) { precision } else { Precision::F16 };
+    let (metadata, tensors) = (metadata(&weights.architecture, &Described::of(model.chat())?, name, precision)?, tensors(&weights, precision));
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());
     out.extend((tensors.len() as u64).to_le_bytes());
@@ -107,74 +153,108 @@ pub fn gguf(weights: &Weights, name: &str) -> Vec<u8> {
         out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
         out.extend(bytes);
     }
-    out
+    Ok(out)
 }
 
-fn metadata(a: &Architecture, name: &str) -> Vec<(String, Value)> {
-    let tokenizer = Tokenizer::tiny();
-    let (texts, plain) = tokenizer.texts();
-    let kinds = (0..texts.len()).map(|number| if number < plain { NORMAL } else { CONTROL }).collect();
+fn metadata(a: &Architecture, said: &Described, name: &str, precision: Precision) -> Result<Vec<(String, Value)>, ModelError> {
+    let kind = match a.family {
+        Family::Llama => "llama",
+        Family::Qwen2 => "qwen2",
+        Family::Qwen3 => "qwen3",
+        Family::Gemma3 => "gemma3",
+    };
     let size = |size: usize| Value::U32(u32::try_from(size).unwrap_or(u32::MAX));
-    let end = tokenizer.special(Special::End);
-    let metadata = [
-        ("general.architecture", Value::Text("llama".into())),
-        ("general.name", Value::Text(name.into())),
-        ("general.file_type", Value::U32(1)),
-        ("llama.vocab_size", size(a.vocabulary)),
-        ("llama.context_length", size(a.context)),
-        ("llama.embedding_length", size(a.width)),
-        ("llama.block_count", size(a.layers)),
-        ("llama.feed_forward_length", size(a.hidden)),
-        ("llama.attention.head_count", size(a.heads)),
-        ("llama.attention.head_count_kv", size(a.heads)),
-        ("llama.attention.layer_norm_rms_epsilon", Value::F32(NORM_EPSILON)),
-        ("llama.rope.dimension_count", size(a.head_width())),
-        ("llama.rope.freq_base", Value::F32(ROPE_BASE)),
+    #[expect(clippy::cast_possible_truncation, reason = "the format has single precision")]
+    let base = a.rope.base as f32;
+    let mut metadata = vec![
+        ("general.architecture".to_owned(), Value::Text(kind.into())),
+        ("general.name".to_owned(), Value::Text(name.into())),
+        ("general.file_type".to_owned(), Value::U32(precision.numbers().1)),
+    ];
+    let of_model = [
+        ("vocab_size", size(a.vocabulary)),
+        ("context_length", size(a.context)),
+        ("embedding_length", size(a.width)),
+        ("block_count", size(a.layers)),
+        ("feed_forward_length", size(a.hidden)),
+        ("attention.head_count", size(a.heads)),
+        ("attention.head_count_kv", size(a.key_heads)),
+        ("attention.key_length", size(a.head_width)),
+        ("attention.value_length", size(a.head_width)),
+        ("attention.layer_norm_rms_epsilon", Value::F32(a.epsilon)),
+        ("rope.dimension_count", size(a.head_width)),
+        ("rope.freq_base", Value::F32(base)),
+    ];
+    metadata.extend(of_model.into_iter().map(|(key, value)| (format!("{kind}.{key}"), value)));
+    if let Stretch::Linear(factor) = a.rope.stretch {
+        #[expect(clippy::cast_possible_truncation, reason = "the format has single precision")]
+        let factor = factor as f32;
+        metadata.push((format!("{kind}.rope.scaling.type"), Value::Text("linear".into())));
+        metadata.push((format!("{kind}.rope.scaling.factor"), Value::F32(factor)));
+    }
+    metadata.extend(a.local.map(|local| (format!("{kind}.attention.sliding_window"), size(local.window))));
+    metadata.extend(vocabulary(a.vocabulary, said)?);
+    Ok(metadata)
+}
+
+/// The tokenizer and the template.
+fn vocabulary(size: usize, said: &Described) -> Result<Vec<(String, Value)>, ModelError> {
+    let cannot = |problem: &str| ModelError::Misfit { problem: format!("the tokenizer cannot be put into a GGUF file: {problem}") };
+    let pre = pre_tokenizer(&said.tokenizer).ok_or_else(|| cannot("llama.cpp has no name for how it cuts words"))?;
+    let model = &said.tokenizer["model"];
+    let (mut texts, mut kinds) = ((0..size).map(|number| format!("[PAD{number}]")).collect::<Vec<_>>(), vec![UNUSED; size]);
+    let mut put = |number: Option<u64>, text: &str, kind: i32| {
+        if let Some(place) = number.and_then(|number| usize::try_from(number).ok()).filter(|place| *place < size) {
+            (texts[place], kinds[place]) = (text.to_owned(), kind);
+        }
+    };
+    model["vocab"].as_object().into_iter().flatten().for_each(|(text, number)| put(number.as_u64(), text, NORMAL));
+    for added in said.tokenizer["added_tokens"].as_array().into_iter().flatten() {
+        put(added["id"].as_u64(), added["content"].as_str().unwrap_or_default(), if added["special"] == true { CONTROL } else { OWN });
+    }
+    let merge = |merge: &Json| match merge {
+        Json::Array(two) => Some(format!("{} {}", two.first()?.as_str()?, two.get(1)?.as_str()?)),
+        text => text.as_str().map(str::to_owned),
+    };
+    let merges = model["merges"].as_array().into_iter().flatten().map(merge).collect::<Option<Vec<_>>>().ok_or_else(|| cannot("its merges are not known"))?;
+    let end = said.ends.first().copied().unwrap_or(0);
+    let mut metadata = vec![
         ("tokenizer.ggml.model", Value::Text("gpt2".into())),
-        ("tokenizer.ggml.pre", Value::Text("smollm".into())),
+        ("tokenizer.ggml.pre", Value::Text(pre.into())),
         ("tokenizer.ggml.tokens", Value::Texts(texts)),
         ("tokenizer.ggml.token_type", Value::Numbers(kinds)),
-        ("tokenizer.ggml.merges", Value::Texts(tokenizer.merges())),
+        ("tokenizer.ggml.merges", Value::Texts(merges)),
         ("tokenizer.ggml.eos_token_id", Value::U32(end)),
         ("tokenizer.ggml.padding_token_id", Value::U32(end)),
         ("tokenizer.ggml.add_bos_token", Value::Flag(false)),
-        ("tokenizer.chat_template", Value::Text(CHAT_TEMPLATE.into())),
+        ("tokenizer.chat_template", Value::Text(said.template.clone())),
     ];
-    metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    metadata.extend(said.bos_id.map(|bos| ("tokenizer.ggml.bos_token_id", Value::U32(bos))));
+    Ok(metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-fn tensors(weights: &Weights) -> Vec<Tensor> {
-    let (a, layout, values) = (&weights.architecture, Layout::new(weights.architecture), &weights.values);
-    let mut tensors = vec![
-        Tensor::half("token_embd.weight".into(), a.vocabulary, a.width, &values[layout.embedding()]),
-        Tensor::single("output_norm.weight".into(), &values[layout.final_norm()]),
-    ];
-    for layer in 0..a.layers {
-        for (which, name) in ["attn_norm", "ffn_norm"].into_iter().enumerate() {
-            tensors.push(Tensor::single(format!("blk.{layer}.{name}.weight"), &values[layout.norm(layer, which)]));
-        }
-        for matrix in Matrix::ALL {
-            let (rows, columns) = matrix.shape(a);
-            let of = &values[layout.matrix(layer, matrix)];
-            let turned = matches!(matrix, Matrix::Query | Matrix::Key).then(|| interleaved(of, a, columns));
-            let name = match matrix {
-                Matrix::Query => "attn_q",
-                Matrix::Key => "attn_k",
-                Matrix::Value => "attn_v",
-                Matrix::Output => "attn_output",
-                Matrix::Gate => "ffn_gate",
-                Matrix::Up => "ffn_up",
-                Matrix::Down => "ffn_down",
-            };
-            tensors.push(Tensor::half(format!("blk.{layer}.{name}.weight"), rows, columns, turned.as_deref().unwrap_or(of)));
-        }
+fn tensors(weights: &Weights, precision: Precision) -> Vec<Tensor> {
+    let a = &weights.architecture;
+    let mut tensors: Vec<Tensor> = Vec::new();
+    for tensor in weights.layout().tensors() {
+        let values = &weights.values[tensor.range];
+        tensors.push(match tensor.sort {
+            Sort::Gain | Sort::Bias(_) => Tensor::single(tensor.gguf, values),
+            Sort::Matrix(Matrix::Query | Matrix::Key) if a.family == Family::Llama => {
+                Tensor { name: tensor.gguf, shape: tensor.shape, kind: precision.numbers().0, bytes: precision.bytes(&interleaved(values, a)) }
+            }
+            Sort::Matrix(_) | Sort::Table => Tensor { name: tensor.gguf, shape: tensor.shape, kind: precision.numbers().0, bytes: precision.bytes(values) },
+        });
+    }
+    if matches!(a.rope.stretch, Stretch::ByParts { .. }) {
+        tensors.push(Tensor::single("rope_freqs.weight".into(), &super::super::rotary::factors(a.rope, a.head_width)));
     }
     tensors
 }
 
 /// The rows of a matrix for llama.cpp, which turns neighbours by their position, where we turn the first half of a head with the second.
-fn interleaved(matrix: &[f32], a: &Architecture, columns: usize) -> Vec<f32> {
-    let half = a.head_width() / 2;
-    let rows = (0..a.heads).flat_map(|head| (0..half).flat_map(move |at| [2 * head * half + at, (2 * head + 1) * half + at]));
-    rows.flat_map(|row| &matrix[row * columns..(row + 1) * columns]).copied().collect()
+fn interleaved(matrix: &[f32], a: &Architecture) -> Vec<f32> {
+    let (half, size) = (a.head_width / 2, a.head_width * a.width);
+    let rows = matrix.chunks_exact(size).flat_map(|head| (0..half).flat_map(move |at| [at, half + at].map(|row| &head[row * a.width..(row + 1) * a.width])));
+    rows.flatten().copied().collect()
 }

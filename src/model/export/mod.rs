@@ -1,14 +1,17 @@
 //! A tuned model in the forms in which other programs run it.
 
+mod described;
 mod gguf;
 mod hugging_face;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::error::ModelError;
+use super::tuned::Model;
 use crate::provider::ModelHandle;
 
-pub use gguf::gguf;
+use gguf::{Precision, gguf};
 
 /// A form of a model outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +20,15 @@ pub enum ExportFormat {
     Peft,
     /// All weights with what was learnt in them, as Hugging Face's libraries have them: a folder.
     Safetensors,
-    /// One file for llama.cpp and what is built on it.
+    /// One file for llama.cpp and what is built on it, in half precision.
     Gguf,
+    /// The same in eight bits.
+    GgufEight,
 }
 
 impl ExportFormat {
     /// Their names in pipelines.
-    pub const NAMES: &[&str] = &["peft", "safetensors", "gguf"];
+    pub const NAMES: &[&str] = &["peft", "safetensors", "gguf", "gguf-q8_0"];
 
     /// The form of a name.
     #[must_use]
@@ -32,6 +37,7 @@ impl ExportFormat {
             "peft" => Some(Self::Peft),
             "safetensors" => Some(Self::Safetensors),
             "gguf" => Some(Self::Gguf),
+            "gguf-q8_0" => Some(Self::GgufEight),
             _ => None,
         }
     }
@@ -40,16 +46,19 @@ impl ExportFormat {
     ///
     /// # Errors
     /// When the model cannot be read, or has no adapter of its own where that is wanted.
-    pub fn files(self, model: &ModelHandle) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+    pub fn files(self, handle: &ModelHandle, workspace: &Path) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
         match self {
-            Self::Peft if model.card.name == "adapter" => {
-                Ok(model.files.iter().filter(|(name, _)| name.starts_with("adapter_")).map(|(name, bytes)| (name.clone(), bytes.clone())).collect())
+            Self::Peft if handle.card.name == "adapter" => {
+                Ok(handle.files.iter().filter(|(name, _)| name.starts_with("adapter_")).map(|(name, bytes)| (name.clone(), bytes.clone())).collect())
             }
             Self::Peft => {
                 Err(ModelError::Misfit { problem: "all of its weights were trained, so that there is no adapter: export it as `safetensors` or `gguf`".into() })
             }
-            Self::Safetensors => hugging_face::folder(&*super::weights(model)?),
-            Self::Gguf => Ok(BTreeMap::from([(String::new(), gguf(&*super::weights(model)?, &model.card.base))])),
+            Self::Safetensors => hugging_face::folder(&Model::open(handle, workspace)?),
+            Self::Gguf | Self::GgufEight => {
+                let precision = if self == Self::Gguf { Precision::F16 } else { Precision::Q8_0 };
+                Ok(BTreeMap::from([(String::new(), gguf(&Model::open(handle, workspace)?, &handle.card.base, precision)?)]))
+            }
         }
     }
 }

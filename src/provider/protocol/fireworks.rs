@@ -201,7 +201,7 @@ impl Wire for Fireworks {
             ("batchSizeSamples", sizes.batch_size.map(|size| json!(size))),
             ("learningRate", sizes.learning_rate.map(|rate| json!(rate))),
             ("optimizerWeightDecay", sizes.weight_decay.map(|rate| json!(rate))),
-            ("loraRank", sizes.lora.map(|(rank, _)| json!(rank))),
+            ("loraRank", sizes.lora.as_ref().map(|lora| json!(lora.rank))),
             ("wandbConfig", request.report.as_ref().map(|report| json!({ "enabled": true, "project": report.project, "entity": report.entity }))),
         ];
         for (name, value) in given {

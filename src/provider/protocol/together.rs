@@ -255,8 +255,8 @@ impl Together {
                 body[name] = value;
             }
         }
-        body["training_type"] = match sizes.lora {
-            Some((rank, alpha)) => json!({ "type": "Lora", "lora_r": rank, "lora_alpha": alpha }),
+        body["training_type"] = match &sizes.lora {
+            Some(lora) => json!({ "type": "Lora", "lora_r": lora.rank, "lora_alpha": lora.alpha }),
             None => json!({ "type": "Full" }),
         };
         body["training_method"] = match &request.method {

@@ -420,7 +420,7 @@ impl Hosted {
             metrics.extend(kept.validation.map(|loss| ("validation-loss".to_owned(), loss)));
             metrics.insert("stopped-at-step".to_owned(), kept.step as f64);
         }
-        let model = ModelCard { provider: self.provider(), base: request.base.clone(), name };
-        Ok(TuningResult { model, files: BTreeMap::new(), losses, metrics })
+        let model = ModelCard { provider: self.provider(), base: request.base.clone(), name, digest: None };
+        Ok(TuningResult { model, files: BTreeMap::new(), losses, flight: Vec::new(), metrics })
     }
 }

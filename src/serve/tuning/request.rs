@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::model::{LEARNING_RATE, TINY};
 use crate::provider::Hyperparameters;
+use crate::provider::Lora;
 use crate::serve::refusal::Refusal;
 
 /// The size of the adapter, which OpenAI's API has no word for.
-const LORA: (usize, f64) = (8, 16.0);
+const LORA: Lora = Lora::plain(8, 16.0);
 
 /// A job as it is asked for. What OpenAI's API has beyond that is refused by name.
 #[derive(Clone, Debug, Deserialize)]

@@ -103,7 +103,7 @@ async fn tune(jobs: &Arc<Jobs>, job: &mut Job, stop: Arc<AtomicBool>) -> Result<
     jobs.event(&job.id, "info", "Fine-tuning job started", None);
     let watch = JobWatch { jobs: Arc::clone(jobs), id: job.id.clone(), stop };
     let mut journal = JobJournal::unwritten(jobs.store.root(), request.key);
-    let tuned = LocalEngine.tune(request, &mut journal, &watch).await.map_err(|error| match error {
+    let tuned = LocalEngine::new(jobs.store.root()).tune(request, &mut journal, &watch).await.map_err(|error| match error {
         ProviderError::Stopped => Ended::Stopped,
         ProviderError::Data(error) => Ended::by_file("training_file", &error),
         error => Ended::failed(&error),
@@ -139,6 +139,7 @@ fn request(jobs: &Jobs, job: &Job) -> Result<TuningRequest, Ended> {
         care: Care::default(),
         expected_tokens: None,
         estimate: None,
+        left: None,
         checkpoints: has_place.then_some((checkpoints, EVERY)),
     })
 }

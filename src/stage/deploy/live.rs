@@ -129,9 +129,9 @@ impl LiveCheck {
         let questions: Vec<Question> = chosen.iter().map(|chosen| chosen.question.clone()).collect();
         let how = Generation { max_tokens: self.judged.max_tokens, temperature: 0.0, kept: None, batch: None };
         let said = if let Some(gateway) = &self.gateway {
-            let named = ModelCard { provider: gateway.name.clone(), base: alias.to_owned(), name: String::new() };
+            let named = ModelCard { provider: gateway.name.clone(), base: alias.to_owned(), name: String::new(), digest: None };
             let model = ModelHandle { card: named, files: BTreeMap::new() };
-            providers::answerer(gateway, context.network).answer(&model, questions, how, context.watch).await?
+            providers::answerer(gateway, context).answer(&model, questions, how, context.watch).await?
         } else {
             // A program finds the files in a folder.
             let is_local = declared.api == Api::Local;
@@ -139,7 +139,7 @@ impl LiveCheck {
                 if is_local { train::load(context.store, context.artifact("model")?)? } else { ModelHandle { card: card.clone(), files: BTreeMap::new() } };
             match &declared.api {
                 Api::Command(program) => train::answer(program, &declared.name, &model, &questions, how, context).await?,
-                Api::Local | Api::Hosted(_) => providers::answerer(&declared, context.network).answer(&model, questions, how, context.watch).await?,
+                Api::Local | Api::Hosted(_) => providers::answerer(&declared, context).answer(&model, questions, how, context.watch).await?,
             }
         };
         if let Some(usd) = evaluate::cost_of(&declared, &card, context.workspace, &said)? {

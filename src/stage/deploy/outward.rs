@@ -172,7 +172,7 @@ fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version: &Ver
     let is_ours = model.card.provider == "local";
     let format = ExportFormat::of(format).ok_or("the form is not known")?;
     let files: BTreeMap<String, Vec<u8>> = if is_ours {
-        format.files(&model).map_err(|error| said(&error))?
+        format.files(&model, workspace).map_err(|error| said(&error))?
     } else if format == ExportFormat::Peft && model.files.contains_key("adapter_config.json") {
         model.files
     } else {

@@ -20,7 +20,7 @@ pub static TARGET: Setting = Setting::new("target", "A file that tells programs 
 
 pub static EXPORT: Setting = Setting::new("export", "The model as files of the workspace, for programs that run it themselves.")
     .many()
-    .arguments(&[Slot::new("path", Kind::Manifest, "A folder, or for `gguf` a file.")])
+    .arguments(&[Slot::new("path", Kind::Manifest, "A folder, or a file for `gguf` (half precision) and `gguf-q8_0` (eight bits).")])
     .properties(&[Slot::new("format", Kind::Choice(ExportFormat::NAMES), "A PEFT adapter, all weights for `transformers` and vLLM, or a file for llama.cpp.")]);
 
 pub static WEBHOOK: Setting = Setting::new("webhook", "An address that is sent a signed message whenever the alias stands for another version.")
@@ -91,7 +91,7 @@ pub fn targets(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<Targets, Co
     };
     for child in block.all(EXPORT.name) {
         let (path, format) = (plain(child.text("path")), child.text("format").to_owned());
-        if (format == "gguf") != path.ends_with(".gguf") {
+        if format.starts_with("gguf") != path.ends_with(".gguf") {
             return Err(contradiction(
                 child,
                 "path",
@@ -115,7 +115,9 @@ pub fn targets(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<Targets, Co
         })?;
         let copy = child.find_text("copy").map(plain);
         let wanted = if manifest == Manifest::Ollama { "gguf" } else { "safetensors" };
-        let is_there = copy.as_ref().is_some_and(|copy| targets.outward.contains(&Way::Export { path: copy.clone(), format: wanted.to_owned() }));
+        let is_wanted = |format: &str| format == wanted || (wanted == "gguf" && format.starts_with(wanted));
+        let is_copy = |way: &Way, copy: &String| matches!(way, Way::Export { path, format } if path == copy && is_wanted(format));
+        let is_there = copy.as_ref().is_some_and(|copy| targets.outward.iter().any(|way| is_copy(way, copy)));
         if manifest.needs_copy() && !is_there {
             let help = format!("write `export \"...\" format=\"{wanted}\"`, and name its path here with `copy=`");
             return Err(contradiction(child, "copy", format!("`{}` runs the model from a copy of its own", manifest.name()), &help));

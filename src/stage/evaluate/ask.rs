@@ -77,9 +77,7 @@ impl Asking<'_> {
         let answers = match &declared.api {
             _ if open.is_empty() => Ok(Vec::new()),
             Api::Command(program) => train::answer(program, &declared.name, model, &questions, how, context).await,
-            Api::Local | Api::Hosted(_) => {
-                providers::answerer(declared, context.network).answer(model, questions, how, context.watch).await.map_err(StageError::from)
-            }
+            Api::Local | Api::Hosted(_) => providers::answerer(declared, context).answer(model, questions, how, context.watch).await.map_err(StageError::from),
         };
         let answers = answers.inspect_err(|_| {
             // What was not answered costs nothing; a batch goes on, and will.

@@ -88,6 +88,7 @@ pub fn asking(part: Part<'_>, whom: Whom, measured: Measured, compiler: &Compile
     } else {
         let written = stage.child_text(role).unwrap_or_default();
         context.insert("model".to_owned(), providers::model_tree(&declared, written));
+        inputs.extend(providers::model_files(&declared, written, compiler));
         Asked::Named { declared: Box::new(declared.clone()), name: written.to_owned() }
     };
     inputs.extend(providers::files(&declared, compiler));

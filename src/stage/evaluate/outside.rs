@@ -109,6 +109,7 @@ impl Made<'_> {
             return self.contradiction("model", format!("there is no local model `{model}`"), &help);
         }
         self.context.insert("model".to_owned(), providers::model_tree(&declared, &model));
+        self.inputs.extend(providers::model_files(&declared, &model, compiler));
         self.settings.insert("rubric".to_owned(), Tree::text(&rubric));
         Ok(Judging { declared, model, rubric })
     }
@@ -160,6 +161,7 @@ impl Made<'_> {
             return Ok(Asked::Made { declarations: compiler.pipeline.providers.clone() });
         }
         self.context.insert(role.to_owned(), providers::model_tree(&declared, written));
+        self.inputs.extend(providers::model_files(&declared, written, compiler));
         Ok(Asked::Named { declared: Box::new(declared), name: written.to_owned() })
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::data::{parse_examples, write_lines};
-use crate::model::perplexities;
+use crate::model::LocalEngine;
 use crate::store::RecordOutcome;
 
 use super::super::{Context, StageError, Work};
@@ -30,7 +30,7 @@ impl Work for Perplexity {
         let examples = parse_examples(&context.read("data")?)?;
         let measured = |asked: &Asked, role: &str| -> Result<Vec<f64>, StageError> {
             let (_, model) = asked.find(role, context)?;
-            Ok(tokio::task::block_in_place(|| perplexities(&model, &examples, context.watch))?)
+            Ok(tokio::task::block_in_place(|| LocalEngine::new(context.workspace).perplexities(&model, &examples, context.watch))?)
         };
         let ours = measured(&self.model, MODELS[0])?;
         let mut theirs = self.baseline.as_ref().map(|baseline| measured(baseline, MODELS[1])).transpose()?.unwrap_or_default().into_iter();

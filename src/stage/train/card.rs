@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::builtin_digest;
+use crate::model::{ModelError, Source};
 use crate::provider::{Api, Declared, ModelCard, ModelHandle, ProviderError};
 use crate::store::{Artifact, Store, TreeEntry};
 
@@ -52,9 +52,9 @@ pub fn load(store: &Store, artifact: Artifact) -> Result<ModelHandle, StageError
 
 /// A model that nobody tuned.
 pub fn untuned(declared: &Declared, name: &str) -> Result<ModelHandle, ProviderError> {
-    if declared.api == Api::Local {
-        builtin_digest(name)?;
+    if declared.api == Api::Local && Source::of(name).is_none() {
+        return Err(ModelError::Unknown { name: name.to_owned() }.into());
     }
-    let card = ModelCard { provider: declared.name.clone(), base: name.to_owned(), name: String::new() };
+    let card = ModelCard { provider: declared.name.clone(), base: name.to_owned(), name: String::new(), digest: None };
     Ok(ModelHandle { card, files: BTreeMap::new() })
 }

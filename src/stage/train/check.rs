@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Cursor, Read};
 
 use crate::data::{Form, rules};
 use crate::provider::Api;
 
 use super::super::{DataAsked, DataCheck, Given, StageError};
+use super::files::open;
 use super::work::{Examples, Train};
 use super::{method, tokens};
 
@@ -30,7 +29,7 @@ pub fn check(train: &Train, asked: &DataAsked<'_>, inputs: &BTreeMap<String, Giv
     let counter = tokens::counter(&train.declared, &train.base);
     let mut checks = Vec::new();
     for (number, file) in files.into_iter().enumerate() {
-        let content = read(asked, inputs, &file)?;
+        let content = open((asked.workspace, asked.store), inputs, &file)?;
         let failed = |source| StageError::Io { doing: "read", path: file.clone().into(), source };
         let mut checked = rules.check(form, content, Some((&counter, &train.base)), asked.shown).map_err(failed)?;
         if number > 0 {
@@ -42,21 +41,4 @@ pub fn check(train: &Train, asked: &DataAsked<'_>, inputs: &BTreeMap<String, Giv
         }
     }
     Ok(Some(checks))
-}
-
-fn read(asked: &DataAsked<'_>, inputs: &BTreeMap<String, Given>, name: &str) -> Result<Box<dyn Read>, StageError> {
-    let artifact = match inputs.get(name) {
-        Some(Given::Artifact { artifact, .. }) => *artifact,
-        Some(Given::Part(files)) if files.len() == 1 => files[0].1,
-        Some(Given::Files(files)) if files.len() == 1 => {
-            let place = asked.workspace.join(&files[0].0);
-            let file = File::open(&place).map_err(|source| StageError::Io { doing: "read", path: place, source })?;
-            return Ok(Box::new(file));
-        }
-        _ => return Err(StageError::NoInput { name: name.to_owned() }),
-    };
-    match asked.store.place(artifact).map(File::open) {
-        Some(Ok(file)) => Ok(Box::new(file)),
-        _ => Ok(Box::new(Cursor::new(asked.store.read(artifact)?))),
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::data::write_lines;
 use crate::graph::plain;
-use crate::provider::{Answered, Generation, ModelCard, ModelHandle, Program as Declared, ProviderError, Question, TuningRequest, TuningResult};
+use crate::provider::{Answered, Decay, Generation, Method, ModelCard, ModelHandle, Program as Declared, ProviderError, Question, TuningRequest, TuningResult};
 
 use super::super::exec::{Launch, Program, Sandbox, figures, files, launch, lay};
 use super::super::{Context, Given, StageError};
@@ -61,8 +61,8 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
         Err(_) => BTreeMap::new(),
     };
     let losses = std::fs::read(place(LOSSES)).unwrap_or_default();
-    let model = ModelCard { provider: provider.to_owned(), base: request.base.clone(), name: "files".into() };
-    Ok((TuningResult { model, files: BTreeMap::new(), losses, metrics }, place(MODEL)))
+    let model = ModelCard { provider: provider.to_owned(), base: request.base.clone(), name: "files".into(), digest: None };
+    Ok((TuningResult { model, files: BTreeMap::new(), losses, flight: Vec::new(), metrics }, place(MODEL)))
 }
 
 /// The config file of a program, from its template; or what is wrong with the template, and the names that it may use.
@@ -82,8 +82,18 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, (String, Ve
         "learning_rate": sizes.learning_rate,
         "warmup": sizes.warmup,
         "weight_decay": sizes.weight_decay,
-        "lora_rank": sizes.lora.map(|(rank, _)| rank),
-        "lora_alpha": sizes.lora.map(|(_, alpha)| alpha),
+        "lora_rank": sizes.lora.as_ref().map(|lora| lora.rank),
+        "lora_alpha": sizes.lora.as_ref().map(|lora| lora.alpha),
+        "lora_dropout": sizes.lora.as_ref().map(|lora| lora.dropout),
+        "lora_targets": sizes.lora.as_ref().map(|lora| &lora.targets).filter(|targets| !targets.is_empty()),
+        "rslora": sizes.lora.as_ref().map(|lora| lora.is_rank_stabilised),
+        "dora": sizes.lora.as_ref().map(|lora| lora.is_dora),
+        "decay": sizes.decay.map(Decay::name),
+        "clip": sizes.clip,
+        "eval_interval": sizes.eval_interval,
+        "max_length": sizes.longest.map(|longest| longest.tokens),
+        "gradient_checkpointing": sizes.recompute,
+        "beta": if let Method::Dpo { beta } = &request.method { *beta } else { None },
         "seed": sizes.seed,
     });
     let values: serde_json::Map<String, Value> =

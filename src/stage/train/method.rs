@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value};
 use crate::data::Form;
-use crate::provider::{Alarm, Care, Hyperparameters, Method, ProviderError, Report, Search};
+use crate::provider::{Alarm, Care, Decay, Hyperparameters, Longest, Lora, Method, Overflow, ProviderError, Report, Search};
 
 use super::super::StageError;
 
@@ -15,7 +15,7 @@ pub static SETTING: Setting = Setting::new("method", "How it is tuned.")
         Kind::Choice(&["supervised", "dpo", "reinforcement"]),
         "`supervised`: the model learns to say what the assistant says; `dpo`: from pairs of a better and a worse answer; `reinforcement`: from the score of a grader.",
     )])
-    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &WEIGHT_DECAY, &LORA, &BETA, &GRADER, &EFFORT, &COMPUTE, &INTERVAL, &SAMPLES]);
+    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &DECAY, &WEIGHT_DECAY, &CLIP, &LORA, &TARGETS, &MAX_LENGTH, &GRADIENT_CHECKPOINTING, &BETA, &GRADER, &EFFORT, &COMPUTE, &INTERVAL, &SAMPLES]);
 static EPOCHS: Setting = Setting::new("epochs", "Passes over the examples; `\"auto\"` lets the provider choose (locally 3).").once().arguments(&[Slot::new(
     "count",
     Kind::OrAuto(&Kind::Integer(1, 10_000)),
@@ -40,10 +40,32 @@ static WEIGHT_DECAY: Setting = Setting::new("weight-decay", "How fast weights sh
     Kind::Number(0.0, 1.0),
     "The rate.",
 )]);
+static DECAY: Setting = Setting::new("decay", "How the rate falls after the warm-up; locally `cosine`, down to a tenth, where it is not given.")
+    .arguments(&[Slot::new("how", Kind::Choice(&["cosine", "linear", "constant"]), "The curve.")]);
+static CLIP: Setting = Setting::new("clip", "Gradients longer than this are cut to it; locally 1 where it is not given.").arguments(&[Slot::new(
+    "length",
+    Kind::Positive(1e6),
+    "The length.",
+)]);
 static LORA: Setting = Setting::new("lora", "Trains a small adapter in place of all weights.").properties(&[
     Slot::new("rank", Kind::Integer(1, 256), "The width of the adapter.").or(Fallback::Integer(8)),
     Slot::new("alpha", Kind::Positive(4096.0), "The adapter's part is multiplied by alpha / rank.").or(Fallback::Number(16.0)),
+    Slot::new("dropout", Kind::Number(0.0, 0.9), "The share of the adapter's inputs that is left out at random.").or(Fallback::Number(0.0)),
+    Slot::new("rslora", Kind::Flag, "Whether its part is multiplied by alpha / sqrt(rank), as high ranks want it.").or(Fallback::Flag(false)),
+    Slot::new("dora", Kind::Flag, "Whether lengths of weights are learnt apart from their directions.").or(Fallback::Flag(false)),
 ]);
+/// The matrices of a layer, by the names that PEFT has for them.
+const MATRICES: &[&str] = &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+static TARGETS: Setting = Setting::new("targets", "The matrices that get an adapter; locally all seven of a layer where it is not given.")
+    .arguments(&[Slot::new("matrix", Kind::Choice(MATRICES), "One.")])
+    .rest(&Slot::new("more", Kind::Choice(MATRICES), "Another."));
+static MAX_LENGTH: Setting = Setting::new("max-length", "How long an example may be.").properties(&[
+    Slot::new("tokens", Kind::Integer(2, 10_000_000), "The most tokens."),
+    Slot::new("overflow", Kind::Choice(&["error", "drop", "truncate"]), "What becomes of longer ones.").or(Fallback::Text("error")),
+]);
+static GRADIENT_CHECKPOINTING: Setting =
+    Setting::new("gradient-checkpointing", "Computes layers a second time on the way back in place of keeping all of them in memory; the model is the same.")
+        .without_effect();
 static BETA: Setting = Setting::new("beta", "Of `dpo`: the higher, the closer it stays to the model before.").arguments(&[Slot::new(
     "beta",
     Kind::OrAuto(&Kind::Positive(2.0)),
@@ -62,11 +84,9 @@ static EFFORT: Setting = Setting::new("effort", "Of `reinforcement`: how hard th
 
 static COMPUTE: Setting = Setting::new("compute-multiplier", "Of `reinforcement`: how much is computed for each step, as a multiple of what is usual.")
     .arguments(&[Slot::new("factor", Kind::OrAuto(&Kind::Positive(10.0)), "The factor.")]);
-static INTERVAL: Setting = Setting::new("eval-interval", "Of `reinforcement`: the steps from one evaluation to the next.").arguments(&[Slot::new(
-    "steps",
-    Kind::OrAuto(&Kind::Integer(1, 1_000_000)),
-    "The steps.",
-)]);
+static INTERVAL: Setting =
+    Setting::new("eval-interval", "The steps from one evaluation on the validation examples to the next; locally twice in an epoch where it is not given.")
+        .arguments(&[Slot::new("steps", Kind::OrAuto(&Kind::Integer(1, 1_000_000)), "The steps.")]);
 static SAMPLES: Setting = Setting::new("eval-samples", "Of `reinforcement`: the answers for each row of an evaluation.").arguments(&[Slot::new(
     "count",
     Kind::OrAuto(&Kind::Integer(1, 1000)),
@@ -98,14 +118,8 @@ pub static REPORT: Setting = Setting::new("report", "Where the provider reports 
     .properties(&[Slot::new("project", Kind::Text, "The project there."), Slot::new("entity", Kind::Text, "The team or user.").or(Fallback::Absent)]);
 
 /// The settings that only one method reads.
-const OF_METHODS: &[(&str, &str)] = &[
-    ("beta", "dpo"),
-    ("grader", "reinforcement"),
-    ("effort", "reinforcement"),
-    ("compute-multiplier", "reinforcement"),
-    ("eval-interval", "reinforcement"),
-    ("eval-samples", "reinforcement"),
-];
+const OF_METHODS: &[(&str, &str)] =
+    &[("beta", "dpo"), ("grader", "reinforcement"), ("effort", "reinforcement"), ("compute-multiplier", "reinforcement"), ("eval-samples", "reinforcement")];
 
 /// The name of the method of a train stage.
 pub fn name(stage: &Block) -> &str {
@@ -125,6 +139,14 @@ pub fn check(stage: &Block) -> Result<(), ConfigError> {
             label: "nothing reads it".into(),
             at: child.name_span.into(),
             help: "take it out, or name another method".into(),
+        });
+    }
+    if let Some(targets) = method.child(TARGETS.name).filter(|_| method.child(LORA.name).is_none()) {
+        return Err(ConfigError::Contradiction {
+            problem: "`targets` are those of an adapter, and there is none".into(),
+            label: "nothing reads it".into(),
+            at: targets.name_span.into(),
+            help: "write `lora` beside it, or take it out".into(),
         });
     }
     if name == "reinforcement" && method.child("grader").is_none() {
@@ -192,9 +214,37 @@ pub fn hyperparameters(stage: &Block) -> Hyperparameters {
         rate_multiplier: number("rate-multiplier", "factor"),
         warmup: number("warmup", "share"),
         weight_decay: number("weight-decay", "rate"),
-        lora: setting("lora").map(|lora| (lora.count("rank"), lora.number("alpha"))),
+        decay: setting("decay").map(|decay| match decay.text("how") {
+            "linear" => Decay::Linear,
+            "constant" => Decay::Constant,
+            _ => Decay::Cosine,
+        }),
+        clip: number("clip", "length"),
+        eval_interval: setting("eval-interval").and_then(|interval| interval.find_integer("steps")).and_then(|steps| usize::try_from(steps).ok()),
+        longest: setting("max-length").map(|longest| Longest {
+            tokens: longest.count("tokens"),
+            overflow: match longest.text("overflow") {
+                "drop" => Overflow::Drop,
+                "truncate" => Overflow::Truncate,
+                _ => Overflow::Error,
+            },
+        }),
+        recompute: setting("gradient-checkpointing").is_some(),
+        lora: setting("lora").map(|lora| Lora {
+            rank: lora.count("rank"),
+            alpha: lora.number("alpha"),
+            dropout: lora.number("dropout"),
+            is_rank_stabilised: lora.flag("rslora"),
+            is_dora: lora.flag("dora"),
+            targets: setting("targets").map(targets).unwrap_or_default(),
+        }),
         seed: stage.child("seed").map_or(0, |seed| seed.integer("seed").unsigned_abs()),
     }
+}
+
+fn targets(targets: &Block) -> Vec<String> {
+    let more = targets.rest.iter().filter_map(|more| if let Value::Text(text) = &more.value { Some(text.as_str()) } else { None });
+    std::iter::once(targets.text("matrix")).chain(more).map(str::to_owned).collect()
 }
 
 /// What is watched while it goes on.

@@ -1,6 +1,8 @@
 mod card;
 mod check;
 mod command;
+mod files;
+mod inspect;
 mod method;
 mod tokens;
 mod work;
@@ -10,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
 use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
-use crate::model::builtin_digest;
+use crate::model::Source;
 use crate::provider::{Api, Declared, Protocol, Sizes, longest_suffix};
 use crate::store::Reading;
 
@@ -56,10 +58,12 @@ static PROVIDER: Setting = Setting::new("provider", "Where the model is tuned; `
     Kind::Provider,
     "A built-in or declared provider.",
 )]);
-static MODEL: Setting =
-    Setting::new("model", "The model to start from.")
-        .once()
-        .arguments(&[Slot::new("name", Kind::Text, "Its name at the provider; locally `builtin:tiny`.").without_effect()]);
+static MODEL: Setting = Setting::new("model", "The model to start from.").once().arguments(&[Slot::new(
+    "name",
+    Kind::Text,
+    "Its name at the provider; locally `builtin:tiny`, a folder as Hugging Face's libraries write it, or a GGUF file.",
+)
+.without_effect()]);
 static SEED: Setting =
     Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);
 static SUFFIX: Setting = Setting::new("suffix", "What is put into the name of a hosted model; the stage's name where it is not given.")
@@ -71,6 +75,8 @@ pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
 const VERSION: u32 = 2;
 /// What later stages call the model.
 pub const MODEL_OUTPUT: &str = "model";
+/// The output with what made up each step, a line of JSON each.
+pub const FLIGHT_OUTPUT: &str = "flight";
 /// The output with the losses of each step, as CSV.
 pub const LOSSES_OUTPUT: &str = "losses";
 const LOCAL: &str = "local";
@@ -116,6 +122,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs.extend(compiler.files(path, Reading::Bytes, None));
     }
     inputs.extend(providers::files(&declared, compiler));
+    inputs.extend(providers::model_files(&declared, &base, compiler));
     let action = Action {
         name: "train".to_owned(),
         version: VERSION,
@@ -125,7 +132,10 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             ("model".to_owned(), providers::model_tree(&declared, &base)),
         ]),
         inputs,
-        outputs: vec![MODEL_OUTPUT.to_owned(), LOSSES_OUTPUT.to_owned()],
+        outputs: if declared.api == Api::Local { vec![MODEL_OUTPUT, LOSSES_OUTPUT, FLIGHT_OUTPUT] } else { vec![MODEL_OUTPUT, LOSSES_OUTPUT] }
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         appears: false,
         builds_on_last: false,
         refresh: None,
@@ -189,7 +199,7 @@ fn examples(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<(Examples, Vec
 }
 
 fn check_model(block: &Block, declared: &Declared, base: &str) -> Result<(), ConfigError> {
-    let unknown = declared.api == Api::Local && builtin_digest(base).is_err();
+    let unknown = declared.api == Api::Local && Source::of(base).is_none();
     if !unknown {
         return Ok(());
     }
@@ -197,7 +207,7 @@ fn check_model(block: &Block, declared: &Declared, base: &str) -> Result<(), Con
         name: "model".into(),
         found: format!("{base:?}"),
         at: block.child("model").map_or(block.name_span, |model| model.span_of("name")).into(),
-        help: "the local engine has `builtin:tiny`; for a hosted model name its `provider`".into(),
+        help: "the local engine has `builtin:tiny`, folders (`models/NAME`) and GGUF files (`models/NAME.gguf`); for a hosted model name its `provider`".into(),
     })
 }
 
@@ -265,6 +275,15 @@ fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Ve
     if let Some(lora) = block.child("method").and_then(|method| method.child("lora")).filter(|_| !providers::expresses(declared, method, "lora.alpha")) {
         names.push(("lora.alpha", lora));
     }
+    // What is written as it would be anyway is nothing lost.
+    let written = |lora: &Block| [("lora.dropout", lora.number("dropout") > 0.0), ("lora.rslora", lora.flag("rslora")), ("lora.dora", lora.flag("dora"))];
+    let parts = block.child("method").and_then(|method| method.child("lora")).map(|lora| (lora, written(lora)));
+    let mut usual = Vec::new();
+    for (lora, (name, is_written)) in parts.into_iter().flat_map(|(lora, parts)| parts.map(|part| (lora, part))) {
+        if !providers::expresses(declared, method, name) {
+            if is_written { names.push((name, lora)) } else { usual.push(name) }
+        }
+    }
     let report = block.child("report").filter(|report| report.find_text("entity").is_some() && !names.iter().any(|(name, _)| *name == "report"));
     if let Some(report) = report.filter(|_| !providers::expresses(declared, method, "report.entity")) {
         names.push(("report.entity", report));
@@ -275,7 +294,7 @@ fn unsent(block: &Block, declared: &Declared, compiler: &mut Compiler<'_>) -> Ve
         at: setting.name_span.into(),
         help: "nothing there reads it, and it is no part of the fingerprint; it holds again where another provider knows it".into(),
     }));
-    names.into_iter().map(|(name, _)| name).collect()
+    names.into_iter().map(|(name, _)| name).chain(usual).collect()
 }
 
 fn forget(settings: &mut Tree, name: &str) {

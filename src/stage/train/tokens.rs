@@ -5,11 +5,11 @@ use std::path::Path;
 use crate::data::{Counter, Message};
 use crate::provider::{Api, Declared, Protocol};
 
-/// How a provider counts the tokens of a conversation: exactly for the local model and for OpenAI's public encodings, and by its
+/// How a provider counts the tokens of a conversation: exactly for `builtin:tiny` and for OpenAI's public encodings, and by its
 /// letters elsewhere.
 pub fn counter(declared: &Declared, model: &str) -> Counter {
     match &declared.api {
-        Api::Local => Counter::Tiny,
+        Api::Local => Counter::exact(model).unwrap_or(Counter::Letters),
         Api::Hosted(endpoint) if matches!(endpoint.protocol(), Protocol::OpenAi(_)) => Counter::exact(model).unwrap_or(Counter::Letters),
         Api::Hosted(_) | Api::Command(_) => Counter::Letters,
     }

@@ -10,9 +10,9 @@ use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
 use super::super::checkpoints::Checkpoints;
-use super::super::{Context, DataAsked, DataCheck, Estimate, Given, StageError, Work, providers};
+use super::super::{Context, DataAsked, DataCheck, Estimate, Given, Look, RowAsked, StageError, StepAsked, Work, providers};
 use super::card::{CARD, described, keep};
-use super::{LOSSES_OUTPUT, MODEL_OUTPUT, command, method, tokens};
+use super::{FLIGHT_OUTPUT, LOSSES_OUTPUT, MODEL_OUTPUT, command, inspect, method, tokens};
 
 /// Where the examples come from.
 #[derive(Clone, Debug)]
@@ -64,6 +64,7 @@ impl Work for Train {
             care: method::care(&self.block),
             expected_tokens: expected.tokens.filter(|tokens| *tokens > 0.0),
             estimate: expected.usd,
+            left: Some(inspect::left_at(context.store, &context.key.to_string())),
             checkpoints: kept.as_ref().map(|(kept, every)| (kept.place().to_owned(), *every)),
         };
         let (tuned, folder) = match &self.declared.api {
@@ -75,7 +76,7 @@ impl Work for Train {
                 let folder = context.store.root().join("jobs");
                 let replayed = context.network.replays();
                 let mut journal = if replayed { JobJournal::unwritten(&folder, context.key) } else { JobJournal::open(&folder, context.key)? };
-                let tuner = providers::tuner(&self.declared, context.network);
+                let tuner = providers::tuner(&self.declared, context);
                 (tuner.tune(request, &mut journal, context.watch).await?, None)
             }
         };
@@ -105,7 +106,10 @@ impl Work for Train {
                 keep(context.store, files)?
             }
         };
-        let outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), model), (LOSSES_OUTPUT.to_owned(), context.store.put_bytes(&tuned.losses)?)]);
+        let mut outputs = BTreeMap::from([(MODEL_OUTPUT.to_owned(), model), (LOSSES_OUTPUT.to_owned(), context.store.put_bytes(&tuned.losses)?)]);
+        if self.declared.api == Api::Local {
+            outputs.insert(FLIGHT_OUTPUT.to_owned(), context.store.put_bytes(&tuned.flight)?);
+        }
         Ok(RecordOutcome {
             outputs,
             metrics,
@@ -113,6 +117,14 @@ impl Work for Train {
             resumed: kept.as_ref().and_then(|(kept, _)| kept.resumed()),
             ..RecordOutcome::default()
         })
+    }
+
+    fn inspect(&self, asked: &RowAsked<'_>, inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<Look>>, StageError> {
+        inspect::row(self, asked, inputs)
+    }
+
+    fn inspect_step(&self, asked: &StepAsked<'_>, inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<Look>>, StageError> {
+        inspect::step(self, asked, inputs)
     }
 
     fn check_data(&self, asked: &DataAsked<'_>, inputs: &BTreeMap<String, Given>) -> Result<Option<Vec<DataCheck>>, StageError> {

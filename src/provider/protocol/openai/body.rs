@@ -108,8 +108,8 @@ fn sizes(dialect: &Dialect, request: &TuningRequest) -> Value {
             ("warmup_ratio", sizes.warmup.map(|share| json!(share))),
             ("weight_decay", sizes.weight_decay.map(|rate| json!(rate))),
             ("lora", Some(json!(sizes.lora.is_some()))),
-            ("lora_r", sizes.lora.map(|(rank, _)| json!(rank))),
-            ("lora_alpha", sizes.lora.map(|(_, alpha)| json!(alpha))),
+            ("lora_r", sizes.lora.as_ref().map(|lora| json!(lora.rank))),
+            ("lora_alpha", sizes.lora.as_ref().map(|lora| json!(lora.alpha))),
         ]),
     }
     named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<serde_json::Map<_, _>>().into()
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::fingerprint::Digest;
     use crate::provider::dialect::dialect;
-    use crate::provider::{Care, Hyperparameters, Report};
+    use crate::provider::{Care, Hyperparameters, Lora, Report};
 
     fn request(method: Method) -> TuningRequest {
         TuningRequest {
@@ -133,7 +133,7 @@ mod tests {
             hyperparameters: Hyperparameters {
                 epochs: Some(3),
                 rate_multiplier: Some(0.5),
-                lora: Some((8, 16.0)),
+                lora: Some(Lora::plain(8, 16.0)),
                 learning_rate: Some(1e-4),
                 ..Hyperparameters::default()
             },
@@ -144,6 +144,7 @@ mod tests {
             care: Care::default(),
             expected_tokens: None,
             estimate: None,
+            left: None,
             checkpoints: None,
         }
     }

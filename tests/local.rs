@@ -1,0 +1,200 @@
+//! The local engine as a user meets it: models in folders and files, methods, steps that are looked at, and what goes wrong.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::Workspace;
+use retune::model::{ExportFormat, base};
+use retune::provider::{ModelCard, ModelHandle};
+
+const COLOURS: [&str; 4] = ["red", "green", "blue", "yellow"];
+
+/// `builtin:tiny` as files of others: a folder, and GGUF files of two precisions.
+fn copies(workspace: &Workspace) {
+    let card = ModelCard { provider: "local".into(), base: "builtin:tiny".into(), name: String::new(), digest: None };
+    let handle = ModelHandle { card, files: BTreeMap::new() };
+    for (format, place) in
+        [(ExportFormat::Safetensors, "models/tiny/"), (ExportFormat::Gguf, "models/tiny.gguf"), (ExportFormat::GgufEight, "models/small.gguf")]
+    {
+        for (name, bytes) in format.files(&handle, workspace.path()).expect("it is written") {
+            let path = workspace.path().join(format!("{place}{name}"));
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, bytes).expect("it can be written");
+        }
+    }
+}
+
+fn pipeline(model: &str, method: &str) -> String {
+    format!(
+        "pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.csv\"\n}}\nprepare \"chat\" {{\n    from \"rows\"\n    chat {{\n        system \"Name the colour.\"\n        user \"{{{{ text }}}}\"\n        assistant \"{{{{ answer }}}}\"\n    }}\n    split train=0.8 validation=0.1 test=0.1 key=\"text\"\n}}\ntrain \"model\" {{\n    data \"chat\"\n    provider \"local\"\n    model \"{model}\"\n    method \"supervised\" {{\n{method}\n    }}\n    seed 3\n}}\nevaluate \"quality\" {{\n    model \"model\"\n    baseline \"{model}\"\n    data \"chat\" split=\"test\"\n    grader \"exact-match\"\n}}\n"
+    )
+}
+
+const METHOD: &str = "        epochs 3\n        batch-size 8\n        learning-rate 3e-3\n        lora rank=4 alpha=8";
+
+fn workspace(model: &str, method: &str) -> Workspace {
+    let workspace = Workspace::new();
+    let row = |at: usize| format!("\"the thing, which is number {at}, is {}\",{}\n", COLOURS[at * 7 % 4], COLOURS[at * 7 % 4]);
+    workspace.write("rows.csv", format!("text,answer\n{}", (0..120).map(row).collect::<String>()));
+    workspace.write("p.kdl", pipeline(model, method));
+    copies(&workspace);
+    workspace
+}
+
+fn adapter(workspace: &Workspace) -> Vec<u8> {
+    let _ = std::fs::remove_dir_all(workspace.path().join("got"));
+    assert_eq!(workspace.retune(&["get", "model", "p.kdl", "--to", "got"]).code, 0);
+    let found = walkdir::WalkDir::new(workspace.path().join("got")).into_iter().flatten().find(|entry| entry.file_name() == "adapter_model.safetensors");
+    std::fs::read(found.expect("an adapter").path()).expect("it is there")
+}
+
+#[test]
+fn a_model_in_a_folder_learns_as_the_one_that_it_is_a_copy_of() {
+    let workspace = workspace("builtin:tiny", METHOD);
+    workspace.run(&[], 0);
+    let own = adapter(&workspace);
+    workspace.write("p.kdl", pipeline("models/tiny", METHOD));
+    assert_eq!(workspace.ran(&[]), ["model", "quality"]);
+    assert_eq!(adapter(&workspace), own, "the same weights, tokens and masks");
+    assert!(workspace.ran(&[]).is_empty());
+    // The folder is an input: another tokenizer or template in it is another model.
+    let template = workspace.path().join("models/tiny/tokenizer_config.json");
+    let text = std::fs::read_to_string(&template).expect("it is there").replace("\"model_max_length\": 1024", "\"model_max_length\": 1000");
+    std::fs::write(&template, text).expect("it can be written");
+    assert_eq!(workspace.ran(&[]), ["model", "quality"]);
+}
+
+#[test]
+fn a_gguf_file_is_the_model_that_was_written_to_it() {
+    let workspace = workspace("models/tiny.gguf", METHOD);
+    workspace.run(&[], 0);
+    assert!(workspace.retune(&["show", "quality", "p.kdl"]).stdout.contains("accuracy"));
+    let tiny = base("builtin:tiny", workspace.path()).expect("it is there");
+    for (file, within) in [("models/tiny.gguf", 1e-3), ("models/small.gguf", 1e-2), ("models/tiny", 0.0)] {
+        let found = base(file, workspace.path()).expect("it is read");
+        assert_eq!(found.weights.architecture, tiny.weights.architecture, "{file}");
+        let largest = tiny.weights.values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let off = found.weights.values.iter().zip(&tiny.weights.values).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+        assert!(off <= within * largest, "{file}: {off} off, where {largest} is the largest");
+    }
+    // A base that is not any more what the adapter was tuned from is not used.
+    std::fs::copy(workspace.path().join("models/small.gguf"), workspace.path().join("models/tiny.gguf")).expect("it can be copied");
+    workspace.write("p.kdl", pipeline("models/tiny.gguf", METHOD).replace("train \"model\" {", "train \"model\" {\n    frozen"));
+    let done = workspace.retune(&["run", "p.kdl", "--force", "quality"]);
+    assert!(done.code == 1 && done.stderr.contains("is not the model any more"), "{}", done.stderr);
+}
+
+#[test]
+fn threads_and_memory_change_nothing_of_what_is_learnt() {
+    let method = "        epochs 2\n        batch-size 16\n        decay \"linear\"\n        clip 0.5\n        lora rank=4 alpha=8 dropout=0.1 dora=#true rslora=#true\n        targets \"q_proj\" \"v_proj\" \"down_proj\"";
+    let workspace = workspace("builtin:tiny", method);
+    let mut made = Vec::new();
+    for (threads, more) in [("1", ""), ("4", ""), ("2", "\n        gradient-checkpointing")] {
+        workspace.write("p.kdl", pipeline("builtin:tiny", &format!("{method}{more}")));
+        let done = workspace.command(&["run", "p.kdl", "--force", "model"]).env("RAYON_NUM_THREADS", threads).output().expect("it starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        made.push(adapter(&workspace));
+    }
+    assert!(made[0] == made[1] && made[0] == made[2]);
+}
+
+#[test]
+fn a_step_shows_the_rows_that_made_it_up() {
+    let workspace = workspace("builtin:tiny", METHOD);
+    assert!(workspace.retune(&["inspect", "model", "p.kdl", "--step", "1"]).code == 1, "nothing is known of it yet");
+    workspace.run(&[], 0);
+    let shown = workspace.retune(&["inspect", "model", "p.kdl", "--step", "2"]).stdout;
+    let rows = shown.lines().filter(|line| line.starts_with("row ")).count();
+    assert!(rows == 8 && shown.starts_with("step 2 of ") && shown.contains("which is number"), "{shown}");
+    let refused = workspace.retune(&["inspect", "model", "p.kdl", "--step", "999"]);
+    assert!(refused.stderr.contains("there is no step 999"), "{}", refused.stderr);
+    let refused = workspace.retune(&["inspect", "chat", "p.kdl", "--step", "1"]);
+    assert!(refused.stderr.contains("is no training on this machine"), "{}", refused.stderr);
+    let row = workspace.retune(&["inspect", "model", "p.kdl", "--row", "3"]).stdout;
+    assert!(row.contains("learnt in brackets") && row.contains("|[<|end|>]"), "{row}");
+    // A training that an alarm ends is looked at in the same way.
+    workspace.write("p.kdl", pipeline("builtin:tiny", METHOD).replace("    seed 3", "    alarm \"loss\" over=0.001 then=\"stop\"\n    seed 4"));
+    assert_eq!(workspace.retune(&["run", "p.kdl"]).code, 1);
+    let shown = workspace.retune(&["inspect", "model", "p.kdl", "--step", "1"]).stdout;
+    assert_eq!(shown.lines().filter(|line| line.starts_with("row ")).count(), 8, "{shown}");
+}
+
+#[test]
+fn long_examples_are_refused_left_out_or_cut_as_is_said() {
+    let long = |overflow: &str| format!("{METHOD}\n        max-length tokens=30 overflow=\"{overflow}\"");
+    let workspace = workspace("builtin:tiny", &long("error"));
+    let far = format!("\"{}\",red\n", "very far away ".repeat(30));
+    workspace.write("rows.csv", format!("{}{far}", workspace.read("rows.csv")));
+    workspace.write(
+        "p.kdl",
+        pipeline("builtin:tiny", &long("error")).replace("validation=0.1 test=0.1", "validation=0.0 test=0.2").replace("key=\"text\"", "key=\"answer\""),
+    );
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("model::too_long") || done.stderr.contains("left out"), "{}", done.stderr);
+    let say = |overflow: &str| {
+        pipeline("builtin:tiny", &long(overflow)).replace("train=0.8 validation=0.1 test=0.1 key=\"text\"", "train=1.0 validation=0.0 test=0.0")
+    };
+    workspace.write("p.kdl", say("error"));
+    let done = workspace.retune(&["run", "p.kdl", "model"]);
+    assert!(done.code == 1 && done.stderr.contains("more than the 30") && done.stderr.contains("overflow="), "{}", done.stderr);
+    workspace.write("p.kdl", say("drop"));
+    let done = workspace.retune(&["run", "p.kdl", "model"]);
+    assert!(done.code == 0 && done.stderr.contains("more than 30 tokens and are left out"), "{}", done.stderr);
+    // Of one that is cut before its answer begins nothing is left to learn.
+    workspace.write("p.kdl", say("truncate"));
+    let done = workspace.retune(&["run", "p.kdl", "model"]);
+    assert!(done.code == 1 && done.stderr.contains("has nothing left"), "{}", done.stderr);
+}
+
+#[test]
+fn pairs_teach_which_answer_is_better() {
+    let workspace = Workspace::new();
+    let row = |at: usize| format!("thing {at} is {0},{0},{1}\n", COLOURS[at * 7 % 4], COLOURS[(at * 7 + 1) % 4]);
+    workspace.write("rows.csv", format!("text,better,worse\n{}", (0..120).map(row).collect::<String>()));
+    workspace.write(
+        "p.kdl",
+        "pipeline \"p\"\ncollect \"rows\" {\n    source \"rows.csv\"\n}\nprepare \"pairs\" {\n    from \"rows\"\n    preference {\n        user \"{{ text }}\"\n        preferred \"{{ better }}\"\n        other \"{{ worse }}\"\n    }\n    split train=0.8 validation=0.2 test=0.0\n}\ntrain \"model\" {\n    data \"pairs\"\n    provider \"local\"\n    model \"builtin:tiny\"\n    method \"dpo\" {\n        epochs 4\n        batch-size 8\n        learning-rate 2e-3\n        beta 0.1\n        lora rank=4 alpha=8\n    }\n}\n",
+    );
+    let summary = workspace.run(&[], 0);
+    let loss =
+        summary["stages"].as_array().expect("stages").iter().find(|stage| stage["name"] == "model").expect("a stage")["metrics"]["validation-loss"].as_f64();
+    assert!(loss.expect("it is measured") < 0.4, "{loss:?}: it begins at ln 2, where both are as likely as before");
+    let row = workspace.retune(&["inspect", "model", "p.kdl", "--row", "1"]).stdout;
+    assert!(row.contains("those that are better in brackets") && row.contains("those that are worse in brackets"), "{row}");
+}
+
+#[test]
+fn what_is_no_model_is_said() {
+    let workspace = workspace("models/none", METHOD);
+    workspace.write("models/none/readme", "nothing");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.stderr.contains("it has no config.json"), "{}", done.stderr);
+    workspace.write("models/none/config.json", "{\"model_type\": \"mamba\"}");
+    workspace.write("models/none/tokenizer.json", "{}");
+    workspace.write("models/none/model.safetensors", "");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.stderr.contains("tokenizer.json"), "{}", done.stderr);
+    for (name, content) in [("models/bad.gguf", "GGUF\u{3}"), ("models/bad.gguf", "nothing")] {
+        workspace.write(name, content);
+        workspace.write("p.kdl", pipeline(name, METHOD));
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert!(done.code == 1 && done.stderr.contains("is no model that can be used here"), "{}", done.stderr);
+    }
+    // A file that is cut anywhere is an error and no crash.
+    let whole = std::fs::read(workspace.path().join("models/small.gguf")).expect("it is there");
+    for part in [5, 40, 1000, 30_000, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(workspace.path().join("models/cut.gguf"), &whole[..part]).expect("it can be written");
+        assert!(base("models/cut.gguf", workspace.path()).is_err(), "{part} bytes of it");
+    }
+    workspace.write("p.kdl", pipeline("tinny", METHOD));
+    let done = workspace.retune(&["check", "p.kdl"]);
+    assert!(done.code == 2 && done.stderr.contains("folders (`models/NAME`)"), "{}", done.stderr);
+    // A template for which no mask can be found.
+    let template = workspace.path().join("models/tiny/tokenizer_config.json");
+    let text = std::fs::read_to_string(&template).expect("it is there").replace("+ message['content'] +", "+ message['content'] | upper +");
+    std::fs::write(&template, text).expect("it can be written");
+    workspace.write("p.kdl", pipeline("models/tiny", METHOD));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.stderr.contains("no loss mask can be found"), "{}", done.stderr);
+}
