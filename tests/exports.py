@@ -7,54 +7,19 @@ import openai
 from llama_cpp import Llama
 from transformers import AutoTokenizer
 
+import colours
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RETUNE = ROOT / "target" / "release" / "retune"
-COLOURS = ["red", "green", "blue", "yellow"]
-PIPELINE = """pipeline "colours"
-collect "rows" {
-    source "rows.csv"
-}
-prepare "chat" {
-    from "rows"
-    chat {
-        system "Name the colour."
-        user "{{ text }}"
-        assistant "{{ answer }}"
-    }
-    split train=0.8 validation=0.0 test=0.2 key="text"
-}
-train "model" {
-    data "chat"
-    provider "local"
-    model "builtin:tiny"
-    method "supervised" {
-        epochs 3
-        lora rank=8 alpha=16
-    }
-}
-evaluate "quality" {
-    model "model"
-    data "chat" split="test"
-    grader "exact-match"
-}
-deploy "production" {
-    model "model"
-    requires "quality"
-    alias "colours"
-    export "out/model" format="safetensors"
-    export "out/model.gguf" format="gguf"
-    target "out/Modelfile" format="ollama" copy="out/model.gguf"
-}
-"""
-
-
 def main():
     with tempfile.TemporaryDirectory() as folder:
         place = pathlib.Path(folder)
-        things = ["house", "car", "bird", "sea", "door", "coat", "lamp"]
-        texts = [(f"the {things[at % 7]}, which is number {at}, is {COLOURS[at * 7 % 4]}", COLOURS[at * 7 % 4]) for at in range(200)]
+        texts = colours.rows(200)
         (place / "rows.csv").write_text("text,answer\n" + "".join(f'"{text}",{answer}\n' for text, answer in texts))
-        (place / "p.kdl").write_text(PIPELINE)
+        more = """    export "out/model" format="safetensors"
+    export "out/model.gguf" format="gguf"
+    target "out/Modelfile" format="ollama" copy="out/model.gguf\""""
+        (place / "p.kdl").write_text(colours.pipeline("builtin:tiny", "        epochs 3\n        lora rank=8 alpha=16", more))
         subprocess.run([RETUNE, "run", "p.kdl"], cwd=folder, check=True, capture_output=True)
         gateway = subprocess.Popen([RETUNE, "serve", "p.kdl", "--listen", "127.0.0.1:0"], cwd=folder, stderr=subprocess.PIPE, text=True)
         try:

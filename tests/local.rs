@@ -5,8 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::Workspace;
-use retune::model::{ExportFormat, base};
-use retune::provider::{ModelCard, ModelHandle};
+use retune::model::{Architecture, CheckpointPlace, ExportFormat, Lessons, LoraShape, ModelError, Recorded, Sample, Tuning, TuningMethod, Weights, base, tune};
+use retune::provider::{ModelCard, ModelHandle, Silent};
 
 const COLOURS: [&str; 4] = ["red", "green", "blue", "yellow"];
 
@@ -197,4 +197,29 @@ fn what_is_no_model_is_said() {
     workspace.write("p.kdl", pipeline("models/tiny", METHOD));
     let done = workspace.retune(&["run", "p.kdl"]);
     assert!(done.code == 1 && done.stderr.contains("no loss mask can be found"), "{}", done.stderr);
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_its_row_and_keeps_what_was_good() {
+    let workspace = Workspace::new();
+    let mut weights = Weights::random(Architecture { tied: false, ..Architecture::small(20, 16, 1, 2, 24, 32) }, 1);
+    // One token breaks whatever it stands in.
+    weights.values[7 * 16] = f32::NAN;
+    let row = |row: u32| Sample { tokens: (0..9).map(|at| if row == 11 && at == 4 { 7 } else { (row + at * at) % 7 }).collect(), learned: vec![true; 9] };
+    let train = Lessons::Say((0..16).map(row).collect());
+    let rows: Vec<usize> = (0..16).map(|row| row * 10).collect();
+    let left = workspace.path().join("flights/one.jsonl");
+    let place = CheckpointPlace { folder: workspace.path().join("kept"), every: 1000 };
+    std::fs::create_dir_all(&place.folder).expect("a folder");
+    let tuning = Tuning::plain(TuningMethod::Lora(LoraShape::plain(2, 4.0)), 1, 2, 1e-3);
+    let recorded = Recorded { rows: &rows, left: Some(&left) };
+    let failed = tune(&weights, &train, &Lessons::Say(Vec::new()), &tuning, recorded, Some(&place), &Silent).expect_err("it cannot go on");
+    let ModelError::Diverged { step, blame, .. } = failed else { panic!("{failed}") };
+    assert!(blame.starts_with("rows 111 (loss NaN), "), "{blame}");
+    let flown = std::fs::read_to_string(&left).expect("it is left");
+    assert_eq!(flown.lines().count(), step);
+    assert!(flown.lines().last().expect("a step").contains("\"loss\":null"), "{flown}");
+    let kept: Vec<String> =
+        std::fs::read_dir(&place.folder).expect("a folder").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(kept, [format!("step-{}", step - 1)], "the state before that step");
 }

@@ -9,50 +9,15 @@ from llama_cpp import Llama
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import colours
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RETUNE = ROOT / "target" / "release" / "retune"
-COLOURS = ["red", "green", "blue", "yellow"]
-PIPELINE = """pipeline "colours"
-collect "rows" {
-    source "rows.jsonl"
-}
-prepare "chat" {
-    from "rows"
-    chat {
-        system "Name the colour."
-        user "{{ text }}"
-        assistant "{{ answer }}"
-    }
-    split train=0.8 validation=0.0 test=0.2 key="text"
-}
-train "model" {
-    data "chat"
-    provider "local"
-    model "models/smol.gguf"
-    method "supervised" {
-        epochs 2
+METHOD = """        epochs 2
         batch-size 8
         learning-rate 5e-4
         lora rank=8 alpha=16
-        targets "q_proj" "v_proj"
-    }
-}
-evaluate "quality" {
-    model "model"
-    data "chat" split="test"
-    grader "exact-match"
-    gate "accuracy" min=0.9
-}
-deploy "production" {
-    model "model"
-    requires "quality"
-    alias "colours"
-    export "out/adapter" format="peft"
-    export "out/model" format="safetensors"
-    export "out/half.gguf" format="gguf"
-    export "out/eight.gguf" format="gguf-q8_0"
-}
-"""
+        targets "q_proj" "v_proj\""""
 
 
 def near(what, found, wanted, within):
@@ -67,16 +32,16 @@ def main():
         place = pathlib.Path(folder)
         (place / "models").mkdir()
         shutil.copy(sys.argv[1], place / "models" / "smol.gguf")
-        things = ["house", "car", "bird", "sea", "door", "coat", "lamp"]
-        rows = [{"text": f"the {things[at % 7]}, which is number {at}, is {COLOURS[at * 7 % 4]}", "answer": COLOURS[at * 7 % 4]} for at in range(120)]
-        (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (place / "p.kdl").write_text(PIPELINE)
+        rows = colours.rows(120)
+        (place / "rows.jsonl").write_text("".join(json.dumps({"text": text, "answer": answer}) + "\n" for text, answer in rows))
+        exports = {"out/adapter": "peft", "out/model": "safetensors", "out/half.gguf": "gguf", "out/eight.gguf": "gguf-q8_0"}
+        (place / "p.kdl").write_text(colours.pipeline("models/smol.gguf", METHOD, "\n".join(f'    export "{path}" format="{form}"' for path, form in exports.items()), "rows.jsonl"))
         subprocess.run([RETUNE, "run", "p.kdl"], cwd=folder, check=True)
         gateway = subprocess.Popen([RETUNE, "serve", "p.kdl", "--listen", "127.0.0.1:0"], cwd=folder, stderr=subprocess.PIPE, text=True)
         try:
-            address = next(found.group(0) for line in gateway.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
-            client = openai.OpenAI(base_url=f"{address}/v1", api_key="none")
-            asked = [[{"role": "system", "content": "Name the colour."}, {"role": "user", "content": row["text"]}] for row in rows[:8]]
+            address = next(found[1] for line in gateway.stderr if (found := re.match(r"listening on (.*)", line)))
+            client = openai.OpenAI(base_url=address, api_key="none")
+            asked = [[{"role": "system", "content": "Name the colour."}, {"role": "user", "content": text}] for text, _ in rows[:8]]
             said = []
             for messages in asked:
                 choice = client.chat.completions.create(model="colours", messages=messages, temperature=0, max_tokens=6, logprobs=True).choices[0]
