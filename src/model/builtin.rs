@@ -4,11 +4,10 @@ use std::sync::LazyLock;
 
 use crate::data::TINY_MERGES;
 use crate::fingerprint::Digest;
-
-use super::architecture::Architecture;
-use super::error::ModelError;
-use super::files::load_weights;
-use super::weights::Weights;
+use crate::model::error::ModelError;
+use crate::model::files::load_weights;
+use crate::model::network::architecture::Architecture;
+use crate::model::network::weights::Weights;
 
 /// Its name.
 pub const TINY: &str = "builtin:tiny";

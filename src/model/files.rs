@@ -5,11 +5,11 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 
-use super::adapter::{Adapter, LoraShape, Targets};
-use super::architecture::Architecture;
-use super::error::ModelError;
-use super::layout::{Layout, Matrix, Sort, Tensor};
-use super::weights::Weights;
+use crate::model::error::ModelError;
+use crate::model::network::adapter::{Adapter, LoraShape, Targets};
+use crate::model::network::architecture::Architecture;
+use crate::model::network::layout::{Layout, Matrix, Sort, Tensor};
+use crate::model::network::weights::Weights;
 
 fn misfit(problem: impl std::fmt::Display) -> ModelError {
     ModelError::Misfit { problem: problem.to_string() }

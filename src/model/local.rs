@@ -8,27 +8,26 @@ use async_trait::async_trait;
 
 use crate::data::{parse_examples, parse_preferences};
 use crate::ledger::JobJournal;
+use crate::model::answering::generate::{Generated, Prompt, generate};
+use crate::model::answering::sampling::Sampling;
+use crate::model::builtin::TINY;
+use crate::model::error::ModelError;
+use crate::model::files::{save_adapter, save_weights};
+use crate::model::network::adapter::{Adapter, Fitted, LoraShape, Targets};
+use crate::model::network::layout::Matrix;
+use crate::model::network::weights::Weights;
+use crate::model::source::{Base, base};
+use crate::model::training::checkpoint::CheckpointPlace;
+use crate::model::training::examples::{Encoded, lessons, preferences};
+use crate::model::training::flight::Step;
+use crate::model::training::trained::{LossPoint, Trained};
+use crate::model::training::trainer::{Recorded, tune};
+use crate::model::training::tuning::{Tuning, TuningMethod};
+use crate::model::tuned::Model;
 use crate::provider::{
     Answered, Decay, Generation, Infer, Longest, Lora, Method, ModelCard, ModelHandle, Overflow, ProviderError, Question, Tune, TuningRequest, TuningResult,
     Watch,
 };
-
-use super::adapter::{Adapter, Fitted, LoraShape, Targets};
-use super::builtin::TINY;
-use super::checkpoint::CheckpointPlace;
-use super::error::ModelError;
-use super::examples::{Encoded, lessons, preferences};
-use super::files::{save_adapter, save_weights};
-use super::flight::Step;
-use super::generate::{Generated, Prompt, generate};
-use super::layout::Matrix;
-use super::sampling::Sampling;
-use super::source::{Base, base};
-use super::trained::{LossPoint, Trained};
-use super::trainer::{Recorded, tune};
-use super::tuned::Model;
-use super::tuning::{Tuning, TuningMethod};
-use super::weights::Weights;
 
 /// The version of the engine: raised when the same inputs would give other bytes.
 pub const ENGINE_VERSION: u32 = 4;

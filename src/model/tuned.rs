@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::data::ChatTokenizer;
+use crate::model::error::ModelError;
+use crate::model::files::{load_adapter, load_weights};
+use crate::model::network::adapter::Adapter;
+use crate::model::network::weights::Weights;
+use crate::model::source::{Base, base};
 use crate::provider::ModelHandle;
-
-use super::adapter::Adapter;
-use super::error::ModelError;
-use super::files::{load_adapter, load_weights};
-use super::source::{Base, base};
-use super::weights::Weights;
 
 /// What was learnt on top of a base.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ mod deploy;
 mod error;
 mod evaluate;
 mod exec;
+mod look;
 mod prepare;
 mod providers;
 mod scheduling;
@@ -17,14 +18,13 @@ mod train;
 
 use crate::config::{ConfigError, Language, Setting, StageDecl};
 
-pub use action::{
-    Action, Compiler, Context, DataAsked, DataCheck, Effect, Estimate, FileSource, Given, Input, Look, Refresh, RowAsked, Source, StepAsked, Work,
-};
+pub use action::{Action, Compiler, Context, Effect, Estimate, FileSource, Given, Input, Refresh, Source, Work};
 pub use copied::LARGE;
 pub use deploy::{Beside, Decision, Tallies, inform, live_graders};
 pub use error::StageError;
 pub use evaluate::{ANSWERS, answers_of};
 pub use exec::{Guard, guard};
+pub use look::{DataAsked, DataCheck, Look, RowAsked, StepAsked};
 pub use prepare::KEPT;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
 pub use spent::{SPENT, TOKENS_IN, TOKENS_OUT, USD, USD_PAID};

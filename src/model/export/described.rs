@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use crate::data::{CHAT_TEMPLATE, ChatTokenizer, Special, Tokenizer};
-
-use super::super::error::ModelError;
+use crate::model::error::ModelError;
 
 /// A tokenizer and a template, as files have them.
 #[derive(Debug)]

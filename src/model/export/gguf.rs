@@ -4,12 +4,13 @@ use half::f16;
 use rayon::prelude::*;
 use serde_json::Value as Json;
 
-use super::super::architecture::{Architecture, Family, Stretch};
-use super::super::error::ModelError;
-use super::super::layout::{Matrix, Sort};
-use super::super::source::pre_tokenizer;
-use super::super::tuned::Model;
-use super::super::weights::Weights;
+use crate::model::error::ModelError;
+use crate::model::network::architecture::{Architecture, Family, Stretch};
+use crate::model::network::layout::{Matrix, Sort};
+use crate::model::network::weights::Weights;
+use crate::model::source::pre_tokenizer;
+use crate::model::tuned::Model;
+
 use super::described::Described;
 
 /// Tensors begin at multiples of this.
@@ -247,7 +248,7 @@ fn tensors(weights: &Weights, precision: Precision) -> Vec<Tensor> {
         });
     }
     if matches!(a.rope.stretch, Stretch::ByParts { .. }) {
-        tensors.push(Tensor::single("rope_freqs.weight".into(), &super::super::rotary::factors(a.rope, a.head_width)));
+        tensors.push(Tensor::single("rope_freqs.weight".into(), &crate::model::network::rotary::factors(a.rope, a.head_width)));
     }
     tensors
 }

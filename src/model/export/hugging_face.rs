@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::architecture::{Architecture, Family, Stretch};
-use super::super::error::ModelError;
-use super::super::files::save_weights;
-use super::super::tuned::Model;
+use crate::model::error::ModelError;
+use crate::model::files::save_weights;
+use crate::model::network::architecture::{Architecture, Family, Stretch};
+use crate::model::tuned::Model;
+
 use super::described::Described;
 
 /// A folder as `transformers` and vLLM load it: config, weights in single precision, tokenizer and chat template.

@@ -7,11 +7,12 @@ mod hugging_face;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::ModelError;
-use super::tuned::Model;
+use gguf::{Precision, gguf};
+
 use crate::provider::ModelHandle;
 
-use gguf::{Precision, gguf};
+use super::error::ModelError;
+use super::tuned::Model;
 
 /// A form of a model outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

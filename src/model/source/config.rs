@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::architecture::{Architecture, Family, Local, Rope, Stretch};
+use crate::model::network::architecture::{Architecture, Family, Local, Rope, Stretch};
 
 /// The context where none is told.
 const CONTEXT: u64 = 2048;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::data::{ChatTemplate, ChatTokenizer, Spelling, Templated};
+use crate::model::error::ModelError;
+use crate::model::files::load_weights;
 
-use super::super::error::ModelError;
-use super::super::files::load_weights;
 use super::{Base, config};
 
 const CONFIG: &str = "config.json";

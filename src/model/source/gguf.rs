@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::super::architecture::{Architecture, Family, Local, Rope, Stretch};
-use super::super::error::ModelError;
-use super::super::layout::{Layout, Matrix, Sort};
-use super::super::weights::Weights;
+use crate::model::error::ModelError;
+use crate::model::network::architecture::{Architecture, Family, Local, Rope, Stretch};
+use crate::model::network::layout::{Layout, Matrix, Sort};
+use crate::model::network::weights::Weights;
+
 use super::bytes::Bytes;
 use super::quantised::Format;
 use super::{Base, vocabulary};
@@ -234,7 +235,7 @@ fn by_parts(base: f64, factors: &[f32], head_width: usize) -> Option<Rope> {
     let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
     let (low, high, original) = (1.0, 4.0, 8192.0);
     let rope = Rope { base, stretch: Stretch::ByParts { factor, low, high, original } };
-    let wanted = super::super::rotary::factors(rope, head_width);
+    let wanted = crate::model::network::rotary::factors(rope, head_width);
     let fits = wanted.len() == factors.len() && wanted.iter().zip(factors).all(|(wanted, found)| (wanted / found - 1.0).abs() < 1e-3);
     fits.then_some(rope)
 }

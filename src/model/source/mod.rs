@@ -17,10 +17,10 @@ pub use vocabulary::pre_tokenizer;
 
 use crate::data::{ChatTokenizer, Tokenizer};
 use crate::fingerprint::Digest;
+use crate::model::network::weights::Weights;
 
 use super::builtin::{TINY, tiny};
 use super::error::ModelError;
-use super::weights::Weights;
 
 /// A base model: its weights, and how it reads and writes.
 #[derive(Debug)]

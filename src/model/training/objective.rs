@@ -2,9 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::batch::{Lessons, Packed, Target};
-use super::decoder::Decoder;
-use super::trace::{Keep, Trace};
+use crate::model::network::decoder::Decoder;
+use crate::model::network::packed::{Packed, Target};
+use crate::model::network::trace::{Keep, Trace};
+
+use super::lessons::Lessons;
 
 /// What is to be learnt, with what the model before makes of it.
 #[derive(Debug)]

@@ -78,8 +78,8 @@ fn held<S: Simd, const O: usize, const R: usize>(simd: S, out: &mut [f32], weigh
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::model::random::Random;
 
     #[test]
     fn each_sum_is_the_same_whoever_else_is_asked() {

@@ -4,27 +4,27 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::model::error::ModelError;
+use crate::model::network::adapter::{Adapter, Fitted};
+use crate::model::network::decoder::Decoder;
+use crate::model::network::dropout::Dropout;
+use crate::model::network::gradient::add_up;
+use crate::model::network::kernel::sum_of_squares;
+use crate::model::network::rotary::Rotary;
+use crate::model::network::trace::Keep;
+use crate::model::network::weights::Weights;
+use crate::model::random::Random;
 use crate::provider::{Monitor, Verdict, Watch};
 
-use super::adapter::{Adapter, Fitted};
-use super::batch::{Lessons, shards};
 use super::checkpoint::{Checkpoint, CheckpointPlace};
-use super::decoder::Decoder;
-use super::dropout::Dropout;
-use super::error::ModelError;
 use super::flight::{Spikes, Step};
-use super::gradient::add_up;
-use super::kernel::sum_of_squares;
 use super::lane::{Lane, as_share, mean_loss};
+use super::lessons::{Lessons, shards};
 use super::objective::Objective;
 use super::optimizer::AdamW;
-use super::random::Random;
-use super::rotary::Rotary;
 use super::schedule::Schedule;
-use super::trace::Keep;
 use super::trained::{LossPoint, Trained};
 use super::tuning::{Tuning, TuningMethod};
-use super::weights::Weights;
 
 /// All validation examples are measured this often in an epoch.
 const VALIDATIONS: usize = 2;

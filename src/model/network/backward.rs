@@ -2,13 +2,13 @@
 
 use super::adapter::Fitted;
 use super::attention::{Squares, attention_backward};
-use super::batch::Packed;
 use super::decoder::{ATTENTION_IN, Decoder, FEED_IN, HEAD_ROWS};
 use super::gate::gated_backward;
 use super::gradient::{FullGradient, GradientSink, LinearGradient, LoraGradient};
 use super::kernel;
 use super::layout::{Matrix, Norm};
 use super::matmul::{View, product};
+use super::packed::Packed;
 use super::rotary::Rotary;
 use super::softmax::cross_entropy;
 use super::trace::{Keep, LayerTrace, Normed, Trace, room};

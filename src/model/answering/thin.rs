@@ -3,13 +3,14 @@
 
 use rayon::prelude::*;
 
-use super::decoder::{ATTENTION_IN, Decoder, FEED_IN};
-use super::dots::dots;
-use super::gate::gated;
+use crate::model::network::decoder::{ATTENTION_IN, Decoder, FEED_IN};
+use crate::model::network::dots::dots;
+use crate::model::network::gate::gated;
+use crate::model::network::kernel;
+use crate::model::network::layout::{Matrix, Norm};
+use crate::model::network::trace::sized;
+
 use super::generate::{Answer, attend_to};
-use super::kernel;
-use super::layout::{Matrix, Norm};
-use super::trace::sized;
 
 /// Buffers, kept from token to token.
 #[derive(Debug, Default)]

@@ -1,10 +1,11 @@
 //! Examples as tokens.
 
 use crate::data::{ChatTokenizer, Example, Message, Preference, TemplateError};
+use crate::model::error::ModelError;
+use crate::model::network::packed::Sample;
 use crate::provider::{Longest, Overflow};
 
-use super::batch::{Lessons, Sample};
-use super::error::ModelError;
+use super::lessons::Lessons;
 
 /// Rows as lessons, with the line of each in its file, from 0.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! How the next token is chosen.
 
-use super::random::Random;
+use crate::model::random::Random;
 
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]

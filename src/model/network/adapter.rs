@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use crate::model::random::Random;
+
 use super::architecture::Architecture;
 use super::dropout::Dropout;
 use super::kernel;
 use super::layout::Matrix;
 use super::matmul::{View, product};
-use super::random::Random;
 use super::trace::room;
 use super::weights::Weights;
 

@@ -1,6 +1,7 @@
+use crate::model::random::Random;
+
 use super::architecture::Architecture;
 use super::layout::{Layout, Matrix, Sort};
-use super::random::Random;
 
 /// All parameters of a model.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,7 @@
 //! How a model is trained.
 
+use crate::model::network::adapter::LoraShape;
 use crate::provider::{Care, Decay};
-
-use super::adapter::LoraShape;
 
 /// What is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,13 +1,14 @@
 //! Conversations that one model goes on with together, token by token: who comes later joins those that are under way.
 
-use super::adapter::Fitted;
-use super::decoder::Decoder;
-use super::error::ModelError;
+use crate::model::error::ModelError;
+use crate::model::network::adapter::Fitted;
+use crate::model::network::decoder::Decoder;
+use crate::model::network::rotary::Rotary;
+use crate::model::network::weights::Weights;
+
 use super::generate::Answer;
-use super::rotary::Rotary;
 use super::sampling::{Chooser, Sampling, best};
 use super::thin::Thin;
-use super::weights::Weights;
 
 /// One more token of a conversation, or its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,11 +154,11 @@ fn logarithm_of_sum(logits: &[f32]) -> f64 {
 mod tests {
     use std::path::Path;
 
-    use super::super::builtin::TINY;
     use super::super::generate::{Prompt, generate};
-    use super::super::source::base;
     use super::*;
     use crate::data::{Message, Role, Tokenizer};
+    use crate::model::builtin::TINY;
+    use crate::model::source::base;
     use crate::provider::Silent;
 
     fn prompt(text: &str) -> Vec<u32> {

@@ -2,15 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::adapter::Fitted;
-use super::backward::Scratch;
-use super::batch::{Lessons, Packed};
-use super::decoder::Decoder;
-use super::gradient::{FullGradient, GradientSink, LoraGradient};
+use crate::model::network::adapter::Fitted;
+use crate::model::network::backward::Scratch;
+use crate::model::network::decoder::Decoder;
+use crate::model::network::gradient::{FullGradient, GradientSink, LoraGradient};
+use crate::model::network::packed::Packed;
+use crate::model::network::rotary::Rotary;
+use crate::model::network::trace::{Keep, Trace};
+use crate::model::network::weights::Weights;
+
+use super::lessons::Lessons;
 use super::objective::Objective;
-use super::rotary::Rotary;
-use super::trace::{Keep, Trace};
-use super::weights::Weights;
 
 /// One core's share of a step.
 #[derive(Default)]

@@ -3,15 +3,14 @@
 use rayon::prelude::*;
 
 use crate::data::{Example, Role};
+use crate::model::error::ModelError;
+use crate::model::local::LocalEngine;
+use crate::model::network::adapter::Fitted;
+use crate::model::network::decoder::Decoder;
+use crate::model::network::rotary::Rotary;
+use crate::model::training::examples::lessons;
+use crate::model::tuned::Model;
 use crate::provider::{Longest, ModelHandle, Overflow, ProviderError, Watch};
-
-use super::adapter::Fitted;
-use super::decoder::Decoder;
-use super::error::ModelError;
-use super::examples::lessons;
-use super::local::LocalEngine;
-use super::rotary::Rotary;
-use super::tuned::Model;
 
 impl LocalEngine {
     /// The perplexity of the last answer of each example after all that stands before it: e to the mean loss of its tokens, its end among

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::model::error::ModelError;
+use crate::model::network::adapter::Fitted;
+use crate::model::network::attention::attend;
+use crate::model::network::decoder::Decoder;
+use crate::model::network::packed::Packed;
+use crate::model::network::rotary::Rotary;
+use crate::model::network::trace::{Buffers, LayerTrace};
+use crate::model::network::weights::Weights;
 use crate::provider::Watch;
 
-use super::adapter::Fitted;
-use super::attention::attend;
-use super::batch::Packed;
-use super::decoder::Decoder;
-use super::error::ModelError;
-use super::rotary::Rotary;
 use super::sampling::{Chooser, Sampling};
 use super::thin::Thin;
-use super::trace::{Buffers, LayerTrace};
-use super::weights::Weights;
 
 /// Keys and values of one conversation so far, for one layer.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,8 @@
 //! Leaving out inputs of an adapter at random while it is trained (Srivastava et al. 2014).
 
+use crate::model::random::Random;
+
 use super::layout::Matrix;
-use super::random::Random;
 
 /// Which inputs are left out in one pass over some rows: the same each time it is asked, so that nothing needs to be kept for the way back.
 #[derive(Clone, Copy, Debug, PartialEq)]
