@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use common::Workspace;
 use retune::model::{Architecture, CheckpointPlace, ExportFormat, Lessons, LoraShape, ModelError, Recorded, Sample, Tuning, TuningMethod, Weights, base, tune};
 use retune::provider::{ModelCard, ModelHandle, Silent};
+use serde_json::{Value, json};
 
 const COLOURS: [&str; 4] = ["red", "green", "blue", "yellow"];
 
@@ -42,6 +43,14 @@ fn workspace(model: &str, method: &str) -> Workspace {
     workspace
 }
 
+/// Changes a JSON file of the copied folder.
+fn edit(workspace: &Workspace, name: &str, change: impl FnOnce(&mut Value)) {
+    let path = workspace.path().join("models/tiny").join(name);
+    let mut value = serde_json::from_slice(&std::fs::read(&path).expect("it is there")).expect("JSON");
+    change(&mut value);
+    std::fs::write(&path, value.to_string()).expect("it can be written");
+}
+
 fn adapter(workspace: &Workspace) -> Vec<u8> {
     let _ = std::fs::remove_dir_all(workspace.path().join("got"));
     assert_eq!(workspace.retune(&["get", "model", "p.kdl", "--to", "got"]).code, 0);
@@ -58,9 +67,20 @@ fn a_model_in_a_folder_learns_as_the_one_that_it_is_a_copy_of() {
     assert_eq!(workspace.ran(&[]), ["model", "quality"]);
     assert_eq!(adapter(&workspace), own, "the same weights, tokens and masks");
     assert!(workspace.ran(&[]).is_empty());
+    // What a training elsewhere set in the tokenizer cuts nothing here, and the end that the template writes ends answers whatever the config says.
+    edit(&workspace, "tokenizer.json", |tokenizer| {
+        tokenizer["truncation"] = json!({ "direction": "Right", "max_length": 6, "strategy": "LongestFirst", "stride": 0 });
+        tokenizer["padding"] =
+            json!({ "strategy": { "Fixed": 64 }, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "!" });
+    });
+    edit(&workspace, "generation_config.json", |generation| generation["eos_token_id"] = json!(3));
+    edit(&workspace, "tokenizer_config.json", |config| config["eos_token"] = json!("!"));
+    edit(&workspace, "config.json", |config| config["eos_token_id"] = json!(3));
+    assert_eq!(workspace.ran(&[]), ["model", "quality"]);
+    assert_eq!(adapter(&workspace), own, "the same tokens and masks");
     // The folder is an input: another tokenizer or template in it is another model.
     let template = workspace.path().join("models/tiny/tokenizer_config.json");
-    let text = std::fs::read_to_string(&template).expect("it is there").replace("\"model_max_length\": 1024", "\"model_max_length\": 1000");
+    let text = std::fs::read_to_string(&template).expect("it is there").replace("\"model_max_length\":1024", "\"model_max_length\":1000");
     std::fs::write(&template, text).expect("it can be written");
     assert_eq!(workspace.ran(&[]), ["model", "quality"]);
 }
@@ -126,12 +146,6 @@ fn long_examples_are_refused_left_out_or_cut_as_is_said() {
     let workspace = workspace("builtin:tiny", &long("error"));
     let far = format!("\"{}\",red\n", "very far away ".repeat(30));
     workspace.write("rows.csv", format!("{}{far}", workspace.read("rows.csv")));
-    workspace.write(
-        "p.kdl",
-        pipeline("builtin:tiny", &long("error")).replace("validation=0.1 test=0.1", "validation=0.0 test=0.2").replace("key=\"text\"", "key=\"answer\""),
-    );
-    let done = workspace.retune(&["run", "p.kdl"]);
-    assert!(done.stderr.contains("model::too_long") || done.stderr.contains("left out"), "{}", done.stderr);
     let say = |overflow: &str| {
         pipeline("builtin:tiny", &long(overflow)).replace("train=0.8 validation=0.1 test=0.1 key=\"text\"", "train=1.0 validation=0.0 test=0.0")
     };
@@ -222,4 +236,45 @@ fn a_loss_that_is_no_number_names_its_row_and_keeps_what_was_good() {
     let kept: Vec<String> =
         std::fs::read_dir(&place.folder).expect("a folder").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert_eq!(kept, [format!("step-{}", step - 1)], "the state before that step");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_it_is_used() {
+    let workspace = workspace("models/tiny", METHOD);
+    let refused = |wanted: &str| {
+        let error = base("models/tiny", workspace.path()).expect_err("it does not fit").to_string();
+        assert!(error.contains(wanted), "{error}");
+    };
+    let weights = workspace.path().join("models/tiny/model.safetensors");
+    let whole = std::fs::read(&weights).expect("it is there");
+    let file = safetensors::SafeTensors::deserialize(&whole).expect("tensors");
+    let bias = vec![0_u8; 192 * 4];
+    let more = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![192], &bias).expect("a tensor");
+    let tensors = file.tensors().into_iter().chain([("model.layers.0.self_attn.q_proj.bias".to_owned(), more)]);
+    std::fs::write(&weights, safetensors::serialize(tensors, None).expect("a file")).expect("it can be written");
+    refused("model.layers.0.self_attn.q_proj.bias is nothing that this engine computes with");
+    std::fs::write(&weights, &whole).expect("it can be written");
+    edit(&workspace, "tokenizer.json", |tokenizer| {
+        let mut token = tokenizer["added_tokens"][0].clone();
+        (token["id"], token["content"]) = (json!(2048), json!("<|more|>"));
+        tokenizer["added_tokens"].as_array_mut().expect("a list").push(token);
+    });
+    refused("its tokenizer has the token 2048, and its embedding 2048 rows");
+    for (name, value, wanted) in [
+        ("num_hidden_layers", json!(100_000_000_000_u64), "its layers of 100000000000"),
+        ("intermediate_size", json!(100_000_000_000_u64), "its width of the feed-forward block"),
+        ("num_attention_heads", json!(400), "heads of width"),
+        ("num_key_value_heads", json!(5), "and 5 of keys"),
+    ] {
+        let mut before = Value::Null;
+        edit(&workspace, "config.json", |config| {
+            before = config[name].clone();
+            config[name] = value;
+            if name == "num_attention_heads" {
+                config.as_object_mut().expect("an object").remove("head_dim");
+            }
+        });
+        refused(wanted);
+        edit(&workspace, "config.json", |config| config[name] = before);
+    }
 }

@@ -121,7 +121,7 @@ fn preferences_are_learnt_as_their_formula_has_it() {
     let adapter = load_adapter(base.architecture, &BTreeMap::from(files)).expect("it is read");
     let [better, worse] = [rows[0].clone(), rows[1].clone()];
     let pairs = Lessons::Prefer { pairs: vec![[better, worse]], beta: expected["pairs"]["beta"].as_f64().expect("a number") };
-    let (loss, found) = objective_gradient(&base, &Fitted::new(&adapter, &base), &pairs);
+    let (loss, found) = objective_gradient(&base, &Fitted::new(&adapter, &base), &pairs).expect("nobody stops it");
     near("pairs", loss, expected["pairs"]["loss"].as_f64().expect("a loss"), 1e-4);
     let length = found.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
     near("pairs", length, expected["pairs"]["gradient"].as_f64().expect("a length"), 1e-3 * length);

@@ -62,7 +62,12 @@ const fn learned() -> bool {
 }
 
 fn weighs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Value::deserialize(deserializer)?.as_f64() != Some(0.0))
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(true),
+        weight if weight.as_f64() == Some(0.0) => Ok(false),
+        weight if weight.as_f64() == Some(1.0) => Ok(true),
+        weight => Err(serde::de::Error::custom(format!("`weight` is 0 or 1, and not {weight}"))),
+    }
 }
 
 /// A content as text: of parts, those that are text; nothing where a message only calls tools.

@@ -57,7 +57,10 @@ pub enum ModelError {
 
     /// Nothing to learn from.
     #[error("there is nothing to learn: {problem}")]
-    #[diagnostic(code(model::nothing_to_learn), help("look at the report of the prepare stage: `retune show STAGE`"))]
+    #[diagnostic(
+        code(model::nothing_to_learn),
+        help("look at the report of the prepare stage: `retune show STAGE`; where `max-length` cuts examples, `overflow=\"drop\"` leaves them out")
+    )]
     NothingToLearn { problem: String },
 
     /// An example that the model cannot hold.
@@ -72,6 +75,14 @@ pub enum ModelError {
     #[error("question {index} has {tokens} tokens, and the model holds {limit} with its answer")]
     #[diagnostic(code(model::no_room), help("keep it out with `limit tokens={limit}` in the prepare stage, which counts question and answer"))]
     NoRoom { index: usize, tokens: usize, limit: usize },
+
+    /// Something of the examples that are not learnt from.
+    #[error("of the validation examples: {inner}")]
+    #[diagnostic(
+        code(model::validation),
+        help("they are the validation split of the prepare stage, or the file that `validation` names, and rows are counted in it")
+    )]
+    Validation { inner: Box<Self> },
 
     /// Training went off the rails.
     #[error("the loss is not a number any more at step {step}, made of {blame}")]
@@ -93,7 +104,7 @@ pub enum ModelError {
 
     /// The user stopped it.
     #[error("stopped")]
-    #[diagnostic(code(model::stopped), help("run again to begin this stage anew"))]
+    #[diagnostic(code(model::stopped), help("run again: with `checkpoints` it goes on where it was, else from the beginning"))]
     Stopped,
 }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use half::{bf16, f16};
@@ -64,13 +64,24 @@ pub fn save_weights(weights: &Weights, brief: bool) -> Result<Vec<u8>, ModelErro
 pub fn load_weights(architecture: Architecture, files: &[&[u8]]) -> Result<Weights, ModelError> {
     let files: Vec<SafeTensors<'_>> = files.iter().map(|bytes| SafeTensors::deserialize(bytes).map_err(misfit)).collect::<Result<_, _>>()?;
     let layout = Layout::new(architecture);
-    let mut values = vec![0.0; layout.size()];
-    for tensor in layout.tensors() {
+    let tensors = layout.tensors();
+    // What is in the layers and not in the architecture would be left out silently.
+    let known: BTreeSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let is_left = |name: &&str| name.starts_with("model.layers.") && !name.ends_with("rotary_emb.inv_freq") && !known.contains(name);
+    if let Some(left) = files.iter().flat_map(SafeTensors::names).find(is_left) {
+        return Err(misfit(format!("{left} is nothing that this engine computes with")));
+    }
+    for tensor in &tensors {
         let found = files.iter().find_map(|file| file.tensor(&tensor.name).ok());
         let found = found.ok_or_else(|| misfit(format!("there is no tensor {}", tensor.name)))?;
         if found.shape() != tensor.shape {
             return Err(misfit(format!("{} is {:?} and should be {:?}", tensor.name, found.shape(), tensor.shape)));
         }
+    }
+    let mut values = vec![0.0; layout.size()];
+    for tensor in tensors {
+        let found = files.iter().find_map(|file| file.tensor(&tensor.name).ok());
+        let found = found.ok_or_else(|| misfit(format!("there is no tensor {}", tensor.name)))?;
         let place = &mut values[tensor.range];
         place.copy_from_slice(&numbers(&found)?);
         if tensor.sort == Sort::Gain && architecture.family.stores_gain_less_one() {

@@ -72,6 +72,11 @@ impl Tune for LocalEngine {
     }
 }
 
+/// What is wrong with the validation examples, said as such.
+fn of_validation(inner: ModelError) -> ModelError {
+    ModelError::Validation { inner: Box::new(inner) }
+}
+
 /// The adapter that is asked for.
 fn shape(lora: &Lora) -> Result<LoraShape, ModelError> {
     let named = |name: &String| {
@@ -90,11 +95,11 @@ fn shape(lora: &Lora) -> Result<LoraShape, ModelError> {
 }
 
 /// A file of examples as lessons, by the method.
-fn encoded(base: &Base, method: &Method, path: Option<&Path>, longest: Longest) -> Result<Encoded, ProviderError> {
+fn encoded(base: &Base, method: &Method, path: Option<&Path>, longest: Longest, of: fn(ModelError) -> ModelError) -> Result<Encoded, ProviderError> {
     let bytes = path.map(read).transpose()?.unwrap_or_default();
     Ok(match method {
-        Method::Dpo { beta } => preferences(&base.chat, &parse_preferences(&bytes)?, beta.unwrap_or(BETA), longest)?,
-        Method::Supervised | Method::Reinforcement { .. } => lessons(&base.chat, &parse_examples(&bytes)?, longest)?,
+        Method::Dpo { beta } => preferences(&base.chat, &parse_preferences(&bytes)?, beta.unwrap_or(BETA), longest).map_err(of)?,
+        Method::Supervised | Method::Reinforcement { .. } => lessons(&base.chat, &parse_examples(&bytes)?, longest).map_err(of)?,
     })
 }
 
@@ -105,8 +110,11 @@ impl LocalEngine {
         let context = weights.architecture.context;
         let longest = sizes.longest.unwrap_or(Longest { tokens: context, overflow: Overflow::Error });
         let longest = Longest { tokens: longest.tokens.min(context), ..longest };
-        let train = encoded(&base, &request.method, Some(&request.train), longest)?;
-        let validation = encoded(&base, &request.method, request.validation.as_deref(), longest)?;
+        let train = encoded(&base, &request.method, Some(&request.train), longest, |error| error)?;
+        let validation = encoded(&base, &request.method, request.validation.as_deref(), longest, of_validation)?;
+        if request.care.patience.is_some() && validation.lessons.is_empty() {
+            watch.note("warning: `early-stop` has nothing to go by: there are no validation examples");
+        }
         for (encoded, of) in [(&train, "training"), (&validation, "validation")] {
             for (count, what) in [(encoded.dropped, "left out"), (encoded.cut, "cut")] {
                 if count > 0 {

@@ -48,6 +48,8 @@ struct Written {
     max_completion_tokens: Option<usize>,
     temperature: Option<f64>,
     top_p: Option<f64>,
+    /// No field of OpenAI's, but of others that serve open weights.
+    top_k: Option<usize>,
     logprobs: Option<bool>,
     top_logprobs: Option<usize>,
     tools: Value,
@@ -101,7 +103,7 @@ impl Asked {
         let stops = stops(&written.stop)?;
         let seed = written.seed.map_or_else(any_seed, i64::cast_unsigned);
         let prompt = chat.prompt(&messages).map_err(|error| Refusal::wrong("messages", error.to_string()))?;
-        let wish = Wish { prompt, sampling: Sampling { temperature, top_p, top_k: 0, seed }, max_tokens, others };
+        let wish = Wish { prompt, sampling: Sampling { temperature, top_p, top_k: written.top_k.unwrap_or(0), seed }, max_tokens, others };
         let usage = written.stream_options["include_usage"].as_bool().unwrap_or_default();
         Ok(Self { wish, answers, stops, stream: written.stream.unwrap_or_default(), usage, likelihoods })
     }

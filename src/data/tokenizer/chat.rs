@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::super::Message;
+use serde_json::Value;
+
+use super::super::{Message, Role};
 use super::exported::letters;
 use super::template::{ChatTemplate, TemplateError};
 use super::{Special, Tokenizer};
@@ -105,6 +107,15 @@ impl ChatTokenizer {
         name.unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// The token with the highest number.
+    #[must_use]
+    pub fn last_token(&self) -> u32 {
+        match self {
+            Self::Tiny(tokenizer) => u32::try_from(tokenizer.vocabulary()).unwrap_or(u32::MAX) - 1,
+            Self::Templated(templated) => templated.tokenizer.get_vocab(true).into_values().max().unwrap_or(0),
+        }
+    }
+
     /// The bytes of the longest token.
     #[must_use]
     pub fn longest(&self) -> usize {
@@ -124,6 +135,28 @@ impl ChatTokenizer {
 }
 
 impl Templated {
+    /// A tokenizer (`tokenizer.json`) with a template, and the tokens by which a model ends a text.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot be used.
+    pub fn new(mut tokenizer: Value, template: ChatTemplate, ends: Vec<u32>, spelling: Spelling) -> Result<Self, String> {
+        // What was set for a training elsewhere would cut or fill up texts.
+        (tokenizer["truncation"], tokenizer["padding"]) = (Value::Null, Value::Null);
+        keep_offsets(&mut tokenizer["post_processor"]);
+        let tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer.to_string()).map_err(|error| error.to_string())?;
+        let mut templated = Self { tokenizer, template, ends, spelling };
+        // The token that ends an answer by the template is taught, and so it ends what is said as well.
+        let talk = [Message::new(Role::User, "a".into()), Message::new(Role::Assistant, "b".into())];
+        if let Ok(encoded) = templated.conversation(&talk)
+            && let Some(at) = encoded.learned.iter().rposition(|learned| *learned)
+        {
+            templated.ends.push(encoded.tokens[at]);
+        }
+        templated.ends.sort_unstable();
+        templated.ends.dedup();
+        Ok(templated)
+    }
+
     fn encode(&self, text: &str) -> Result<tokenizers::Encoding, TemplateError> {
         self.tokenizer.encode(text, false).map_err(|error| TemplateError::NotEncoded { problem: error.to_string() })
     }
@@ -134,13 +167,17 @@ impl Templated {
         let (tokens, offsets) = (encoding.get_ids().to_vec(), encoding.get_offsets());
         let mut learned = vec![false; tokens.len()];
         let special: BTreeSet<u32> = self.tokenizer.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special).map(|(id, _)| id).collect();
-        let spoken = messages.iter().enumerate().filter(|(_, message)| message.role == super::super::Role::Assistant);
+        let spoken = messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant);
         for (range, (number, message)) in rendered.said.iter().zip(spoken) {
             let from = offsets.partition_point(|offset| offset.1 <= range.start);
             let to = offsets.partition_point(|offset| offset.0 < range.end);
             let no_mask = |problem: &str| TemplateError::NoMask { problem: format!("{problem} (message {})", number + 1) };
             if (from..to).any(|at| special.contains(&tokens[at])) {
                 return Err(no_mask("what it says holds the text of a special token"));
+            }
+            let asked = self.encode(&rendered.text[..range.start])?;
+            if asked.get_ids() != &tokens[..from] {
+                return Err(no_mask("the tokenizer joins the beginning of what it says with what stands before, as it does with white space there"));
             }
             if !tokens.get(to).is_some_and(|token| special.contains(token) || self.ends.contains(token)) {
                 return Err(no_mask("no special token ends it"));
@@ -171,5 +208,19 @@ impl Templated {
                 byte.map_or_else(|| text.replace('\u{2581}', " ").into_bytes(), |byte| vec![byte])
             }
         }
+    }
+}
+
+/// Lets tokens keep the white space that belongs to them where they lie in a text.
+fn keep_offsets(processor: &mut Value) {
+    match processor {
+        Value::Object(parts) => {
+            if let Some(trims) = parts.get_mut("trim_offsets") {
+                *trims = Value::Bool(false);
+            }
+            parts.values_mut().for_each(keep_offsets);
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(keep_offsets),
+        _ => {}
     }
 }

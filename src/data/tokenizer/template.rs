@@ -90,6 +90,9 @@ impl ChatTemplate {
         let names = context!(
             messages,
             add_generation_prompt => opens,
+            // As where there are none.
+            tools => (),
+            documents => (),
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
             // Models that can think aloud are trained and asked without.
@@ -133,7 +136,9 @@ impl ChatTemplate {
             }
             let start = at + before.len();
             let content = messages[number].content.as_str();
-            let content = [content, content.trim()].into_iter().find(|content| text[start..].starts_with(content)).ok_or_else(changed)?;
+            let next = marks[number + 1..].iter().find_map(|mark| rest.split_once(mark.as_str())).map_or(rest, |(next, _)| next);
+            let fits = |content: &&str| text[start..].strip_prefix(content).is_some_and(|after| after.starts_with(next));
+            let content = [content, content.trim()].into_iter().find(fits).ok_or_else(changed)?;
             let asked = self.render(&plain[..number], true)?;
             // White space before an answer may be the model's to say.
             let opens = text.strip_prefix(asked.as_str()).map(|_| asked.len()).filter(|&opens| opens <= start && text[opens..start].trim().is_empty());

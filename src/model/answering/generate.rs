@@ -69,7 +69,7 @@ pub fn generate(
     watch: &dyn Watch,
 ) -> Result<Vec<Generated>, ModelError> {
     let context = weights.architecture.context;
-    if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.tokens.len() >= context) {
+    if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.tokens.len() >= context || prompt.tokens.is_empty()) {
         return Err(ModelError::NoRoom { index: index + 1, tokens: prompt.tokens.len(), limit: context });
     }
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);

@@ -158,6 +158,15 @@ pub fn gguf(model: &Model, name: &str, precision: Precision) -> Result<Vec<u8>, 
 }
 
 fn metadata(a: &Architecture, said: &Described, name: &str, precision: Precision) -> Result<Vec<(String, Value)>, ModelError> {
+    let usual = 1.0 / f64::from(u32::try_from(a.head_width).unwrap_or(u32::MAX)).sqrt();
+    let says = |problem: &str| Err(ModelError::Misfit { problem: format!("a GGUF file cannot say {problem}: export it as `safetensors`") });
+    match (a.family, a.local) {
+        (Family::Gemma3, Some(local)) if local.every != 6 || (local.base - 10_000.0).abs() > 1e-6 => return says("which of its layers have a window"),
+        (Family::Gemma3, None) => return says("that its layers have no window"),
+        (Family::Gemma3, _) if (f64::from(a.score_scale) / usual - 1.0).abs() > 1e-4 => return says("what its scores are multiplied by"),
+        (Family::Llama | Family::Qwen2 | Family::Qwen3, Some(_)) => return says("that its layers have a window"),
+        _ => {}
+    }
     let kind = match a.family {
         Family::Llama => "llama",
         Family::Qwen2 => "qwen2",
@@ -230,6 +239,8 @@ fn vocabulary(size: usize, said: &Described) -> Result<Vec<(String, Value)>, Mod
         ("tokenizer.ggml.add_bos_token", Value::Flag(false)),
         ("tokenizer.chat_template", Value::Text(said.template.clone())),
     ];
+    // A second token that ends an answer: one of a turn, where the first is one of a text.
+    metadata.extend(said.ends.get(1).map(|end| ("tokenizer.ggml.eot_token_id", Value::U32(*end))));
     metadata.extend(said.bos_id.map(|bos| ("tokenizer.ggml.bos_token_id", Value::U32(bos))));
     Ok(metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

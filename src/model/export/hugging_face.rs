@@ -75,6 +75,10 @@ fn config(a: &Architecture, said: &Described) -> Value {
     }
     if let Some(local) = a.local {
         config["sliding_window"] = json!(local.window);
+        if matches!(a.family, Family::Qwen2 | Family::Qwen3) {
+            config["use_sliding_window"] = json!(true);
+            config["max_window_layers"] = json!(0);
+        }
         if a.family == Family::Gemma3 {
             config["rope_local_base_freq"] = json!(local.base);
             config["layer_types"] = (0..a.layers).map(|layer| if a.window(layer).is_some() { "sliding_attention" } else { "full_attention" }).collect();

@@ -27,9 +27,7 @@ pub fn architecture(config: &Value) -> Result<Architecture, String> {
     let head_width = size("head_dim").unwrap_or(width / heads);
     let key_heads = size("num_key_value_heads").unwrap_or(heads);
     let layers = size("num_hidden_layers")?;
-    if !heads.is_multiple_of(key_heads) || !head_width.is_multiple_of(2) {
-        return Err(format!("{heads} heads of width {head_width} do not go with {key_heads} of keys"));
-    }
+    plausible(width, heads, key_heads, head_width)?;
     let off = |name: &str| config[name].as_bool() != Some(true);
     if !(off("attention_bias") && off("mlp_bias")) {
         return Err("biases (`attention_bias`, `mlp_bias`) are not done here".into());
@@ -46,7 +44,7 @@ pub fn architecture(config: &Value) -> Result<Architecture, String> {
     let scale = config["query_pre_attn_scalar"].as_f64().filter(|_| family == Family::Gemma3);
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sizes are small, weights single precision")]
     let (score_scale, epsilon) = (scale.unwrap_or(head_width as f64).sqrt().recip() as f32, config["rms_norm_eps"].as_f64().unwrap_or(1e-6) as f32);
-    Ok(Architecture {
+    bounded(Architecture {
         family,
         vocabulary: size("vocab_size")?,
         width,
@@ -62,6 +60,29 @@ pub fn architecture(config: &Value) -> Result<Architecture, String> {
         score_scale,
         tied: config["tie_word_embeddings"].as_bool().unwrap_or(family == Family::Gemma3),
     })
+}
+
+/// The widest that anything in a model is.
+const WIDEST: usize = 1 << 20;
+/// The most layers.
+const DEEPEST: usize = 4096;
+/// The largest vocabulary.
+const WORDS: usize = 1 << 24;
+
+/// Makes sure that heads go with each other.
+pub fn plausible(width: usize, heads: usize, key_heads: usize, head_width: usize) -> Result<(), String> {
+    let fit = key_heads > 0 && heads.is_multiple_of(key_heads) && head_width > 0 && head_width.is_multiple_of(2);
+    let bounded = [width, heads, head_width].iter().all(|size| (1..=WIDEST).contains(size)) && heads * head_width <= WIDEST;
+    if fit && bounded { Ok(()) } else { Err(format!("{heads} heads of width {head_width} and {key_heads} of keys are none that a model of width {width} has")) }
+}
+
+/// Makes sure that the sizes are those of a model, before room is made for it.
+pub fn bounded(a: Architecture) -> Result<Architecture, String> {
+    let sizes = [("layers", a.layers, DEEPEST), ("width of the feed-forward block", a.hidden, WIDEST), ("vocabulary", a.vocabulary, WORDS)];
+    match sizes.into_iter().find(|(_, size, most)| !(1..=*most).contains(size)) {
+        Some((what, size, most)) => Err(format!("its {what} of {size} is not from 1 to {most}")),
+        None => Ok(a),
+    }
 }
 
 /// Positions: of newer configs under `rope_parameters`, of older ones beside the others.

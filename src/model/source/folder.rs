@@ -9,7 +9,7 @@ use crate::data::{ChatTemplate, ChatTokenizer, Spelling, Templated};
 use crate::model::error::ModelError;
 use crate::model::files::load_weights;
 
-use super::{Base, config};
+use super::{Base, config, fits};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -66,7 +66,7 @@ pub fn read(folder: &Path, files: &[PathBuf]) -> Result<Base, ModelError> {
             "generation_config.json" => generation = json(&content)?,
             "special_tokens_map.json" => special = json(&content)?,
             "chat_template.jinja" => template = Some(String::from_utf8_lossy(&content).into_owned()),
-            TOKENIZER => tokenizer = Some(tokenizers::Tokenizer::from_bytes(&content).map_err(|error| ModelError::unreadable(file, &*error))?),
+            TOKENIZER => tokenizer = Some(json(&content)?),
             INDEX => {}
             _ => shards.push(content),
         }
@@ -82,12 +82,17 @@ pub fn read(folder: &Path, files: &[PathBuf]) -> Result<Base, ModelError> {
     let template = ChatTemplate::new(&template, &bos, &eos).map_err(|error| ModelError::NoModel { path: folder.to_owned(), lack: error.to_string() })?;
     let ids =
         [&generation["eos_token_id"], &config["eos_token_id"]].into_iter().flat_map(|ids| ids.as_array().map_or(std::slice::from_ref(ids), Vec::as_slice));
-    let mut ends: Vec<u32> = ids.filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).chain(tokenizer.token_to_id(&eos)).collect();
-    ends.sort_unstable();
-    ends.dedup();
+    let id = |text: &str| {
+        let added = tokenizer["added_tokens"].as_array().into_iter().flatten().find(|token| token["content"] == text);
+        added.map_or(&tokenizer["model"]["vocab"][text], |token| &token["id"]).as_u64().and_then(|id| u32::try_from(id).ok())
+    };
+    let ends: Vec<u32> = ids.filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).chain(id(&eos)).collect();
     // Byte-level vocabularies have no word with the mark of SentencePiece.
-    let spelling = if tokenizer.token_to_id("\u{2581}").is_some() { Spelling::Pieces } else { Spelling::Bytes };
-    let chat = ChatTokenizer::Templated(Box::new(Templated { tokenizer, template, ends, spelling }));
+    let spelling = if id("\u{2581}").is_some() { Spelling::Pieces } else { Spelling::Bytes };
+    let lacks = |path: PathBuf, lack: String| ModelError::NoModel { path, lack };
+    let templated = Templated::new(tokenizer, template, ends, spelling).map_err(|error| lacks(folder.join(TOKENIZER), error))?;
+    let chat = ChatTokenizer::Templated(Box::new(templated));
+    fits(&chat, architecture.vocabulary).map_err(|lack| lacks(folder.to_owned(), lack))?;
     Ok(Base { weights, chat, digest: Some(hasher.finalize().into()) })
 }
 

@@ -1,6 +1,6 @@
 //! A GGUF file, version 2 or 3 (the specification in ggml's `docs/gguf.md`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::model::error::ModelError;
@@ -9,8 +9,9 @@ use crate::model::network::layout::{Layout, Matrix, Sort};
 use crate::model::network::weights::Weights;
 
 use super::bytes::Bytes;
+use super::config::{bounded, plausible};
 use super::quantised::Format;
-use super::{Base, vocabulary};
+use super::{Base, fits, vocabulary};
 
 /// A value of the metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,12 +137,21 @@ pub fn read(path: &Path) -> Result<Base, ModelError> {
     let (metadata, tensors) = parse(&file).map_err(lacks)?;
     let architecture = architecture(&metadata, &tensors).map_err(lacks)?;
     let layout = Layout::new(architecture);
-    let mut values = vec![0.0; layout.size()];
-    for tensor in layout.tensors() {
+    let wanted = layout.tensors();
+    // What is in the layers and not in the architecture would be left out silently.
+    let known: BTreeSet<&str> = wanted.iter().map(|tensor| tensor.gguf.as_str()).collect();
+    if let Some(left) = tensors.keys().find(|name| name.starts_with("blk.") && !known.contains(name.as_str())) {
+        return Err(lacks(format!("{left} is nothing that this engine computes with")));
+    }
+    for tensor in &wanted {
         let stored = tensors.get(&tensor.gguf).ok_or_else(|| lacks(format!("there is no tensor {}", tensor.gguf)))?;
         if stored.shape != tensor.shape {
             return Err(lacks(format!("{} is {:?} and should be {:?}", tensor.gguf, stored.shape, tensor.shape)));
         }
+    }
+    let mut values = vec![0.0; layout.size()];
+    for tensor in wanted {
+        let Some(stored) = tensors.get(&tensor.gguf) else { continue };
         let place = &mut values[tensor.range];
         stored.format.read(stored.bytes, place);
         if architecture.family == Family::Llama && matches!(tensor.sort, Sort::Matrix(Matrix::Query | Matrix::Key)) {
@@ -149,6 +159,7 @@ pub fn read(path: &Path) -> Result<Base, ModelError> {
         }
     }
     let chat = vocabulary::read(&metadata).map_err(lacks)?;
+    fits(&chat, architecture.vocabulary).map_err(lacks)?;
     let digest = blake3::Hasher::new_derive_key("retune base model v1").update(&file).finalize().into();
     Ok(Base { weights: Weights { architecture, values }, chat, digest: Some(digest) })
 }
@@ -182,9 +193,7 @@ fn architecture(metadata: &Metadata, tensors: &HashMap<String, Stored<'_>>) -> R
     let (width, heads) = (size("embedding_length")?, size("attention.head_count")?);
     let head_width = size("attention.key_length").or_else(|_| size("rope.dimension_count")).unwrap_or(width / heads);
     let key_heads = size("attention.head_count_kv").unwrap_or(heads);
-    if !heads.is_multiple_of(key_heads) || !head_width.is_multiple_of(2) {
-        return Err(format!("{heads} heads of width {head_width} do not go with {key_heads} of keys"));
-    }
+    plausible(width, heads, key_heads, head_width)?;
     let rope = rope(metadata, tensors, kind, head_width)?;
     let window = size("attention.sliding_window").ok();
     let local = window.map(|window| match family {
@@ -196,7 +205,7 @@ fn architecture(metadata: &Metadata, tensors: &HashMap<String, Stored<'_>>) -> R
     let (score_scale, epsilon) =
         ((head_width as f64).sqrt().recip() as f32, metadata.number(&named("attention.layer_norm_rms_epsilon")).unwrap_or(1e-6) as f32);
     let embedding = tensors.get("token_embd.weight").ok_or("there is no tensor token_embd.weight")?;
-    Ok(Architecture {
+    bounded(Architecture {
         family,
         vocabulary: embedding.shape.first().copied().unwrap_or(0),
         width,

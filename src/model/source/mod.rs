@@ -68,6 +68,12 @@ impl Source {
     }
 }
 
+/// Makes sure that all tokens of a tokenizer have a row in the embedding.
+fn fits(chat: &ChatTokenizer, vocabulary: usize) -> Result<(), String> {
+    let last = chat.last_token() as usize;
+    if last < vocabulary { Ok(()) } else { Err(format!("its tokenizer has the token {last}, and its embedding {vocabulary} rows")) }
+}
+
 static BUILTIN: LazyLock<Result<Arc<Base>, String>> = LazyLock::new(|| {
     let weights = tiny().map_err(|error| error.to_string())?;
     Ok(Arc::new(Base { weights, chat: ChatTokenizer::Tiny(Tokenizer::tiny()), digest: None }))

@@ -34,7 +34,8 @@ pub fn read(metadata: &Metadata) -> Result<ChatTokenizer, String> {
     let (tokenizer, spelling) = match kind {
         "gpt2" => {
             let merges = texts("tokenizer.ggml.merges").ok_or("it has no merges (`tokenizer.ggml.merges`)")?;
-            (byte_level(metadata.text("tokenizer.ggml.pre").unwrap_or("default"), &tokens, &merges)?, Spelling::Bytes)
+            let pre = metadata.text("tokenizer.ggml.pre").ok_or("it does not say how its tokenizer cuts words (`tokenizer.ggml.pre`): convert it anew")?;
+            (byte_level(pre, &tokens, &merges)?, Spelling::Bytes)
         }
         "llama" => {
             let scores = numbers("tokenizer.ggml.scores").ok_or("it has no scores (`tokenizer.ggml.scores`)")?;
@@ -48,7 +49,6 @@ pub fn read(metadata: &Metadata) -> Result<ChatTokenizer, String> {
     };
     let mut whole = tokenizer;
     whole["added_tokens"] = kinds.iter().enumerate().filter_map(added).collect();
-    let tokenizer = tokenizers::Tokenizer::from_bytes(whole.to_string()).map_err(|error| format!("its tokenizer cannot be used: {error}"))?;
     let id = |name: &str| metadata.size(&format!("tokenizer.ggml.{name}_token_id"));
     let text = |name: &str| id(name).and_then(|id| tokens.get(id)).copied().unwrap_or_default();
     let template = metadata
@@ -57,7 +57,8 @@ pub fn read(metadata: &Metadata) -> Result<ChatTokenizer, String> {
     let template = ChatTemplate::new(template, text("bos"), text("eos")).map_err(|error| error.to_string())?;
     let mut ends: Vec<u32> = [id("eos"), id("eot")].into_iter().flatten().filter_map(|id| u32::try_from(id).ok()).collect();
     ends.dedup();
-    Ok(ChatTokenizer::Templated(Box::new(Templated { tokenizer, template, ends, spelling })))
+    let templated = Templated::new(whole, template, ends, spelling).map_err(|error| format!("its tokenizer cannot be used: {error}"))?;
+    Ok(ChatTokenizer::Templated(Box::new(templated)))
 }
 
 fn vocabulary(tokens: &[&str]) -> Map<String, Json> {
@@ -68,7 +69,7 @@ fn byte_level(pre: &str, tokens: &[&str], merges: &[&str]) -> Result<Json, Strin
     let bytes = |cuts: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": cuts });
     let split = |regex: &str| json!({ "type": "Sequence", "pretokenizers": [{ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false }, bytes(false)] });
     let words = match pre {
-        "default" | "gpt-2" => bytes(true),
+        "gpt-2" => bytes(true),
         "smollm" => json!({ "type": "Sequence", "pretokenizers": [{ "type": "Digits", "individual_digits": true }, bytes(true)] }),
         "llama-bpe" | "llama3" | "llama-v3" => split(LLAMA_3),
         "qwen2" => split(QWEN_2),
@@ -80,7 +81,7 @@ fn byte_level(pre: &str, tokens: &[&str], merges: &[&str]) -> Result<Json, Strin
         "version": "1.0", "truncation": null, "padding": null, "normalizer": normalizer, "pre_tokenizer": words, "post_processor": null, "decoder": bytes(true),
         "model": {
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
-            "fuse_unk": false, "byte_fallback": false, "ignore_merges": pre == "llama-bpe", "vocab": vocabulary(tokens), "merges": merges,
+            "fuse_unk": false, "byte_fallback": false, "ignore_merges": matches!(pre, "llama-bpe" | "llama3" | "llama-v3"), "vocab": vocabulary(tokens), "merges": merges,
         },
     }))
 }
@@ -94,9 +95,10 @@ pub fn pre_tokenizer(tokenizer: &Json) -> Option<&'static str> {
     let words = &tokenizer["pre_tokenizer"];
     let kind = first(words)["type"].as_str()?;
     let regex = first(words)["pattern"]["Regex"].as_str();
+    let is_plain = |bytes: &Json| bytes["type"] == "ByteLevel" && bytes["use_regex"] != false && bytes["add_prefix_space"] == false;
     match (kind, regex) {
-        ("ByteLevel", _) => Some("gpt-2"),
-        ("Digits", _) => Some("smollm"),
+        ("ByteLevel", _) if is_plain(first(words)) => Some("gpt-2"),
+        ("Digits", _) if first(words)["individual_digits"] == true && words["pretokenizers"].get(1).is_some_and(is_plain) => Some("smollm"),
         ("Split", Some(LLAMA_3)) => Some("llama-bpe"),
         ("Split", Some(QWEN_2)) => Some("qwen2"),
         ("Split", Some(regex)) if regex == crate::data::TINY_WORDS => Some("smollm"),

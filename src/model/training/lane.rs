@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::model::error::ModelError;
 use crate::model::network::adapter::Fitted;
 use crate::model::network::backward::Scratch;
 use crate::model::network::decoder::Decoder;
@@ -10,6 +11,7 @@ use crate::model::network::packed::Packed;
 use crate::model::network::rotary::Rotary;
 use crate::model::network::trace::{Keep, Trace};
 use crate::model::network::weights::Weights;
+use crate::provider::Silent;
 
 use super::lessons::Lessons;
 use super::objective::Objective;
@@ -40,14 +42,16 @@ impl Lane {
 }
 
 /// The mean loss of all examples with an adapter, and its gradient: what one step would learn from them.
-#[must_use]
-pub fn objective_gradient(base: &Weights, fitted: &Fitted<'_>, lessons: &Lessons) -> (f64, Vec<f32>) {
+///
+/// # Errors
+/// None that a test could meet.
+pub fn objective_gradient(base: &Weights, fitted: &Fitted<'_>, lessons: &Lessons) -> Result<(f64, Vec<f32>), ModelError> {
     let rotary = Rotary::new(&base.architecture, lessons.longest());
-    let objective = Objective::new(lessons, &Decoder::new(base, None, &rotary));
+    let objective = Objective::new(lessons, &Decoder::new(base, None, &rotary), &Silent)?;
     let all: Vec<usize> = (0..lessons.len()).collect();
     let (mut lane, counts) = (Lane::default(), objective.counts(&all));
     let losses = lane.pass(Decoder::new(base, Some(fitted), &rotary), &objective, &all, &lessons.pack(&all), counts, Keep::All);
-    (losses.iter().sum::<f64>() / as_share(counts), lane.gradient)
+    Ok((losses.iter().sum::<f64>() / as_share(counts), lane.gradient))
 }
 
 /// The mean loss of examples; the same whatever the number of threads.

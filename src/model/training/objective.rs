@@ -2,9 +2,11 @@
 
 use rayon::prelude::*;
 
+use crate::model::error::ModelError;
 use crate::model::network::decoder::Decoder;
 use crate::model::network::packed::{Packed, Target};
 use crate::model::network::trace::{Keep, Trace};
+use crate::provider::Watch;
 
 use super::lessons::Lessons;
 
@@ -28,21 +30,26 @@ pub struct Weighed {
 
 impl<'a> Objective<'a> {
     /// Prepares to learn: of pairs, the model before is asked once.
-    #[must_use]
-    pub fn new(lessons: &'a Lessons, before: &Decoder<'_>) -> Self {
+    ///
+    /// # Errors
+    /// When the watch says stop.
+    pub fn new(lessons: &'a Lessons, before: &Decoder<'_>, watch: &dyn Watch) -> Result<Self, ModelError> {
         let before = match lessons {
             Lessons::Say(_) => Vec::new(),
             Lessons::Prefer { pairs, .. } => (0..pairs.len())
                 .into_par_iter()
                 .map_init(Trace::default, |trace, index| {
+                    if watch.stopped() {
+                        return Err(ModelError::Stopped);
+                    }
                     let packed = lessons.pack(&[index]);
                     before.forward(&packed, trace, Keep::End);
                     let sums = packed.by_sample(&before.likelihoods(&packed, &mut *trace));
-                    sums[0] - sums[1]
+                    Ok(sums[0] - sums[1])
                 })
-                .collect(),
+                .collect::<Result<_, _>>()?,
         };
-        Self { lessons, before }
+        Ok(Self { lessons, before })
     }
 
     /// What some examples count: the summed loss over it is the mean. Tokens that are learnt, or pairs.

@@ -93,7 +93,7 @@ pub fn tune(
     };
     let rotary = Rotary::new(&base.architecture, train.longest().max(validation.longest()));
     let before = Decoder::new(base, None, &rotary);
-    let (train, validation) = (Objective::new(train, &before), Objective::new(validation, &before));
+    let (train, validation) = (Objective::new(train, &before, watch)?, Objective::new(validation, &before, watch)?);
     let mut trainer = Trainer { base, learner, rotary, lanes: Vec::new(), tuning, recorded };
     trainer.run(&train, &validation, checkpoints, watch)
 }
@@ -139,6 +139,9 @@ impl Trainer<'_> {
         (0..start.div_ceil(per_epoch)).for_each(|_| random.shuffle(&mut order));
         for step in start..steps {
             if watch.stopped() {
+                if let Some(place) = checkpoints.filter(|_| step > start) {
+                    place.keep_now(step, || self.checkpoint(&optimizer, &done));
+                }
                 return Err(ModelError::Stopped);
             }
             let place = step % per_epoch;
@@ -175,7 +178,11 @@ impl Trainer<'_> {
             }
             done.flight.push(flown);
             done.tokens += chosen.iter().map(|&index| train.lessons.tokens(index) as u64).sum::<u64>();
-            let is_measured = (place + 1).is_multiple_of(every) || place + 1 == per_epoch;
+            let is_measured = if tuning.evaluate_every.is_some() {
+                (step + 1).is_multiple_of(every) || step + 1 == steps
+            } else {
+                (place + 1).is_multiple_of(every) || place + 1 == per_epoch
+            };
             let validated = (is_measured && seen > 0).then(|| self.measure(validation, &(0..seen).collect::<Vec<_>>()));
             done.points.push(LossPoint { step: step + 1, train: loss, validation: stepped.glimpsed, full_validation: validated });
             if let Some(validated) = validated

@@ -99,12 +99,14 @@ impl Rows<'_> {
         let last = wanted.iter().copied().max().unwrap_or(0);
         let mut found: BTreeMap<usize, String> = BTreeMap::new();
         let filled = BufReader::new(open(self.asked, self.inputs, self.name())?).lines().map_while(Result::ok).filter(|line| !line.trim().is_empty());
+        let mut rows = 0;
         for (number, line) in (1..=last).zip(filled) {
+            rows = number;
             if wanted.contains(&number) {
                 found.insert(number, line);
             }
         }
-        let line = |row: &usize| found.get(row).cloned().ok_or_else(|| StageError::NoRow { number: *row, rows: found.len() });
+        let line = |row: &usize| found.get(row).cloned().ok_or_else(|| StageError::NoRow { number: *row, rows });
         wanted.iter().map(line).collect()
     }
 }

@@ -80,6 +80,7 @@ impl Work for Train {
                 (tuner.tune(request, &mut journal, context.watch).await?, None)
             }
         };
+        let _ = std::fs::remove_file(inspect::left_at(context.store, &context.key.to_string()));
         let mut metrics = tuned.metrics;
         let paid = metrics.get("trained-tokens").zip(price.training).map(|(tokens, price)| tokens * price / 1e6);
         if let Some(paid) = paid {
