@@ -93,6 +93,7 @@ exports:
 reference:
     tests/reference/record.py
     tests/reference/templates.py
+    tests/reference/quantised.py
 
 # SmolLM2-135M tuned here and run by peft, transformers and llama.cpp; `model` is its GGUF file.
 weights model:

@@ -202,7 +202,7 @@ pub const fn reason(end: End) -> &'static str {
 /// How likely a token was, and those beside it.
 pub fn likelihood(spoken: &Spoken, chat: &ChatTokenizer) -> Option<Value> {
     let told = |token: u32, likelihood: f64| {
-        let text = chat.decode(&[token]);
+        let text = String::from_utf8_lossy(&chat.bytes(token)).into_owned();
         json!({ "token": text, "logprob": likelihood, "bytes": chat.bytes(token) })
     };
     let mut value = told(spoken.token?, spoken.likelihood);

@@ -12,11 +12,14 @@ pub struct Teller {
     /// What may yet become a text at which it stops.
     held: String,
     stopped: bool,
+    /// Whether a space that comes next is none of the answer's own.
+    strips: bool,
 }
 
 impl Teller {
     pub fn new(model: Arc<Model>, stops: Vec<String>) -> Self {
-        Self { model, stops, pending: Vec::new(), held: String::new(), stopped: false }
+        let strips = model.chat().has_prefix();
+        Self { model, stops, pending: Vec::new(), held: String::new(), stopped: false, strips }
     }
 
     /// Whether a text came at which the answer stops.
@@ -26,7 +29,9 @@ impl Teller {
 
     /// Takes a token in, and gives what can be told now.
     pub fn take(&mut self, token: u32) -> String {
-        self.pending.extend_from_slice(&self.model.chat().bytes(token));
+        let bytes = self.model.chat().bytes(token);
+        let own = if std::mem::take(&mut self.strips) { bytes.strip_prefix(b" ").unwrap_or(&bytes) } else { &bytes };
+        self.pending.extend_from_slice(own);
         loop {
             let (told, is_last) = match std::str::from_utf8(&self.pending) {
                 Ok(_) => (self.pending.len(), true),

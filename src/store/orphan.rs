@@ -29,16 +29,24 @@ pub fn adopt_orphans() {
 /// Ends the adopted children that were begun with this temporary folder, and theirs. `known` are those that are no orphans.
 pub fn end_adopted(temporary: &Path, known: impl Fn(i32) -> bool) {
     // Who loses its parent shows up here only then, so that it takes a look for each generation.
-    for _ in 0..64 {
+    let (mut generations, until) = (0, Instant::now() + PATIENCE);
+    while generations < 64 {
         let adopted: Vec<i32> = children().into_iter().filter(|child| !known(*child)).collect();
         // What was killed with its group is over already, and only stands in the system's list.
         adopted.iter().filter(|child| is_over(**child)).filter_map(|child| Pid::from_raw(*child)).for_each(|child| {
             let _ = waitpid(Some(child), WaitOptions::NOHANG);
         });
+        let is_one_ending = adopted.iter().any(|child| is_ending(*child));
         let left = belonging(adopted, temporary);
-        if left.is_empty() {
+        if left.is_empty() && (!is_one_ending || Instant::now() > until) {
             return;
         }
+        if left.is_empty() {
+            // It was killed with its group, and stands in the system's list in a moment.
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        generations += 1;
         for orphan in left {
             let _ = kill_process(orphan, Signal::KILL);
             let _ = waitpid(Some(orphan), WaitOptions::empty());
@@ -48,11 +56,22 @@ pub fn end_adopted(temporary: &Path, known: impl Fn(i32) -> bool) {
 
 /// Whether a process of another group than ours has ended and nobody has asked how.
 fn is_over(process: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state_in_another_group(process).as_deref() == Some("Z")
+}
+
+/// Whether a process of another group than ours has let go of its program and has not ended yet.
+fn is_ending(process: i32) -> bool {
+    let state = state_in_another_group(process);
+    state.is_some_and(|state| state != "Z") && fs::read_link(format!("/proc/{process}/exe")).is_err()
+}
+
+/// The state of a process that is there, in another group than ours.
+fn state_in_another_group(process: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name before may hold anything.
-    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-    let (state, group) = (fields.next(), fields.nth(1).and_then(|group| group.parse().ok()));
-    state == Some("Z") && group.is_some_and(|group: i32| group != getpgrp().as_raw_pid())
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let (state, group) = (fields.next()?, fields.nth(1)?.parse::<i32>().ok()?);
+    (group != getpgrp().as_raw_pid()).then(|| state.to_owned())
 }
 
 /// The children of the first thread of this process, by the system's own list: it is the one that orphans come to.

@@ -38,7 +38,10 @@ pub enum Spelling {
     /// A letter for each byte (GPT-2).
     Bytes,
     /// As they are, with `\u{2581}` for a space and `<0x0A>` for single bytes (SentencePiece).
-    Pieces,
+    Pieces {
+        /// Whether a space at the beginning of a text is none of its own, since texts are given one before they are cut.
+        has_prefix: bool,
+    },
 }
 
 /// A conversation as tokens.
@@ -130,7 +133,14 @@ impl ChatTokenizer {
     #[must_use]
     pub fn decode(&self, tokens: &[u32]) -> String {
         let bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.bytes(token).into_owned()).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let text = String::from_utf8_lossy(&bytes);
+        if self.has_prefix() { text.strip_prefix(' ').unwrap_or(&text).to_owned() } else { text.into_owned() }
+    }
+
+    /// Whether a space at the beginning of what is said is none of its own.
+    #[must_use]
+    pub fn has_prefix(&self) -> bool {
+        matches!(self, Self::Templated(templated) if templated.spelling == Spelling::Pieces { has_prefix: true })
     }
 }
 
@@ -203,7 +213,7 @@ impl Templated {
                 // A token that was added stands as it is.
                 text.chars().map(byte).collect::<Option<Vec<u8>>>().unwrap_or_else(|| text.into_bytes())
             }
-            Spelling::Pieces => {
+            Spelling::Pieces { .. } => {
                 let byte = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 byte.map_or_else(|| text.replace('\u{2581}', " ").into_bytes(), |byte| vec![byte])
             }

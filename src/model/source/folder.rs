@@ -88,7 +88,8 @@ pub fn read(folder: &Path, files: &[PathBuf]) -> Result<Base, ModelError> {
     };
     let ends: Vec<u32> = ids.filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).chain(id(&eos)).collect();
     // Byte-level vocabularies have no word with the mark of SentencePiece.
-    let spelling = if id("\u{2581}").is_some() { Spelling::Pieces } else { Spelling::Bytes };
+    let has_prefix = tokenizer["decoder"].to_string().contains("\"Strip\"");
+    let spelling = if id("\u{2581}").is_some() { Spelling::Pieces { has_prefix } } else { Spelling::Bytes };
     let lacks = |path: PathBuf, lack: String| ModelError::NoModel { path, lack };
     let templated = Templated::new(tokenizer, template, ends, spelling).map_err(|error| lacks(folder.join(TOKENIZER), error))?;
     let chat = ChatTokenizer::Templated(Box::new(templated));

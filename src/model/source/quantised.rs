@@ -139,3 +139,32 @@ fn sixths(block: &[u8], out: &mut [f32]) {
         *out = whole * f32::from(scale) * (f32::from(four | two << 4) - 32.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What the `gguf` package makes of random blocks (`tests/reference/quantised.py`).
+    const RECORDED: &str = include_str!("../../../tests/reference/quantised.json");
+
+    #[test]
+    fn each_format_is_read_as_the_package_of_its_makers_reads_it() {
+        let recorded: Value = serde_json::from_str(RECORDED).expect("JSON");
+        let formats = recorded.as_object().expect("formats");
+        assert_eq!(formats.len(), 10);
+        for (name, format) in formats {
+            let kind = Format::of(u32::try_from(format["number"].as_u64().expect("a number")).expect("a number")).expect(name);
+            let hex = format["bytes"].as_str().expect("bytes");
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
+            let wanted: Vec<f64> = format["values"].as_array().expect("values").iter().map(|value| value.as_f64().expect("a value")).collect();
+            assert_eq!(kind.size(wanted.len()), Some(bytes.len()), "{name}");
+            let mut found = vec![0.0; wanted.len()];
+            kind.read(&bytes, &mut found);
+            for (at, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                assert!((f64::from(*found) - wanted).abs() <= 1e-5 * wanted.abs().max(1e-3), "{name} at {at}: {found} and not {wanted}");
+            }
+        }
+    }
+}

@@ -39,7 +39,8 @@ pub fn read(metadata: &Metadata) -> Result<ChatTokenizer, String> {
         }
         "llama" => {
             let scores = numbers("tokenizer.ggml.scores").ok_or("it has no scores (`tokenizer.ggml.scores`)")?;
-            (pieces(&tokens, &scores, metadata.flag("tokenizer.ggml.add_space_prefix").unwrap_or(true)), Spelling::Pieces)
+            let has_prefix = metadata.flag("tokenizer.ggml.add_space_prefix").unwrap_or(true);
+            (pieces(&tokens, &scores, has_prefix), Spelling::Pieces { has_prefix })
         }
         other => return Err(format!("the tokenizer `{other}` is not done here; `gpt2` and `llama` are")),
     };
