@@ -5,7 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::Workspace;
-use retune::model::{Architecture, CheckpointPlace, ExportFormat, Lessons, LoraShape, ModelError, Recorded, Sample, Tuning, TuningMethod, Weights, base, tune};
+use retune::model::{
+    Architecture, Base, CheckpointPlace, ExportFormat, Lessons, LoraShape, ModelError, Recorded, Sample, Tuning, TuningMethod, Weights, base, tune,
+};
 use retune::provider::{ModelCard, ModelHandle, Silent};
 use serde_json::{Value, json};
 
@@ -41,6 +43,10 @@ fn workspace(model: &str, method: &str) -> Workspace {
     workspace.write("p.kdl", pipeline(model, method));
     copies(&workspace);
     workspace
+}
+
+fn numbers(base: &Base) -> Vec<f32> {
+    base.parameters().expect("it has some").to_weights().values
 }
 
 /// Changes a JSON file of the copied folder.
@@ -93,9 +99,9 @@ fn a_gguf_file_is_the_model_that_was_written_to_it() {
     let tiny = base("builtin:tiny", workspace.path()).expect("it is there");
     for (file, within) in [("models/tiny.gguf", 1e-3), ("models/small.gguf", 1e-2), ("models/tiny", 0.0)] {
         let found = base(file, workspace.path()).expect("it is read");
-        assert_eq!(found.weights.architecture, tiny.weights.architecture, "{file}");
-        let largest = tiny.weights.values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-        let off = found.weights.values.iter().zip(&tiny.weights.values).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+        assert_eq!(found.architecture, tiny.architecture, "{file}");
+        let largest = numbers(&tiny).iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let off = numbers(&found).iter().zip(numbers(&tiny)).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
         assert!(off <= within * largest, "{file}: {off} off, where {largest} is the largest");
     }
     // A base that is not any more what the adapter was tuned from is not used.
@@ -276,5 +282,84 @@ fn what_does_not_fit_is_refused_before_it_is_used() {
         });
         refused(wanted);
         edit(&workspace, "config.json", |config| config[name] = before);
+    }
+}
+
+/// A pipeline that trains a copied folder from random weights on whole conversations, and deploys what came of it.
+fn from_scratch(method: &str) -> String {
+    pipeline("models/tiny", method)
+        + "deploy \"here\" {\n    model \"model\"\n    requires \"quality\"\n    alias \"blank\"\n    export \"out/half\" format=\"safetensors-bf16\"\n    export \"out/whole\" format=\"safetensors\"\n}\n"
+}
+
+const SCRATCH: &str = "        from-scratch\n        train-on-inputs\n        epochs 4\n        batch-size 8\n        learning-rate 3e-3";
+
+#[test]
+fn a_model_without_weights_is_trained_from_random_ones() {
+    let workspace = workspace("models/tiny", METHOD);
+    std::fs::remove_file(workspace.path().join("models/tiny/model.safetensors")).expect("it is there");
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.said().contains("has no weights") && done.said().contains("put its model.safetensors there"), "{}", done.stderr);
+    let text = from_scratch(SCRATCH).replace("    baseline \"models/tiny\"\n", "");
+    workspace.write("p.kdl", &text);
+    let summary = workspace.run(&[], 0);
+    let figure = |name: &str| {
+        let stages = summary["stages"].as_array().expect("stages").iter();
+        stages.clone().find(|stage| stage["name"] == "model").expect("a stage")["metrics"][name].as_f64().expect("it is measured")
+    };
+    assert!(figure("validation-loss") < 5.0, "ln 2048 is 7.6: {}", figure("validation-loss"));
+    // All that is said is learnt, by the messages and the tokens around them.
+    let row = workspace.retune(&["inspect", "model", "p.kdl", "--row", "1"]).stdout;
+    assert!(row.contains("[<|system|>]") && row.contains("[<|end|>]") && !row.contains("|<|"), "{row}");
+    // Half the bytes hold the same model, nearly.
+    let [half, whole] = ["out/half", "out/whole"].map(|place| base(place, workspace.path()).expect("it is read"));
+    let [half, whole] = [&half, &whole].map(|base| numbers(base));
+    let off = half.iter().zip(&whole).map(|(a, b)| (a - b).abs() / b.abs().max(1e-6)).fold(0.0_f32, f32::max);
+    assert!(off > 0.0 && off <= 1.0 / 256.0, "{off}");
+    // Another seed begins with other weights, and what is learnt of a conversation is a part of the fingerprint.
+    workspace.write("p.kdl", text.replace("seed 3", "seed 4"));
+    assert_eq!(workspace.ran(&[]), ["model", "quality", "here"]);
+    workspace.write("p.kdl", text.replace("        train-on-inputs\n", ""));
+    assert_eq!(workspace.ran(&[]), ["model", "quality", "here"]);
+    let row = workspace.retune(&["inspect", "model", "p.kdl", "--row", "1"]).stdout;
+    assert!(row.contains("|<|assistant|>|["), "{row}");
+    workspace.write("p.kdl", text.replace("provider \"local\"\n    model \"models/tiny\"", "provider \"openai\"\n    model \"gpt-4.1-nano-2025-04-14\""));
+    let done = workspace.retune(&["check", "p.kdl"]);
+    assert!(done.code == 2 && done.said().contains("tunes models that it has"), "{}", done.stderr);
+    for more in ["\n        lora rank=4 alpha=8", "\n        from-scratch"] {
+        workspace.write("p.kdl", text.replace("        batch-size 8", &format!("        batch-size 8{more}")));
+        assert_eq!(workspace.retune(&["check", "p.kdl"]).code, 2, "{more}");
+    }
+}
+
+#[test]
+fn a_copy_in_which_nothing_is_left_of_what_was_learnt_is_not_put_in_its_place() {
+    let method = METHOD.replace("learning-rate 3e-3", "learning-rate 1e-9");
+    let workspace = workspace("builtin:tiny", &method);
+    let text = pipeline("builtin:tiny", &method)
+        + "deploy \"here\" {\n    model \"model\"\n    requires \"quality\"\n    alias \"tiny\"\n    export \"out/model.gguf\" format=\"gguf-q8_0\"\n}\n";
+    workspace.write("p.kdl", &text);
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert!(done.code == 1 && done.said().contains("as far from the model as from its base"), "{}", done.stderr);
+    assert_eq!(std::fs::read_dir(workspace.path().join("out")).expect("a folder").count(), 0, "no half of it is left");
+    assert!(!workspace.path().join("deployments/tiny.kdl").exists(), "and nobody is sent to it");
+}
+
+#[test]
+fn a_copy_that_says_something_else_is_none() {
+    let workspace = workspace("builtin:tiny", METHOD);
+    let card = ModelCard { provider: "local".into(), base: "builtin:tiny".into(), name: String::new(), digest: None };
+    let handle = ModelHandle { card, files: BTreeMap::new() };
+    let copies = [(ExportFormat::Safetensors, "models/tiny"), (ExportFormat::Gguf, "models/tiny.gguf"), (ExportFormat::GgufEight, "models/small.gguf")];
+    for (format, place) in copies {
+        let place = workspace.path().join(place);
+        format.prove(&place, &handle, workspace.path()).expect("it is the model");
+        let file = if place.is_dir() { place.join("model.safetensors") } else { place.clone() };
+        let mut bytes = std::fs::read(&file).expect("it is there");
+        // The last quarter is weights in all of them.
+        let from = bytes.len() / 4 * 3;
+        bytes[from..].fill(0);
+        std::fs::write(&file, bytes).expect("it can be written");
+        let error = format.prove(&place, &handle, workspace.path()).expect_err(&file.display().to_string());
+        assert!(matches!(error, ModelError::OtherCopy { .. }), "{error}");
     }
 }

@@ -32,7 +32,7 @@ const COPIES: &str = r#"    export "deploy/adapter" format="peft"
 "#;
 
 fn tiny() -> Weights {
-    base("builtin:tiny", Path::new("")).expect("it is there").weights.clone()
+    base("builtin:tiny", Path::new("")).expect("it is there").parameters().expect("it has some").to_weights()
 }
 
 fn bytes(workspace: &Workspace, path: &str) -> Vec<u8> {

@@ -15,7 +15,7 @@ pub const TINY: &str = "builtin:tiny";
 /// Its sizes: 2.2 million parameters.
 pub const TINY_ARCHITECTURE: Architecture = Architecture::small(2048, 192, 4, 6, 512, 1024);
 
-/// Its weights, made by `examples/tiny_base`; see `docs/tiny.md`.
+/// Its weights, made by `pipelines/tiny-base.kdl`; see `docs/tiny.md`.
 static TINY_FILE: &[u8] = include_bytes!("tiny.safetensors");
 
 static TINY_DIGEST: LazyLock<Digest> = LazyLock::new(|| {

@@ -16,7 +16,7 @@ use crate::model::files::{save_adapter, save_weights};
 use crate::model::network::adapter::{Adapter, Fitted, LoraShape, Targets};
 use crate::model::network::layout::Matrix;
 use crate::model::network::weights::Weights;
-use crate::model::source::{Base, base};
+use crate::model::source::{Base, base, fetch};
 use crate::model::training::checkpoint::CheckpointPlace;
 use crate::model::training::examples::{Encoded, lessons, preferences};
 use crate::model::training::flight::Step;
@@ -55,7 +55,7 @@ const BATCH_SIZE: usize = 16;
 const EPOCHS: usize = 3;
 const WARMUP: f64 = 0.05;
 const BETA: f64 = 0.1;
-/// The peak of the learning rate for `builtin:tiny` where nobody says another.
+/// The peak of the learning rate for `builtin:tiny`, and from scratch, where nobody says another.
 pub const LEARNING_RATE: f64 = 3e-3;
 /// The same for larger models: of an adapter, and of all weights.
 const OF_ADAPTERS: f64 = 2e-4;
@@ -68,6 +68,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
 #[async_trait]
 impl Tune for LocalEngine {
     async fn tune(&self, request: TuningRequest, _: &mut JobJournal, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
+        fetch(&request.base, &self.workspace, watch).await?;
         tokio::task::block_in_place(|| self.tune_here(&request, watch))
     }
 }
@@ -95,23 +96,26 @@ fn shape(lora: &Lora) -> Result<LoraShape, ModelError> {
 }
 
 /// A file of examples as lessons, by the method.
-fn encoded(base: &Base, method: &Method, path: Option<&Path>, longest: Longest, of: fn(ModelError) -> ModelError) -> Result<Encoded, ProviderError> {
+fn encoded(base: &Base, request: &TuningRequest, path: Option<&Path>, longest: Longest, of: fn(ModelError) -> ModelError) -> Result<Encoded, ProviderError> {
     let bytes = path.map(read).transpose()?.unwrap_or_default();
-    Ok(match method {
+    let taught = request.hyperparameters.taught;
+    Ok(match &request.method {
         Method::Dpo { beta } => preferences(&base.chat, &parse_preferences(&bytes)?, beta.unwrap_or(BETA), longest).map_err(of)?,
-        Method::Supervised | Method::Reinforcement { .. } => lessons(&base.chat, &parse_examples(&bytes)?, longest).map_err(of)?,
+        Method::Supervised | Method::Reinforcement { .. } => lessons(&base.chat, &parse_examples(&bytes)?, taught, longest).map_err(of)?,
     })
 }
 
 impl LocalEngine {
     fn tune_here(&self, request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
         let base = base(&request.base, &self.workspace)?;
-        let (weights, sizes) = (&base.weights, &request.hyperparameters);
-        let context = weights.architecture.context;
+        let sizes = &request.hyperparameters;
+        let random = sizes.from_scratch.then(|| Weights::random(base.architecture, sizes.seed));
+        let parameters = random.as_ref().map_or_else(|| base.parameters(), |weights| Ok(weights.into()))?;
+        let context = base.architecture.context;
         let longest = sizes.longest.unwrap_or(Longest { tokens: context, overflow: Overflow::Error });
         let longest = Longest { tokens: longest.tokens.min(context), ..longest };
-        let train = encoded(&base, &request.method, Some(&request.train), longest, |error| error)?;
-        let validation = encoded(&base, &request.method, request.validation.as_deref(), longest, of_validation)?;
+        let train = encoded(&base, request, Some(&request.train), longest, |error| error)?;
+        let validation = encoded(&base, request, request.validation.as_deref(), longest, of_validation)?;
         if request.care.patience.is_some() && validation.lessons.is_empty() {
             watch.note("warning: `early-stop` has nothing to go by: there are no validation examples");
         }
@@ -124,7 +128,7 @@ impl LocalEngine {
         }
         let method = sizes.lora.as_ref().map_or(Ok(TuningMethod::Full), |lora| shape(lora).map(TuningMethod::Lora))?;
         let usual = match method {
-            _ if request.base == TINY => LEARNING_RATE,
+            _ if request.base == TINY || sizes.from_scratch => LEARNING_RATE,
             TuningMethod::Lora(_) => OF_ADAPTERS,
             TuningMethod::Full => OF_WEIGHTS,
         };
@@ -142,15 +146,15 @@ impl LocalEngine {
         };
         let checkpoints = request.checkpoints.clone().map(|(folder, every)| CheckpointPlace { folder, every });
         let recorded = Recorded { rows: &train.rows, left: request.left.as_deref() };
-        let trained = tune(weights, &train.lessons, &validation.lessons, &tuning, recorded, checkpoints.as_ref(), watch)?;
+        let trained = tune(parameters, &train.lessons, &validation.lessons, &tuning, recorded, checkpoints.as_ref(), watch)?;
         let (metrics, losses, flight) = (figures(&trained), losses(&trained.points), Step::lines(&trained.flight));
         let (name, files) = match method {
             TuningMethod::Lora(shape) => {
-                let adapter = Adapter { architecture: weights.architecture, shape, values: trained.values };
+                let adapter = Adapter { architecture: base.architecture, shape, values: trained.values };
                 ("adapter", save_adapter(&adapter, &request.base)?)
             }
             TuningMethod::Full => {
-                let tuned = Weights { architecture: weights.architecture, values: trained.values };
+                let tuned = Weights { architecture: base.architecture, values: trained.values };
                 ("weights", BTreeMap::from([("model.safetensors".to_owned(), save_weights(&tuned, false)?)]))
             }
         };
@@ -160,15 +164,15 @@ impl LocalEngine {
 
     fn answer_here(&self, handle: &ModelHandle, questions: &[Question], how: &Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ModelError> {
         let model = Model::open(handle, &self.workspace)?;
-        let (weights, chat) = (model.weights(), model.chat());
-        let fitted = model.adapter().map(|adapter| Fitted::new(adapter, weights));
+        let (parameters, chat) = (model.parameters(), model.chat());
+        let fitted = model.adapter().map(|adapter| Fitted::new(adapter, parameters));
         let prompt = |(index, question): (usize, &Question)| {
             let tokens = chat.prompt(&question.messages).map_err(|source| ModelError::Template { index: index + 1, source })?;
             // The same question has the same answer, and of several samples each its own.
             Ok(Prompt { tokens, sampling: Sampling { seed: question.digest().seed(), ..Sampling::at(how.temperature) } })
         };
         let prompts: Vec<Prompt> = questions.iter().enumerate().map(prompt).collect::<Result<_, ModelError>>()?;
-        let answers = generate(weights, fitted.as_ref(), &prompts, how.max_tokens, &chat.ends(), watch)?;
+        let answers = generate(parameters, fitted.as_ref(), &prompts, how.max_tokens, &chat.ends(), watch)?;
         let answered =
             |said: Generated| Answered { text: chat.decode(&said.tokens), milliseconds: u64::try_from(said.took.as_millis()).ok(), ..Answered::default() };
         Ok(answers.into_iter().map(answered).collect())
@@ -200,6 +204,7 @@ fn losses(points: &[LossPoint]) -> Vec<u8> {
 #[async_trait]
 impl Infer for LocalEngine {
     async fn answer(&self, model: &ModelHandle, questions: Vec<Question>, how: Generation, watch: &dyn Watch) -> Result<Vec<Answered>, ProviderError> {
+        fetch(&model.card.base, &self.workspace, watch).await?;
         Ok(tokio::task::block_in_place(|| self.answer_here(model, &questions, &how, watch))?)
     }
 }

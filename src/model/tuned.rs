@@ -1,6 +1,5 @@
 //! A model that runs: a base with what was learnt.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use crate::data::ChatTokenizer;
 use crate::model::error::ModelError;
 use crate::model::files::{load_adapter, load_weights};
 use crate::model::network::adapter::Adapter;
+use crate::model::network::parameters::{Numbers, Parameters};
 use crate::model::network::weights::Weights;
 use crate::model::source::{Base, base};
 use crate::provider::ModelHandle;
@@ -17,7 +17,7 @@ use crate::provider::ModelHandle;
 enum Learnt {
     Nothing,
     Adapter(Adapter),
-    Weights(Weights),
+    Numbers(Numbers),
 }
 
 /// A base model with what was learnt. Several of one base share it in memory.
@@ -38,20 +38,39 @@ impl Model {
             return Err(ModelError::OtherBase { base: handle.card.base.clone() });
         }
         let learnt = match handle.card.name.as_str() {
-            "adapter" => Learnt::Adapter(load_adapter(base.weights.architecture, &handle.files)?),
+            "adapter" => Learnt::Adapter(load_adapter(*base.parameters()?.architecture, &handle.files)?),
             "weights" => {
                 let file = handle.files.get("model.safetensors").ok_or_else(|| ModelError::Misfit { problem: "model.safetensors is missing".into() })?;
-                Learnt::Weights(load_weights(base.weights.architecture, &[file])?)
+                Learnt::Numbers(Numbers::of(load_weights(base.architecture, &[file])?.values))
             }
-            _ => Learnt::Nothing,
+            _ => base.parameters().map(|_| Learnt::Nothing)?,
         };
         Ok(Self { base, learnt })
     }
 
-    /// The weights that it runs with, besides those of the adapter.
+    /// A base as it is.
+    pub(super) const fn plain(base: Arc<Base>) -> Self {
+        Self { base, learnt: Learnt::Nothing }
+    }
+
+    /// The base of this one with an adapter.
+    pub(super) fn with(&self, adapter: Adapter) -> Self {
+        Self { base: Arc::clone(&self.base), learnt: Learnt::Adapter(adapter) }
+    }
+
+    /// Its base, if it was tuned and the base can be asked.
+    pub(super) fn untuned(&self) -> Option<Self> {
+        let is_other = !matches!(self.learnt, Learnt::Nothing) && self.base.parameters().is_ok();
+        is_other.then(|| Self::plain(Arc::clone(&self.base)))
+    }
+
+    /// What it runs with, besides the adapter.
     #[must_use]
-    pub fn weights(&self) -> &Weights {
-        if let Learnt::Weights(weights) = &self.learnt { weights } else { &self.base.weights }
+    pub fn parameters(&self) -> Parameters<'_> {
+        match &self.learnt {
+            Learnt::Numbers(numbers) => Parameters::new(&self.base.architecture, numbers),
+            Learnt::Nothing | Learnt::Adapter(_) => self.base.parameters().expect("who opened it saw them"),
+        }
     }
 
     /// The adapter, if it has one.
@@ -68,7 +87,7 @@ impl Model {
 
     /// All weights with the adapter in them.
     #[must_use]
-    pub fn merged(&self) -> Cow<'_, Weights> {
-        self.adapter().map_or(Cow::Borrowed(self.weights()), |adapter| Cow::Owned(adapter.merged(&self.base.weights)))
+    pub fn merged(&self) -> Weights {
+        self.adapter().map_or_else(|| self.parameters().to_weights(), |adapter| adapter.merged(self.parameters()))
     }
 }

@@ -25,6 +25,10 @@ pub struct Hyperparameters {
     pub longest: Option<Longest>,
     /// Whether what layers leave is computed a second time in place of being kept.
     pub recompute: bool,
+    /// What of a conversation is learnt.
+    pub taught: Taught,
+    /// Whether it begins with random weights in place of those of the base.
+    pub from_scratch: bool,
     /// A LoRA adapter; without it all weights are trained.
     pub lora: Option<Lora>,
     /// The seed of everything random.
@@ -54,6 +58,16 @@ impl Lora {
     pub const fn plain(rank: usize, alpha: f64) -> Self {
         Self { rank, alpha, dropout: 0.0, is_rank_stabilised: false, is_dora: false, targets: Vec::new() }
     }
+}
+
+/// What of a conversation the model learns to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Taught {
+    /// What the assistant says.
+    #[default]
+    Answers,
+    /// All of it, what it is asked too.
+    Everything,
 }
 
 /// How the learning rate goes down after the warm-up.

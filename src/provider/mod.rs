@@ -24,15 +24,15 @@ pub use answers::{AnswerLog, Answered};
 pub use declared::{Api, BUILT_IN, Declared, Endpoint, Program, Protocol, SETTING, declared};
 pub use dialect::Sizes;
 pub use error::ProviderError;
-pub use hyperparameters::{Decay, Hyperparameters, Longest, Lora, Overflow};
+pub use hyperparameters::{Decay, Hyperparameters, Longest, Lora, Overflow, Taught};
 pub use prices::{AS_OF, Price, dollars, price};
 pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, longest_suffix, methods, rules, wire};
 pub use question::Question;
 pub use request::{Batch, Generation, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use retirement::{last_day, shut_down};
 pub use secret::Secret;
-pub use transport::{Limits, Network, Onward, Pace, Passed, Profile, Reply, Tape, today, web};
-pub(crate) use transport::{http, retry};
+pub(crate) use transport::http;
+pub use transport::{Download, DownloadError, Limits, Network, Onward, Pace, Passed, Profile, Reply, Tape, download, hub, today, web};
 pub use tuning::{Alarm, Care, Hosted, Job, JobState, Monitor, Remote, Verdict, Wire};
 pub use watch::{Exchange, Silent, Watch, until_stopped};
 

@@ -7,7 +7,7 @@ use crate::config::{Block, StageName};
 use crate::engine::Workspace;
 use crate::fingerprint::Digest;
 use crate::ledger::{Alias, Version};
-use crate::model::{Model, TINY};
+use crate::model::{Model, TINY, fetch_now};
 use crate::provider::{Api, Declared, ModelCard, ModelHandle, Network, Onward, declared};
 use crate::stage;
 
@@ -230,7 +230,8 @@ impl Catalog {
         // Nobody else waits for it; two that load the same at once do no harm.
         let loaded = tokio::task::block_in_place(|| {
             let broken = |problem: String| Refusal::Broken { problem };
-            let model = Model::open(&model()?, &self.workspace.root).map_err(|error| broken(error.to_string()))?;
+            let (handle, root) = (model()?, &self.workspace.root);
+            let model = fetch_now(&handle.card.base, root).and_then(|()| Model::open(&handle, root)).map_err(|error| broken(error.to_string()))?;
             Engine::start(model, self.queue).map_err(|error| broken(error.to_string()))
         })?;
         let loaded = Arc::new(loaded);

@@ -103,7 +103,8 @@ impl Asked {
         let stops = stops(&written.stop)?;
         let seed = written.seed.map_or_else(any_seed, i64::cast_unsigned);
         let prompt = chat.prompt(&messages).map_err(|error| Refusal::wrong("messages", error.to_string()))?;
-        let wish = Wish { prompt, sampling: Sampling { temperature, top_p, top_k: written.top_k.unwrap_or(0), seed }, max_tokens, others };
+        let sampling = Sampling { temperature, top_p, top_k: written.top_k.unwrap_or(0), seed };
+        let wish = Wish { prompt, sampling, max_tokens, others, json: written.response_format == json!({ "type": "json_object" }) };
         let usage = written.stream_options["include_usage"].as_bool().unwrap_or_default();
         Ok(Self { wish, answers, stops, stream: written.stream.unwrap_or_default(), usage, likelihoods })
     }
@@ -121,11 +122,11 @@ impl Written {
     fn is_possible(&self) -> Result<(), Refusal> {
         let is_some =
             |value: &Value| !(value.is_null() || value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty));
-        let text = json!({ "type": "text" });
+        let formats = [json!({ "type": "text" }), json!({ "type": "json_object" })];
         let wanted = [
             ("tools", is_some(&self.tools)),
             ("functions", is_some(&self.functions)),
-            ("response_format", is_some(&self.response_format) && self.response_format != text),
+            ("response_format", is_some(&self.response_format) && !formats.contains(&self.response_format)),
             ("logit_bias", is_some(&self.logit_bias)),
             ("presence_penalty", self.presence_penalty.is_some_and(|penalty| penalty != 0.0)),
             ("frequency_penalty", self.frequency_penalty.is_some_and(|penalty| penalty != 0.0)),

@@ -40,7 +40,7 @@ impl Engine {
     pub fn start(model: Model, queue: usize) -> std::io::Result<Self> {
         let (asks, asked) = mpsc::channel(queue.max(ANSWERS));
         let model = Arc::new(model);
-        let context = model.weights().architecture.context;
+        let context = model.parameters().architecture.context;
         let asked_of = Arc::clone(&model);
         std::thread::Builder::new().name("model".into()).spawn(move || answer(&asked_of, asked))?;
         Ok(Self { asks, next: AtomicU64::new(0), model, context })
@@ -75,8 +75,8 @@ impl Engine {
 }
 
 fn answer(model: &Model, mut asked: mpsc::Receiver<Ask>) {
-    let (ends, fitted) = (model.chat().ends(), model.adapter().map(|adapter| Fitted::new(adapter, model.weights())));
-    let mut session = Session::new(model.weights(), fitted.as_ref(), &ends);
+    let fitted = model.adapter().map(|adapter| Fitted::new(adapter, model.parameters()));
+    let mut session = Session::new(model.parameters(), fitted.as_ref(), model.chat());
     let mut tell: BTreeMap<u64, mpsc::UnboundedSender<Spoken>> = BTreeMap::new();
     loop {
         while session.len() < WIDEST {

@@ -212,6 +212,11 @@ pub enum StageError {
     )]
     LiveCheck { alias: String, version: u32, back: u32, problem: String },
 
+    /// A copy of a model that cannot be made, or is none.
+    #[error("the copy {path} cannot be made: {problem}")]
+    #[diagnostic(code(stage::no_copy), help("nothing was deployed; mend that and run again"))]
+    NoCopy { path: String, problem: String },
+
     /// Whoever should have been told of a deployment was not.
     #[error("`{alias}` is deployed, and not everybody knows:\n{problems}")]
     #[diagnostic(code(stage::not_told), help("mend that and run again: those who know are not told twice"))]

@@ -25,6 +25,8 @@ pub struct Usage {
     pub checkpoints: Part,
     /// What models answered, by question.
     pub answers: Part,
+    /// Models of the hub.
+    pub models: Part,
     /// What lay where an output had to go, and nobody had made.
     pub displaced: Part,
     /// Attempts under way, and what killed ones left.
@@ -88,6 +90,7 @@ impl Store {
             runs: part(&["runs", "jobs"]),
             checkpoints: part(&["checkpoints"]),
             answers: part(&["answers"]),
+            models: part(&["models"]),
             displaced: part(&["displaced"]),
             attempts: part(&["tmp"]),
             tables: part(&["files", "known", "compiled"]),

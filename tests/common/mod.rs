@@ -80,6 +80,13 @@ pub struct Done {
     pub stderr: String,
 }
 
+impl Done {
+    /// What was said on the way, as it was before lines were broken.
+    pub fn said(&self) -> String {
+        self.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl From<Output> for Done {
     fn from(output: Output) -> Self {
         Self {

@@ -192,7 +192,7 @@ fn a_job_of_together_that_is_written_in_another_way_is_found_all_the_same() {
 fn together_has_a_protocol_of_its_own() {
     let server = Elsewhere::start(together);
     let declaration = "provider \"there\" {\n    api \"together\"\n    base-url \"http://ADDRESS/v1\"\n    key (secret)\"THEIR_KEY\"\n}";
-    let workspace = server.workspace(declaration, "        learning-rate 0.0001\n        lora rank=16 alpha=32\n");
+    let workspace = server.workspace(declaration, "        learning-rate 0.0001\n        train-on-inputs\n        lora rank=16 alpha=32\n");
     let text = workspace.read("p.kdl");
     workspace.write("p.kdl", format!("budget usd=2.5\n{text}"));
     let poor = server.run(&workspace);
@@ -205,6 +205,7 @@ fn together_has_a_protocol_of_its_own() {
     assert_eq!(created.len(), 1);
     assert_eq!((&created[0]["n_epochs"], &created[0]["learning_rate"]), (&json!(2), &json!(0.0001)));
     assert_eq!(created[0]["training_type"], json!({ "type": "Lora", "lora_r": 16, "lora_alpha": 32.0 }));
+    assert_eq!(created[0]["training_method"], json!({ "method": "sft", "train_on_inputs": true }));
     let shown = workspace.retune(&["show", "model", "p.kdl", "--profile", "openai", "--json"]).stdout;
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(

@@ -80,7 +80,7 @@ async fn what_cannot_be_answered_is_refused_and_says_why() {
         (with("stop", json!([""])), 400, "`stop`"),
         (with("top_logprobs", json!(2)), 400, "`logprobs`"),
         (with("tools", json!([{ "type": "function" }])), 400, "`tools`"),
-        (with("response_format", json!({ "type": "json_object" })), 400, "`response_format`"),
+        (with("response_format", json!({ "type": "json_schema", "json_schema": { "name": "a" } })), 400, "`response_format`"),
         (with("max_tokens", json!(0)), 200, ""),
         (with("max_completion_tokens", json!(0)), 400, "at least 1"),
         (question(TINY, &"a b ".repeat(4000)), 400, "more tokens than"),
@@ -98,6 +98,24 @@ async fn what_cannot_be_answered_is_refused_and_says_why() {
     assert_eq!(json_of(gateway.get("/v1/chat/completions")).await.0, 405);
     assert_eq!(json_of(gateway.get("/v1/nothing")).await.1["error"]["code"], "unknown_url");
     assert_eq!(gateway.chat(question(TINY, "hello")).await.0, 200, "and goes on");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_to_be_json_is_an_object() {
+    let gateway = Gateway::start(&workspace(""), &[]);
+    let mut whole = 0;
+    for seed in 0..16 {
+        let mut body = question(TINY, "where is my card");
+        body["response_format"] = json!({ "type": "json_object" });
+        // So freely that what is open is closed soon.
+        (body["seed"], body["temperature"], body["max_tokens"]) = (json!(seed), json!(2), json!(200));
+        let (status, reply) = gateway.chat(body).await;
+        assert_eq!(status, 200, "{reply}");
+        let is_object = serde_json::from_str::<Value>(said(&reply)).is_ok_and(|value| value.is_object());
+        assert_eq!(is_object, reply["choices"][0]["finish_reason"] == "stop", "{reply}");
+        whole += u32::from(is_object);
+    }
+    assert!(whole > 0, "some are whole before the limit");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,7 @@ fn du(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
     row("runs", usage.runs, "events and logs of runs, journals of remote jobs");
     row("checkpoints", usage.checkpoints, "of stages that are not done");
     row("answers", usage.answers, "what models answered, by question");
+    row("models", usage.models, "of the hub; what is deleted is downloaded again");
     row("displaced", usage.displaced, "yours: what lay where an output had to go; delete .retune/displaced once you need none of it");
     row("attempts", usage.attempts, "under way, or left by a kill");
     row("tables", usage.tables, "may be deleted at any time");

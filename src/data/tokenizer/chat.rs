@@ -1,7 +1,8 @@
 //! A tokenizer together with how conversations are written for its model: training, asking and serving all go by it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -31,6 +32,9 @@ pub struct Templated {
     /// How tokens are written as text.
     pub spelling: Spelling,
 }
+
+/// The byte that each letter of GPT-2's alphabet stands for.
+static BYTES: LazyLock<HashMap<char, u8>> = LazyLock::new(|| letters().into_iter().zip(0..=u8::MAX).collect());
 
 /// How the tokens of a vocabulary are written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,19 @@ impl ChatTokenizer {
             }
             Self::Templated(templated) => templated.conversation(messages),
         }
+    }
+
+    /// A conversation as tokens, all of which the model should learn to say.
+    ///
+    /// # Errors
+    /// When the template refuses it.
+    pub fn everything(&self, messages: &[Message]) -> Result<Encoded, TemplateError> {
+        let tokens = match self {
+            Self::Tiny(tokenizer) => tokenizer.conversation(messages).0,
+            Self::Templated(templated) => templated.encode(&templated.template.whole(messages)?)?.get_ids().to_vec(),
+        };
+        let learned = vec![true; tokens.len()];
+        Ok(Encoded { tokens, learned })
     }
 
     /// A conversation with the assistant's message opened, as tokens.
@@ -208,8 +225,7 @@ impl Templated {
         }
         match self.spelling {
             Spelling::Bytes => {
-                let letters = letters();
-                let byte = |c: char| letters.iter().position(|letter| *letter == c).and_then(|byte| u8::try_from(byte).ok());
+                let byte = |c: char| BYTES.get(&c).copied();
                 // A token that was added stands as it is.
                 text.chars().map(byte).collect::<Option<Vec<u8>>>().unwrap_or_else(|| text.into_bytes())
             }

@@ -110,6 +110,14 @@ impl ChatTemplate {
         self.render(&plain(messages), true)
     }
 
+    /// A whole conversation.
+    ///
+    /// # Errors
+    /// When the template refuses it.
+    pub fn whole(&self, messages: &[Message]) -> Result<String, TemplateError> {
+        self.render(&plain(messages), false)
+    }
+
     /// A whole conversation, and where in it the model speaks. That is found by rendering it once more with marks for what it says: all
     /// around them must be the same, and what stands before the last must be what stands there when the model is asked.
     ///

@@ -9,9 +9,9 @@ use crate::model::network::adapter::Fitted;
 use crate::model::network::attention::attend;
 use crate::model::network::decoder::Decoder;
 use crate::model::network::packed::Packed;
+use crate::model::network::parameters::Parameters;
 use crate::model::network::rotary::Rotary;
 use crate::model::network::trace::{Buffers, LayerTrace};
-use crate::model::network::weights::Weights;
 use crate::provider::Watch;
 
 use super::sampling::{Chooser, Sampling};
@@ -60,21 +60,22 @@ pub struct Generated {
 ///
 /// # Errors
 /// When a prompt leaves no room in the model's context, or the watch says stop.
-pub fn generate(
-    weights: &Weights,
+pub fn generate<'a>(
+    parameters: impl Into<Parameters<'a>>,
     adapter: Option<&Fitted<'_>>,
     prompts: &[Prompt],
     max_tokens: usize,
     ends: &[u32],
     watch: &dyn Watch,
 ) -> Result<Vec<Generated>, ModelError> {
-    let context = weights.architecture.context;
+    let parameters = parameters.into();
+    let context = parameters.architecture.context;
     if let Some((index, prompt)) = prompts.iter().enumerate().find(|(_, prompt)| prompt.tokens.len() >= context || prompt.tokens.is_empty()) {
         return Err(ModelError::NoRoom { index: index + 1, tokens: prompt.tokens.len(), limit: context });
     }
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-    let rotary = Rotary::new(&weights.architecture, longest + max_tokens);
-    let decoder = Decoder::new(weights, adapter, &rotary);
+    let rotary = Rotary::new(parameters.architecture, longest + max_tokens);
+    let decoder = Decoder::new(parameters, adapter, &rotary);
     let done = std::sync::atomic::AtomicU64::new(0);
     let answered = prompts.par_chunks(GROUP).map(|group| {
         if watch.stopped() {

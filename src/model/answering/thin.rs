@@ -4,10 +4,11 @@
 use rayon::prelude::*;
 
 use crate::model::network::decoder::{ATTENTION_IN, Decoder, FEED_IN};
-use crate::model::network::dots::dots;
+use crate::model::network::dots::{HELD, dots};
 use crate::model::network::gate::gated;
 use crate::model::network::kernel;
 use crate::model::network::layout::{Matrix, Norm};
+use crate::model::network::parameters::{Part, widened};
 use crate::model::network::trace::sized;
 
 use super::generate::{Answer, attend_to};
@@ -35,13 +36,23 @@ const OUTPUTS: usize = 64;
 const ALONE: usize = 1 << 17;
 
 /// What a matrix of `outputs x inputs` makes of a few rows, transposed: `outputs x rows`.
-fn columns(out: &mut Vec<f32>, weight: &[f32], input: &[f32], inputs: usize) {
+fn columns(out: &mut Vec<f32>, weight: Part<'_>, input: &[f32], inputs: usize) {
     let (outputs, rows) = (weight.len() / inputs, input.len() / inputs);
     let out = sized(out, outputs * rows);
-    if weight.len() < ALONE {
-        return dots(out, weight, input, inputs);
+    match weight {
+        Part::F32(weight) if weight.len() < ALONE => dots(out, weight, input, inputs),
+        Part::F32(weight) => {
+            out.par_chunks_mut(OUTPUTS * rows).zip(weight.par_chunks(OUTPUTS * inputs)).for_each(|(out, weight)| dots(out, weight, input, inputs));
+        }
+        Part::Bf16(weight) => {
+            out.par_chunks_mut(OUTPUTS * rows).zip(weight.par_chunks(OUTPUTS * inputs)).for_each(|(out, weight)| {
+                // A few rows at a time stay in the nearest cache while they are wide.
+                for (out, weight) in out.chunks_mut(HELD * rows).zip(weight.chunks(HELD * inputs)) {
+                    widened(weight, |weight| dots(out, weight, input, inputs));
+                }
+            });
+        }
     }
-    out.par_chunks_mut(OUTPUTS * rows).zip(weight.par_chunks(OUTPUTS * inputs)).for_each(|(out, weight)| dots(out, weight, input, inputs));
 }
 
 /// Writes `columns x rows` numbers as `rows x columns`, into rows of `stride` numbers.
@@ -111,7 +122,7 @@ impl Decoder<'_> {
     fn norm_rows(&self, stream: &[f32], gain: std::ops::Range<usize>, thin: &mut Thin) {
         let rows = stream.len() / self.architecture().width;
         let out = sized(&mut thin.normed, stream.len());
-        kernel::norm(out, sized(&mut thin.inverse, rows), stream, self.part(gain), self.architecture().epsilon);
+        kernel::norm(out, sized(&mut thin.inverse, rows), stream, &self.few(gain), self.architecture().epsilon);
     }
 
     fn project_few(&self, layer: usize, matrices: &[Matrix], input: &[f32], out: &mut [f32], thin: &mut Thin) {
@@ -130,7 +141,7 @@ impl Decoder<'_> {
             column += matrix.shape(a).0;
         }
         if first == &Matrix::Query && !layout.biases(layer).is_empty() {
-            kernel::add_to_rows(out, self.part(layout.biases(layer)));
+            kernel::add_to_rows(out, &self.few(layout.biases(layer)));
         }
     }
 
@@ -140,10 +151,10 @@ impl Decoder<'_> {
         };
         let (adapter, inputs) = (fitted.adapter, at.1.shape(self.architecture()).1);
         let (rows, rank) = (input.len() / inputs, adapter.shape.rank);
-        columns(&mut thin.columns, &adapter.values[pair.down], input, inputs);
+        columns(&mut thin.columns, Part::F32(&adapter.values[pair.down]), input, inputs);
         let narrow = sized(&mut thin.narrow, rows * rank);
         turn(narrow, &thin.columns, rows, rank);
-        columns(&mut thin.columns, &adapter.values[pair.up], narrow, rank);
+        columns(&mut thin.columns, Part::F32(&adapter.values[pair.up]), narrow, rank);
         let (scale, ratios) = (adapter.shape.scale(), fitted.ratios(at.0, at.1));
         for (column, of_rows) in thin.columns.chunks_exact(rows).enumerate() {
             for (row, value) in of_rows.iter().enumerate() {
@@ -160,15 +171,16 @@ impl Decoder<'_> {
         }
         let (queries, both) = (a.query_width(), a.query_width() + a.key_width());
         let (plain, inverse) = (sized(&mut thin.plain, both), sized(&mut thin.inverse, a.heads + a.key_heads));
+        let [query, key] = [Norm::Query, Norm::Key].map(|norm| self.few(self.layout().norm(layer, norm)));
         for row in qkv.chunks_exact_mut(a.attention_width()) {
             plain.copy_from_slice(&row[..both]);
-            kernel::norm(&mut row[..queries], inverse, &plain[..queries], self.part(self.layout().norm(layer, Norm::Query)), a.epsilon);
-            kernel::norm(&mut row[queries..both], inverse, &plain[queries..], self.part(self.layout().norm(layer, Norm::Key)), a.epsilon);
+            kernel::norm(&mut row[..queries], inverse, &plain[..queries], &query, a.epsilon);
+            kernel::norm(&mut row[queries..both], inverse, &plain[queries..], &key, a.epsilon);
         }
     }
 
     fn give_few(&self, layer: usize, (matrix, norm): (Matrix, Norm), input: &[f32], stream: &mut [f32], thin: &mut Thin) {
-        let (a, gain) = (self.architecture(), self.part(self.layout().norm(layer, norm)));
+        let (a, gain) = (self.architecture(), self.few(self.layout().norm(layer, norm)));
         let rows = stream.len() / a.width;
         let mut given = std::mem::take(&mut thin.given);
         let out = sized(&mut given, stream.len());
@@ -178,7 +190,7 @@ impl Decoder<'_> {
         if !gain.is_empty() {
             let plain = sized(&mut thin.plain, out.len());
             plain.copy_from_slice(out);
-            kernel::norm(out, sized(&mut thin.inverse, rows), plain, gain, a.epsilon);
+            kernel::norm(out, sized(&mut thin.inverse, rows), plain, &gain, a.epsilon);
         }
         kernel::add(stream, out);
         thin.given = given;

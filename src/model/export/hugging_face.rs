@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::data::ChatTokenizer;
 use crate::model::error::ModelError;
 use crate::model::files::save_weights;
 use crate::model::network::architecture::{Architecture, Family, Stretch};
@@ -9,11 +10,26 @@ use crate::model::tuned::Model;
 
 use super::described::Described;
 
-/// A folder as `transformers` and vLLM load it: config, weights in single precision, tokenizer and chat template.
-pub fn folder(model: &Model) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
-    let (weights, said) = (model.merged(), Described::of(model.chat())?);
-    let a = &weights.architecture;
-    let config = config(a, &said);
+/// A folder as `transformers` and vLLM load it: config, weights in single precision or `bf16`, tokenizer and chat template.
+pub fn folder(model: &Model, brief: bool) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+    let weights = model.merged();
+    let mut files = described(&weights.architecture, model.chat(), if brief { "bfloat16" } else { "float32" })?;
+    files.insert("model.safetensors".to_owned(), save_weights(&weights, brief)?);
+    Ok(files)
+}
+
+/// The files of a folder that say what a model is, without any weights: what `from-scratch` begins with.
+///
+/// # Errors
+/// When the tokenizer cannot be written.
+pub fn describe(architecture: &Architecture, chat: &ChatTokenizer) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+    described(architecture, chat, "float32")
+}
+
+fn described(a: &Architecture, chat: &ChatTokenizer, precision: &str) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+    let said = Described::of(chat)?;
+    let mut config = config(a, &said);
+    config["torch_dtype"] = json!(precision);
     let settings = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": a.context,
@@ -28,7 +44,6 @@ pub fn folder(model: &Model) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
     Ok(BTreeMap::from([
         ("config.json".to_owned(), text(&config)),
         ("generation_config.json".to_owned(), text(&generation)),
-        ("model.safetensors".to_owned(), save_weights(&weights, false)?),
         ("tokenizer.json".to_owned(), said.tokenizer.to_string().into_bytes()),
         ("tokenizer_config.json".to_owned(), text(&settings)),
     ]))
@@ -62,7 +77,6 @@ fn config(a: &Architecture, said: &Described) -> Value {
         "tie_word_embeddings": a.tied,
         "bos_token_id": said.bos_id,
         "eos_token_id": said.ends,
-        "torch_dtype": "float32",
     });
     match a.rope.stretch {
         Stretch::None => {}

@@ -3,11 +3,13 @@
 mod described;
 mod gguf;
 mod hugging_face;
+mod proof;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use gguf::{Precision, gguf};
+pub use hugging_face::describe;
 
 use crate::provider::ModelHandle;
 
@@ -21,6 +23,8 @@ pub enum ExportFormat {
     Peft,
     /// All weights with what was learnt in them, as Hugging Face's libraries have them: a folder.
     Safetensors,
+    /// The same in half the bytes: bfloat16, as most open weights are.
+    SafetensorsBf16,
     /// One file for llama.cpp and what is built on it, in half precision.
     Gguf,
     /// The same in eight bits.
@@ -29,7 +33,7 @@ pub enum ExportFormat {
 
 impl ExportFormat {
     /// Their names in pipelines.
-    pub const NAMES: &[&str] = &["peft", "safetensors", "gguf", "gguf-q8_0"];
+    pub const NAMES: &[&str] = &["peft", "safetensors", "safetensors-bf16", "gguf", "gguf-q8_0"];
 
     /// The form of a name.
     #[must_use]
@@ -37,6 +41,7 @@ impl ExportFormat {
         match name {
             "peft" => Some(Self::Peft),
             "safetensors" => Some(Self::Safetensors),
+            "safetensors-bf16" => Some(Self::SafetensorsBf16),
             "gguf" => Some(Self::Gguf),
             "gguf-q8_0" => Some(Self::GgufEight),
             _ => None,
@@ -55,7 +60,7 @@ impl ExportFormat {
             Self::Peft => {
                 Err(ModelError::Misfit { problem: "all of its weights were trained, so that there is no adapter: export it as `safetensors` or `gguf`".into() })
             }
-            Self::Safetensors => hugging_face::folder(&Model::open(handle, workspace)?),
+            Self::Safetensors | Self::SafetensorsBf16 => hugging_face::folder(&Model::open(handle, workspace)?, self == Self::SafetensorsBf16),
             Self::Gguf | Self::GgufEight => {
                 let precision = if self == Self::Gguf { Precision::F16 } else { Precision::Q8_0 };
                 Ok(BTreeMap::from([(String::new(), gguf(&Model::open(handle, workspace)?, &handle.card.base, precision)?)]))

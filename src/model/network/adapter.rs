@@ -9,6 +9,7 @@ use super::dropout::Dropout;
 use super::kernel;
 use super::layout::Matrix;
 use super::matmul::{View, product};
+use super::parameters::Parameters;
 use super::trace::room;
 use super::weights::Weights;
 
@@ -135,13 +136,14 @@ pub struct Adapter {
 impl Adapter {
     /// A fresh adapter that changes nothing yet: A is random (uniform, as PEFT has it), B is zero, lengths are the base's.
     #[must_use]
-    pub fn new(base: &Weights, shape: LoraShape, seed: u64) -> Self {
-        let mut adapter = Self::empty(base.architecture, shape);
+    pub fn new<'a>(base: impl Into<Parameters<'a>>, shape: LoraShape, seed: u64) -> Self {
+        let base = base.into();
+        let mut adapter = Self::empty(*base.architecture, shape);
         let layout = adapter.layout();
         let mut random = Random::new(seed, "adapter");
         for layer in 0..base.architecture.layers {
             for matrix in shape.targets.iter() {
-                let (outputs, inputs) = matrix.shape(&base.architecture);
+                let inputs = matrix.shape(base.architecture).1;
                 let Some(pair) = layout.pair(layer, matrix) else { continue };
                 #[expect(clippy::cast_precision_loss, reason = "widths are small")]
                 let bound = 1.0 / (inputs as f64).sqrt();
@@ -150,8 +152,10 @@ impl Adapter {
                     let uniform = ((2.0 * random.share() - 1.0) * bound) as f32;
                     *value = uniform;
                 }
-                let weight = &base.values[base.layout().matrix(layer, matrix)];
-                debug_assert_eq!(weight.len(), outputs * inputs, "the layout fits the shape");
+                if pair.magnitude.is_empty() {
+                    continue;
+                }
+                let weight = base.few(base.layout().matrix(layer, matrix));
                 for (length, row) in adapter.values[pair.magnitude].iter_mut().zip(weight.chunks_exact(inputs)) {
                     *length = length_of(row);
                 }
@@ -175,8 +179,9 @@ impl Adapter {
 
     /// The base with the adapter in it.
     #[must_use]
-    pub fn merged(&self, base: &Weights) -> Weights {
-        let (mut merged, fitted) = (base.clone(), Fitted::new(self, base));
+    pub fn merged<'a>(&self, base: impl Into<Parameters<'a>>) -> Weights {
+        let base = base.into();
+        let (mut merged, fitted) = (base.to_weights(), Fitted::new(self, base));
         for layer in 0..self.architecture.layers {
             for matrix in self.shape.targets.iter() {
                 let Some(pair) = self.layout().pair(layer, matrix) else { continue };
@@ -219,8 +224,9 @@ pub struct Fitted<'a> {
 impl<'a> Fitted<'a> {
     /// Fits an adapter to its base.
     #[must_use]
-    pub fn new(adapter: &'a Adapter, base: &Weights) -> Self {
+    pub fn new<'b>(adapter: &'a Adapter, base: impl Into<Parameters<'b>>) -> Self {
         use rayon::prelude::*;
+        let base = base.into();
         if !adapter.shape.is_dora {
             return Self { adapter, ratios: Vec::new() };
         }
@@ -262,15 +268,15 @@ impl<'a> Fitted<'a> {
 }
 
 /// `m / |W + s B A|` for each row of a matrix, by `|w|^2 + 2 s (W A^T) b + s^2 b (A A^T) b`, so that nothing as large as the matrix is made.
-fn ratios(adapter: &Adapter, base: &Weights, layer: usize, matrix: Matrix) -> Vec<f32> {
+fn ratios(adapter: &Adapter, base: Parameters<'_>, layer: usize, matrix: Matrix) -> Vec<f32> {
     let Some(pair) = adapter.layout().pair(layer, matrix) else {
         return Vec::new();
     };
     let ((outputs, inputs), rank, scale) = (matrix.shape(&adapter.architecture), adapter.shape.rank, adapter.shape.scale());
-    let weight = &base.values[base.layout().matrix(layer, matrix)];
+    let weight = base.few(base.layout().matrix(layer, matrix));
     let down = adapter.down(&pair, inputs);
     let (mut crossed, mut square) = (vec![0.0; outputs * rank], vec![0.0; rank * rank]);
-    product(&mut crossed, rank, View::new(weight, outputs, inputs, inputs), down.transposed(), 1.0, false);
+    product(&mut crossed, rank, View::new(&weight, outputs, inputs, inputs), down.transposed(), 1.0, false);
     product(&mut square, rank, down, down.transposed(), 1.0, false);
     let mut turned = vec![0.0; outputs * rank];
     product(&mut turned, rank, adapter.up(&pair, outputs), View::new(&square, rank, rank, rank), 1.0, false);

@@ -9,10 +9,10 @@ use super::kernel;
 use super::layout::{Matrix, Norm};
 use super::matmul::{View, product};
 use super::packed::Packed;
+use super::parameters::{Parameters, Part};
 use super::rotary::Rotary;
 use super::softmax::cross_entropy;
 use super::trace::{Keep, LayerTrace, Normed, Trace, room};
-use super::weights::Weights;
 
 /// Buffers of the backward pass, kept from step to step.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +28,15 @@ pub struct Scratch {
 }
 
 /// Gradient of the outputs of `rows x outputs` weights with respect to their inputs.
-fn linear_backward(out: &mut [f32], d_out: &[f32], weight: &[f32], rows: usize, inputs: usize) {
+fn linear_backward(out: &mut [f32], d_out: &[f32], weight: Part<'_>, rows: usize, inputs: usize) {
+    if rows == 0 {
+        return;
+    }
     let outputs = weight.len() / inputs;
-    product(out, inputs, View::new(d_out, rows, outputs, outputs), View::new(weight, outputs, inputs, inputs), 1.0, false);
+    weight.rows(inputs, |first, weight| {
+        let some = weight.len() / inputs;
+        product(out, inputs, View::new(&d_out[first..], rows, some, outputs), View::new(weight, some, inputs, inputs), 1.0, first > 0);
+    });
 }
 
 impl Decoder<'_> {
@@ -82,7 +88,7 @@ impl Decoder<'_> {
         let stream = room(&mut scratch.stream, rows * a.width);
         stream.fill(0.0);
         let gain = layout.final_norm();
-        kernel::norm_backward(stream, sink.part(gain.clone()), spread, &trace.last, &trace.last_inverse, self.part(gain));
+        kernel::norm_backward(stream, sink.part(gain.clone()), spread, &trace.last, &trace.last_inverse, &self.few(gain));
         losses
     }
 
@@ -99,7 +105,7 @@ impl Decoder<'_> {
         let d_normed = room(narrow, rows * a.width);
         self.project_backward(layer, FEED_IN, (d_gate_up, &trace.middle_normed), d_normed, sink);
         let gain = layout.norm(layer, Norm::Feed);
-        kernel::norm_backward(stream, sink.part(gain.clone()), d_normed, &trace.middle, &trace.middle_inverse, self.part(gain));
+        kernel::norm_backward(stream, sink.part(gain.clone()), d_normed, &trace.middle, &trace.middle_inverse, &self.few(gain));
 
         let d_given = self.given_backward(layer, (Matrix::Output, Norm::AfterAttention), &trace.given, (&mut *stream, given), sink);
         let d_attended = room(active, rows * a.query_width());
@@ -113,7 +119,7 @@ impl Decoder<'_> {
         let d_normed = room(narrow, rows * a.width);
         self.project_backward(layer, ATTENTION_IN, (d_qkv, &trace.normed), d_normed, sink);
         let gain = layout.norm(layer, Norm::Attention);
-        kernel::norm_backward(stream, sink.part(gain.clone()), d_normed, &trace.input, &trace.inverse, self.part(gain));
+        kernel::norm_backward(stream, sink.part(gain.clone()), d_normed, &trace.input, &trace.inverse, &self.few(gain));
     }
 
     /// The way back through matrices that lie one after the other: their gradients go to the sink, that of their inputs over `d_input`.
@@ -152,7 +158,7 @@ impl Decoder<'_> {
             d_given.copy_from_slice(stream);
         } else {
             d_given.fill(0.0);
-            kernel::norm_backward(d_given, sink.part(gain.clone()), stream, &normed.input, &normed.inverse, self.part(gain));
+            kernel::norm_backward(d_given, sink.part(gain.clone()), stream, &normed.input, &normed.inverse, &self.few(gain));
         }
         Some(d_given)
     }
@@ -179,6 +185,7 @@ impl Decoder<'_> {
             return;
         }
         let (of_query, of_key) = (layout.norm(layer, Norm::Query), layout.norm(layer, Norm::Key));
+        let (query_gain, key_gain) = (self.few(of_query.clone()), self.few(of_key.clone()));
         let d_plain = room(plain, both);
         let d_gains = room(gains, 2 * a.head_width);
         d_gains.fill(0.0);
@@ -187,8 +194,8 @@ impl Decoder<'_> {
         for ((row, plain), inverse) in rows {
             d_plain.fill(0.0);
             let (of_queries, of_keys) = inverse.split_at(a.heads);
-            kernel::norm_backward(&mut d_plain[..queries], Some(d_query), &row[..queries], &plain[..queries], of_queries, self.part(of_query.clone()));
-            kernel::norm_backward(&mut d_plain[queries..], Some(d_key), &row[queries..both], &plain[queries..], of_keys, self.part(of_key.clone()));
+            kernel::norm_backward(&mut d_plain[..queries], Some(d_query), &row[..queries], &plain[..queries], of_queries, &query_gain);
+            kernel::norm_backward(&mut d_plain[queries..], Some(d_key), &row[queries..both], &plain[queries..], of_keys, &key_gain);
             row[..both].copy_from_slice(d_plain);
         }
         for (range, d_gain) in [(of_query, &*d_query), (of_key, &*d_key)] {
@@ -201,14 +208,15 @@ impl Decoder<'_> {
 
 /// The summed loss of packed samples and its gradient: of all weights, or of an adapter. `keep` says what is computed a second time.
 #[must_use]
-pub fn gradient(weights: &Weights, adapter: Option<&Fitted<'_>>, packed: &Packed, keep: Keep) -> (f64, Vec<f32>) {
-    let rotary = Rotary::new(&weights.architecture, packed.longest());
-    let decoder = Decoder::new(weights, adapter, &rotary);
+pub fn gradient<'a>(parameters: impl Into<Parameters<'a>>, adapter: Option<&Fitted<'_>>, packed: &Packed, keep: Keep) -> (f64, Vec<f32>) {
+    let parameters = parameters.into();
+    let rotary = Rotary::new(parameters.architecture, packed.longest());
+    let decoder = Decoder::new(parameters, adapter, &rotary);
     let (mut trace, mut scratch) = (Trace::default(), Scratch::default());
     decoder.forward(packed, &mut trace, keep);
     let mut sink: Box<dyn GradientSink> = match adapter {
-        Some(adapter) => Box::new(LoraGradient::new(adapter, weights, None, Vec::new())),
-        None => Box::new(FullGradient::new(weights, Vec::new())),
+        Some(adapter) => Box::new(LoraGradient::new(adapter, parameters, None, Vec::new())),
+        None => Box::new(FullGradient::new(parameters, Vec::new())),
     };
     let losses = decoder.backward(packed, &mut trace, &mut scratch, sink.as_mut(), &vec![1.0; packed.targets.len()]);
     (losses.iter().sum(), std::mem::take(sink.values()))

@@ -1,5 +1,6 @@
 //! The forward pass.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::adapter::Fitted;
@@ -11,10 +12,10 @@ use super::kernel;
 use super::layout::{Layout, Matrix, Norm};
 use super::matmul::{View, product};
 use super::packed::{Packed, Target};
+use super::parameters::{Parameters, Part};
 use super::rotary::Rotary;
 use super::softmax::likelihood;
 use super::trace::{Buffers, Keep, LayerTrace, Normed, Trace, room, sized};
-use super::weights::Weights;
 
 /// Queries, keys and values.
 pub const ATTENTION_IN: &[Matrix] = &[Matrix::Query, Matrix::Key, Matrix::Value];
@@ -24,7 +25,7 @@ pub const FEED_IN: &[Matrix] = &[Matrix::Gate, Matrix::Up];
 /// A model that runs: its weights, with an adapter or without.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<'a> {
-    pub weights: &'a Weights,
+    pub parameters: Parameters<'a>,
     pub adapter: Option<&'a Fitted<'a>>,
     pub rotary: &'a Rotary,
     /// What an adapter in training leaves out.
@@ -32,9 +33,15 @@ pub struct Decoder<'a> {
 }
 
 /// `rows x inputs` times the transpose of a weight matrix of `outputs x inputs`.
-pub fn linear(out: &mut [f32], input: &[f32], weight: &[f32], rows: usize, inputs: usize, add: bool) {
+pub fn linear(out: &mut [f32], input: &[f32], weight: Part<'_>, rows: usize, inputs: usize, add: bool) {
+    if rows == 0 {
+        return;
+    }
     let outputs = weight.len() / inputs;
-    product(out, outputs, View::new(input, rows, inputs, inputs), View::new(weight, outputs, inputs, inputs).transposed(), 1.0, add);
+    weight.rows(inputs, |first, weight| {
+        let weight = View::new(weight, weight.len() / inputs, inputs, inputs);
+        product(&mut out[first..], outputs, View::new(input, rows, inputs, inputs), weight.transposed(), 1.0, add);
+    });
 }
 
 /// Rows of logits that are made at a time.
@@ -42,20 +49,26 @@ pub const HEAD_ROWS: usize = 128;
 
 impl<'a> Decoder<'a> {
     /// A model as it is asked.
-    pub const fn new(weights: &'a Weights, adapter: Option<&'a Fitted<'a>>, rotary: &'a Rotary) -> Self {
-        Self { weights, adapter, rotary, dropout: None }
+    pub fn new(parameters: impl Into<Parameters<'a>>, adapter: Option<&'a Fitted<'a>>, rotary: &'a Rotary) -> Self {
+        Self { parameters: parameters.into(), adapter, rotary, dropout: None }
     }
 
     pub const fn architecture(&self) -> &'a Architecture {
-        &self.weights.architecture
+        self.parameters.architecture
     }
 
     pub const fn layout(&self) -> Layout {
-        self.weights.layout()
+        self.parameters.layout()
     }
 
-    pub fn part(&self, range: Range<usize>) -> &'a [f32] {
-        &self.weights.values[range]
+    /// A matrix, or several that lie one after the other.
+    pub fn part(&self, range: Range<usize>) -> Part<'a> {
+        self.parameters.part(range)
+    }
+
+    /// Gains or biases.
+    pub fn few(&self, range: Range<usize>) -> Cow<'a, [f32]> {
+        self.parameters.few(range)
     }
 
     /// The rows of the embedding for tokens.
@@ -65,7 +78,7 @@ impl<'a> Decoder<'a> {
         out.clear();
         for &token in tokens {
             let start = token as usize * width;
-            out.extend(embedding[start..start + width].iter().map(|value| value * scale));
+            out.extend(embedding.at(start..start + width).single().iter().map(|value| value * scale));
         }
     }
 
@@ -83,8 +96,8 @@ impl<'a> Decoder<'a> {
             let place = if keep == Keep::All { layer } else { 0 };
             self.layer(layer, &packed.starts, last, &mut layers[place], buffers);
         }
-        let gain = self.part(self.layout().final_norm());
-        kernel::norm(sized(last_normed, rows * a.width), sized(last_inverse, rows), last, gain, a.epsilon);
+        let gain = self.few(self.layout().final_norm());
+        kernel::norm(sized(last_normed, rows * a.width), sized(last_inverse, rows), last, &gain, a.epsilon);
     }
 
     /// Runs one layer: `stream` becomes what comes out of it.
@@ -96,7 +109,7 @@ impl<'a> Decoder<'a> {
             sized(&mut trace.normed, rows * a.width),
             sized(&mut trace.inverse, rows),
             stream,
-            self.part(layout.norm(layer, Norm::Attention)),
+            &self.few(layout.norm(layer, Norm::Attention)),
             a.epsilon,
         );
         self.project(layer, ATTENTION_IN, &trace.normed, sized(&mut trace.qkv, rows * a.attention_width()), &mut buffers.narrow);
@@ -112,8 +125,8 @@ impl<'a> Decoder<'a> {
         attention(a, a.window(layer), starts, &trace.qkv, attended, &mut buffers.scores);
         self.give(layer, (Matrix::Output, Norm::AfterAttention), &trace.attended, stream, &mut trace.given, buffers);
         trace.middle.clone_from(stream);
-        let gain = self.part(layout.norm(layer, Norm::Feed));
-        kernel::norm(sized(&mut trace.middle_normed, rows * a.width), sized(&mut trace.middle_inverse, rows), stream, gain, a.epsilon);
+        let gain = self.few(layout.norm(layer, Norm::Feed));
+        kernel::norm(sized(&mut trace.middle_normed, rows * a.width), sized(&mut trace.middle_inverse, rows), stream, &gain, a.epsilon);
         self.project(layer, FEED_IN, &trace.middle_normed, sized(&mut trace.gate_up, rows * 2 * a.hidden), &mut buffers.narrow);
         gated(sized(&mut trace.active, rows * a.hidden), &trace.gate_up, a.hidden, a.family.has_gelu());
         self.give(layer, (Matrix::Down, Norm::AfterFeed), &trace.active, stream, &mut trace.fed, buffers);
@@ -134,7 +147,7 @@ impl<'a> Decoder<'a> {
             column += matrix.shape(a).0;
         }
         if first == &Matrix::Query && !layout.biases(layer).is_empty() {
-            kernel::add_to_rows(out, self.part(layout.biases(layer)));
+            kernel::add_to_rows(out, &self.few(layout.biases(layer)));
         }
     }
 
@@ -157,20 +170,21 @@ impl<'a> Decoder<'a> {
         }
         let rows = trace.qkv.len() / a.attention_width();
         let (queries, both) = (a.query_width(), a.query_width() + a.key_width());
+        let [of_query, of_key] = [Norm::Query, Norm::Key].map(|norm| self.few(self.layout().norm(layer, norm)));
         let (plain, inverse) = (sized(&mut trace.plain, rows * both), sized(&mut trace.head_inverse, rows * (a.heads + a.key_heads)));
         for ((row, plain), inverse) in
             trace.qkv.chunks_exact_mut(a.attention_width()).zip(plain.chunks_exact_mut(both)).zip(inverse.chunks_exact_mut(a.heads + a.key_heads))
         {
             plain.copy_from_slice(&row[..both]);
             let (of_queries, of_keys) = inverse.split_at_mut(a.heads);
-            kernel::norm(&mut row[..queries], of_queries, &plain[..queries], self.part(self.layout().norm(layer, Norm::Query)), a.epsilon);
-            kernel::norm(&mut row[queries..both], of_keys, &plain[queries..], self.part(self.layout().norm(layer, Norm::Key)), a.epsilon);
+            kernel::norm(&mut row[..queries], of_queries, &plain[..queries], &of_query, a.epsilon);
+            kernel::norm(&mut row[queries..both], of_keys, &plain[queries..], &of_key, a.epsilon);
         }
     }
 
     /// Adds what the last matrix of a block makes of its inputs to the stream, normed before in families that do.
     pub fn give(&self, layer: usize, (matrix, norm): (Matrix, Norm), input: &[f32], stream: &mut [f32], normed: &mut Normed, buffers: &mut Buffers) {
-        let (a, gain) = (self.architecture(), self.part(self.layout().norm(layer, norm)));
+        let (a, gain) = (self.architecture(), self.few(self.layout().norm(layer, norm)));
         let rows = stream.len() / a.width;
         let weight = self.part(self.layout().matrix(layer, matrix));
         let is_scaled = self.adapter.is_some_and(|adapter| !adapter.ratios(layer, matrix).is_empty());
@@ -185,7 +199,7 @@ impl<'a> Decoder<'a> {
             return kernel::add(stream, given);
         }
         let out = sized(&mut buffers.given, rows * a.width);
-        kernel::norm(out, sized(&mut normed.inverse, rows), &normed.input, gain, a.epsilon);
+        kernel::norm(out, sized(&mut normed.inverse, rows), &normed.input, &gain, a.epsilon);
         kernel::add(stream, out);
     }
 
@@ -221,14 +235,16 @@ impl<'a> Decoder<'a> {
 
 /// The summed loss of packed samples, in nats, and how many tokens it is over.
 #[must_use]
-pub fn loss(weights: &Weights, adapter: Option<&Fitted<'_>>, packed: &Packed) -> (f64, usize) {
-    let rotary = Rotary::new(&weights.architecture, packed.longest());
-    Decoder::new(weights, adapter, &rotary).loss(packed)
+pub fn loss<'a>(parameters: impl Into<Parameters<'a>>, adapter: Option<&Fitted<'_>>, packed: &Packed) -> (f64, usize) {
+    let parameters = parameters.into();
+    let rotary = Rotary::new(parameters.architecture, packed.longest());
+    Decoder::new(parameters, adapter, &rotary).loss(packed)
 }
 
 /// What the model makes of the token after some others: a logit for each.
 #[must_use]
-pub fn likely(weights: &Weights, adapter: Option<&Fitted<'_>>, tokens: &[u32]) -> Vec<f32> {
-    let rotary = Rotary::new(&weights.architecture, tokens.len());
-    Decoder::new(weights, adapter, &rotary).read([tokens]).1
+pub fn likely<'a>(parameters: impl Into<Parameters<'a>>, adapter: Option<&Fitted<'_>>, tokens: &[u32]) -> Vec<f32> {
+    let parameters = parameters.into();
+    let rotary = Rotary::new(parameters.architecture, tokens.len());
+    Decoder::new(parameters, adapter, &rotary).read([tokens]).1
 }

@@ -4,7 +4,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 /// Rows of each side that are held in registers.
-const HELD: usize = 4;
+pub const HELD: usize = 4;
 
 struct Dots<'a> {
     out: &'a mut [f32],

@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use super::adapter::Fitted;
+use super::decoder::linear;
 use super::dropout::Dropout;
 use super::kernel;
 use super::layout::Matrix;
 use super::matmul::{View, product};
+use super::parameters::Parameters;
 use super::trace::room;
-use super::weights::Weights;
 
 /// A matrix of a layer on the way back: the gradient of what came out of it, and what went in.
 #[derive(Debug)]
@@ -47,24 +48,24 @@ pub trait GradientSink: Send {
 /// Gradients of every parameter.
 #[derive(Clone, Debug)]
 pub struct FullGradient<'a> {
-    weights: &'a Weights,
+    parameters: Parameters<'a>,
     values: Vec<f32>,
 }
 
 impl<'a> FullGradient<'a> {
     /// Gradients that are added to those in `values`, or to zeros where it is empty.
     #[must_use]
-    pub fn new(weights: &'a Weights, mut values: Vec<f32>) -> Self {
-        values.resize(weights.layout().size(), 0.0);
-        Self { weights, values }
+    pub fn new(parameters: Parameters<'a>, mut values: Vec<f32>) -> Self {
+        values.resize(parameters.layout().size(), 0.0);
+        Self { parameters, values }
     }
 }
 
 impl GradientSink for FullGradient<'_> {
     fn linear(&mut self, gradient: LinearGradient<'_>) {
         let (layer, matrix) = gradient.at;
-        let (outputs, inputs) = matrix.shape(&self.weights.architecture);
-        let out = &mut self.values[self.weights.layout().matrix(layer, matrix)];
+        let (outputs, inputs) = matrix.shape(self.parameters.architecture);
+        let out = &mut self.values[self.parameters.layout().matrix(layer, matrix)];
         let d_out = View::new(gradient.d_out, gradient.rows, outputs, gradient.stride);
         product(out, inputs, d_out.transposed(), View::new(gradient.input, gradient.rows, inputs, inputs), 1.0, true);
     }
@@ -90,7 +91,7 @@ impl GradientSink for FullGradient<'_> {
 #[derive(Clone, Debug)]
 pub struct LoraGradient<'a> {
     fitted: &'a Fitted<'a>,
-    base: &'a Weights,
+    base: Parameters<'a>,
     dropout: Option<Dropout>,
     values: Vec<f32>,
     /// `dy B` of each matrix, for its inputs.
@@ -102,7 +103,7 @@ pub struct LoraGradient<'a> {
 impl<'a> LoraGradient<'a> {
     /// Gradients that are added to those in `values`, or to zeros where it is empty.
     #[must_use]
-    pub fn new(fitted: &'a Fitted<'a>, base: &'a Weights, dropout: Option<Dropout>, mut values: Vec<f32>) -> Self {
+    pub fn new(fitted: &'a Fitted<'a>, base: Parameters<'a>, dropout: Option<Dropout>, mut values: Vec<f32>) -> Self {
         values.resize(fitted.adapter.layout().size(), 0.0);
         Self { fitted, base, dropout, values, back: Default::default(), narrow: Vec::new(), wide: Vec::new() }
     }
@@ -110,11 +111,10 @@ impl<'a> LoraGradient<'a> {
     /// Adds the gradient of DoRA's lengths, and multiplies that of the outputs by the ratios.
     fn lengths(&mut self, gradient: &mut LinearGradient<'_>, magnitude: Range<usize>, up: View<'_>, scale: f32) {
         let (layer, matrix) = gradient.at;
-        let (outputs, inputs) = matrix.shape(&self.base.architecture);
+        let (outputs, inputs) = matrix.shape(self.base.architecture);
         let ratios = self.fitted.ratios(layer, matrix);
         let plain = room(&mut self.wide, gradient.rows * outputs);
-        let weight = View::new(&self.base.values[self.base.layout().matrix(layer, matrix)], outputs, inputs, inputs);
-        product(plain, outputs, View::new(gradient.input, gradient.rows, inputs, inputs), weight.transposed(), 1.0, false);
+        linear(plain, gradient.input, self.base.part(self.base.layout().matrix(layer, matrix)), gradient.rows, inputs, false);
         let rank = self.fitted.adapter.shape.rank;
         product(plain, outputs, View::new(&self.narrow, gradient.rows, rank, rank), up.transposed(), scale, true);
         let lengths = self.fitted.adapter.values[magnitude.clone()].iter().zip(ratios).zip(&mut self.values[magnitude]);

@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod layout;
 pub mod matmul;
 pub mod packed;
+pub mod parameters;
 pub mod rotary;
 pub mod softmax;
 pub mod trace;

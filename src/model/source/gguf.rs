@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::model::error::ModelError;
 use crate::model::network::architecture::{Architecture, Family, Local, Rope, Stretch};
 use crate::model::network::layout::{Layout, Matrix, Sort};
-use crate::model::network::weights::Weights;
+use crate::model::network::parameters::Numbers;
 
 use super::bytes::Bytes;
 use super::config::{bounded, plausible};
@@ -161,7 +161,7 @@ pub fn read(path: &Path) -> Result<Base, ModelError> {
     let chat = vocabulary::read(&metadata).map_err(lacks)?;
     fits(&chat, architecture.vocabulary).map_err(lacks)?;
     let digest = blake3::Hasher::new_derive_key("retune base model v1").update(&file).finalize().into();
-    Ok(Base { weights: Weights { architecture, values }, chat, digest: Some(digest) })
+    Ok(Base { architecture, numbers: Some(Numbers::of(values)), chat, digest: Some(digest), place: path.to_owned() })
 }
 
 /// Files of Llama's family have the two halves of each head's rows interleaved; this puts them one after the other again.

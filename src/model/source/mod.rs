@@ -2,8 +2,9 @@
 
 mod bytes;
 mod config;
-mod folder;
-mod gguf;
+pub mod folder;
+pub mod gguf;
+mod hub;
 mod quantised;
 mod vocabulary;
 
@@ -13,11 +14,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 pub use config::architecture;
+pub use hub::{HubModel, SCHEME, fetch, fetch_now};
 pub use vocabulary::pre_tokenizer;
 
 use crate::data::{ChatTokenizer, Tokenizer};
 use crate::fingerprint::Digest;
-use crate::model::network::weights::Weights;
+use crate::model::network::architecture::Architecture;
+use crate::model::network::parameters::{Numbers, Parameters};
 
 use super::builtin::{TINY, tiny};
 use super::error::ModelError;
@@ -25,12 +28,26 @@ use super::error::ModelError;
 /// A base model: its weights, and how it reads and writes.
 #[derive(Debug)]
 pub struct Base {
-    /// The weights.
-    pub weights: Weights,
+    /// The sizes.
+    pub architecture: Architecture,
+    /// The weights; a model that is only to be trained from scratch has none.
+    numbers: Option<Numbers>,
     /// The tokenizer and the chat template.
     pub chat: ChatTokenizer,
     /// The content of its files, where it comes from files.
     pub digest: Option<Digest>,
+    /// Where these are.
+    place: PathBuf,
+}
+
+impl Base {
+    /// Its weights as they are read.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn parameters(&self) -> Result<Parameters<'_>, ModelError> {
+        self.numbers.as_ref().map(|numbers| Parameters::new(&self.architecture, numbers)).ok_or_else(|| ModelError::NoWeights { path: self.place.clone() })
+    }
 }
 
 /// Where a base model comes from.
@@ -42,6 +59,8 @@ pub enum Source {
     Folder(PathBuf),
     /// From a GGUF file.
     Gguf(PathBuf),
+    /// From the Hugging Face hub.
+    Hub(HubModel),
 }
 
 impl Source {
@@ -51,6 +70,9 @@ impl Source {
         if name == TINY {
             return Some(Self::Builtin);
         }
+        if name.starts_with(SCHEME) {
+            return HubModel::of(name).map(Self::Hub);
+        }
         let path = PathBuf::from(name);
         if path.extension().is_some_and(|ending| ending == "gguf") {
             return Some(Self::Gguf(path));
@@ -58,12 +80,21 @@ impl Source {
         (name.contains('/') && !name.contains(':')).then_some(Self::Folder(path))
     }
 
-    /// The path of its file or folder, if it has one.
+    /// The path of its file or folder in the workspace, if the user put one there.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Builtin => None,
+            Self::Builtin | Self::Hub(_) => None,
             Self::Folder(path) | Self::Gguf(path) => Some(path),
+        }
+    }
+
+    /// Where its file or folder is, if it is none of the program itself.
+    fn place(&self, workspace: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Builtin => None,
+            Self::Folder(path) | Self::Gguf(path) => Some(workspace.join(path)),
+            Self::Hub(model) => Some(model.folder(workspace)),
         }
     }
 }
@@ -76,7 +107,13 @@ fn fits(chat: &ChatTokenizer, vocabulary: usize) -> Result<(), String> {
 
 static BUILTIN: LazyLock<Result<Arc<Base>, String>> = LazyLock::new(|| {
     let weights = tiny().map_err(|error| error.to_string())?;
-    Ok(Arc::new(Base { weights, chat: ChatTokenizer::Tiny(Tokenizer::tiny()), digest: None }))
+    Ok(Arc::new(Base {
+        architecture: weights.architecture,
+        numbers: Some(Numbers::of(weights.values)),
+        chat: ChatTokenizer::Tiny(Tokenizer::tiny()),
+        digest: None,
+        place: PathBuf::new(),
+    }))
 });
 
 /// What is loaded: a model that several use at once is in memory once. Files that changed since are read anew.
@@ -89,9 +126,12 @@ static LOADED: LazyLock<Mutex<Loaded>> = LazyLock::new(Mutex::default);
 /// When there is no such model, or its files cannot be read.
 pub fn base(name: &str, workspace: &Path) -> Result<Arc<Base>, ModelError> {
     let source = Source::of(name).ok_or_else(|| ModelError::Unknown { name: name.to_owned() })?;
-    let Some(path) = source.path().map(|path| workspace.join(path)) else {
+    let Some(path) = source.place(workspace) else {
         return BUILTIN.clone().map_err(|problem| ModelError::Misfit { problem });
     };
+    if let (Source::Hub(model), false) = (&source, path.is_dir()) {
+        return Err(ModelError::NotHere { model: model.to_string() });
+    }
     let files = if matches!(source, Source::Gguf(_)) { vec![path.clone()] } else { folder::files(&path)? };
     let stamp = |file: &PathBuf| {
         let state = std::fs::metadata(file).and_then(|state| Ok((state.len(), state.modified()?)));
@@ -103,10 +143,13 @@ pub fn base(name: &str, workspace: &Path) -> Result<Arc<Base>, ModelError> {
     if let Some(base) = loaded.get(&path).filter(|(known, _)| *known == stamps).and_then(|(_, base)| base.upgrade()) {
         return Ok(base);
     }
-    let base = Arc::new(match source {
+    let base = Arc::new(match &source {
         Source::Gguf(_) => gguf::read(&path)?,
         _ => folder::read(&path, &files)?,
     });
+    if let Source::Hub(model) = &source {
+        model.hold(&path, base.digest)?;
+    }
     loaded.insert(path, (stamps, Arc::downgrade(&base)));
     Ok(base)
 }

@@ -3,7 +3,7 @@
 use crate::data::{ChatTokenizer, Example, Message, Preference, TemplateError};
 use crate::model::error::ModelError;
 use crate::model::network::packed::Sample;
-use crate::provider::{Longest, Overflow};
+use crate::provider::{Longest, Overflow, Taught};
 
 use super::lessons::Lessons;
 
@@ -27,9 +27,16 @@ enum Fit {
     Dropped,
 }
 
-fn fit(chat: &ChatTokenizer, index: usize, messages: &[Message], longest: Longest) -> Result<Fit, ModelError> {
+fn fit(chat: &ChatTokenizer, index: usize, messages: &[Message], taught: Taught, longest: Longest) -> Result<Fit, ModelError> {
     let refused = |source: TemplateError| ModelError::Template { index: index + 1, source };
-    let encoded = chat.conversation(messages).map_err(refused)?;
+    if taught == Taught::Everything && messages.iter().any(|message| !message.learned) {
+        return Err(ModelError::Weighed { index: index + 1 });
+    }
+    let encoded = match taught {
+        Taught::Answers => chat.conversation(messages),
+        Taught::Everything => chat.everything(messages),
+    };
+    let encoded = encoded.map_err(refused)?;
     let mut sample = Sample { tokens: encoded.tokens, learned: encoded.learned };
     let is_long = sample.tokens.len() > longest.tokens;
     match longest.overflow {
@@ -51,9 +58,10 @@ fn fit(chat: &ChatTokenizer, index: usize, messages: &[Message], longest: Longes
 ///
 /// # Errors
 /// When one is too long, has nothing to learn in it, or the template refuses it.
-pub fn lessons(chat: &ChatTokenizer, examples: &[Example], longest: Longest) -> Result<Encoded, ModelError> {
+pub fn lessons(chat: &ChatTokenizer, examples: &[Example], taught: Taught, longest: Longest) -> Result<Encoded, ModelError> {
     use rayon::prelude::*;
-    let fits: Vec<Fit> = examples.par_iter().enumerate().map(|(index, example)| fit(chat, index, &example.messages, longest)).collect::<Result<_, _>>()?;
+    let fits: Vec<Fit> =
+        examples.par_iter().enumerate().map(|(index, example)| fit(chat, index, &example.messages, taught, longest)).collect::<Result<_, _>>()?;
     let (mut samples, mut rows, mut dropped, mut cut) = (Vec::new(), Vec::new(), 0, 0);
     for (row, fit) in fits.into_iter().enumerate() {
         cut += usize::from(matches!(fit, Fit::Cut(_)));
@@ -76,7 +84,7 @@ pub fn lessons(chat: &ChatTokenizer, examples: &[Example], longest: Longest) -> 
 pub fn preferences(chat: &ChatTokenizer, pairs: &[Preference], beta: f64, longest: Longest) -> Result<Encoded, ModelError> {
     use rayon::prelude::*;
     let both = |(index, pair): (usize, &Preference)| -> Result<[Fit; 2], ModelError> {
-        Ok([fit(chat, index, &pair.with(&pair.better), longest)?, fit(chat, index, &pair.with(&pair.worse), longest)?])
+        Ok([fit(chat, index, &pair.with(&pair.better), Taught::Answers, longest)?, fit(chat, index, &pair.with(&pair.worse), Taught::Answers, longest)?])
     };
     let fits: Vec<[Fit; 2]> = pairs.par_iter().enumerate().map(both).collect::<Result<_, _>>()?;
     let (mut kept, mut rows, mut dropped, mut cut) = (Vec::new(), Vec::new(), 0, 0);

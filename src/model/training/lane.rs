@@ -8,9 +8,9 @@ use crate::model::network::backward::Scratch;
 use crate::model::network::decoder::Decoder;
 use crate::model::network::gradient::{FullGradient, GradientSink, LoraGradient};
 use crate::model::network::packed::Packed;
+use crate::model::network::parameters::Parameters;
 use crate::model::network::rotary::Rotary;
 use crate::model::network::trace::{Keep, Trace};
-use crate::model::network::weights::Weights;
 use crate::provider::Silent;
 
 use super::lessons::Lessons;
@@ -30,8 +30,8 @@ impl Lane {
     pub fn pass(&mut self, decoder: Decoder<'_>, objective: &Objective<'_>, indices: &[usize], packed: &Packed, counts: usize, keep: Keep) -> Vec<f64> {
         let gradient = std::mem::take(&mut self.gradient);
         let mut sink: Box<dyn GradientSink> = match decoder.adapter {
-            Some(fitted) => Box::new(LoraGradient::new(fitted, decoder.weights, decoder.dropout, gradient)),
-            None => Box::new(FullGradient::new(decoder.weights, gradient)),
+            Some(fitted) => Box::new(LoraGradient::new(fitted, decoder.parameters, decoder.dropout, gradient)),
+            None => Box::new(FullGradient::new(decoder.parameters, gradient)),
         };
         decoder.forward(packed, &mut self.trace, keep);
         let weighed = objective.weigh(indices, packed, counts, || decoder.likelihoods(packed, &mut self.trace));
@@ -44,9 +44,10 @@ impl Lane {
 /// The mean loss of all examples with an adapter, and its gradient: what one step would learn from them.
 ///
 /// # Errors
-/// None that a test could meet.
-pub fn objective_gradient(base: &Weights, fitted: &Fitted<'_>, lessons: &Lessons) -> Result<(f64, Vec<f32>), ModelError> {
-    let rotary = Rotary::new(&base.architecture, lessons.longest());
+/// As [`Objective::new`], where somebody says stop; here nobody does.
+pub fn objective_gradient<'a>(base: impl Into<Parameters<'a>>, fitted: &Fitted<'_>, lessons: &Lessons) -> Result<(f64, Vec<f32>), ModelError> {
+    let base = base.into();
+    let rotary = Rotary::new(base.architecture, lessons.longest());
     let objective = Objective::new(lessons, &Decoder::new(base, None, &rotary), &Silent)?;
     let all: Vec<usize> = (0..lessons.len()).collect();
     let (mut lane, counts) = (Lane::default(), objective.counts(&all));

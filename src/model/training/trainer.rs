@@ -10,6 +10,7 @@ use crate::model::network::decoder::Decoder;
 use crate::model::network::dropout::Dropout;
 use crate::model::network::gradient::add_up;
 use crate::model::network::kernel::sum_of_squares;
+use crate::model::network::parameters::Parameters;
 use crate::model::network::rotary::Rotary;
 use crate::model::network::trace::Keep;
 use crate::model::network::weights::Weights;
@@ -42,7 +43,7 @@ enum Learner {
 }
 
 struct Trainer<'a> {
-    base: &'a Weights,
+    base: Parameters<'a>,
     learner: Learner,
     rotary: Rotary,
     lanes: Vec<Lane>,
@@ -75,8 +76,8 @@ struct Stepped {
 ///
 /// # Errors
 /// When there is nothing to learn from, the loss stops being a number, or the watch says stop.
-pub fn tune(
-    base: &Weights,
+pub fn tune<'a>(
+    base: impl Into<Parameters<'a>>,
     train: &Lessons,
     validation: &Lessons,
     tuning: &Tuning,
@@ -84,14 +85,15 @@ pub fn tune(
     checkpoints: Option<&CheckpointPlace>,
     watch: &dyn Watch,
 ) -> Result<Trained, ModelError> {
+    let base = base.into();
     if train.is_empty() {
         return Err(ModelError::NothingToLearn { problem: "there are no training examples".into() });
     }
     let learner = match tuning.method {
-        TuningMethod::Full => Learner::Full(base.clone()),
+        TuningMethod::Full => Learner::Full(base.to_weights()),
         TuningMethod::Lora(shape) => Learner::Lora(Adapter::new(base, shape, tuning.seed)),
     };
-    let rotary = Rotary::new(&base.architecture, train.longest().max(validation.longest()));
+    let rotary = Rotary::new(base.architecture, train.longest().max(validation.longest()));
     let before = Decoder::new(base, None, &rotary);
     let (train, validation) = (Objective::new(train, &before, watch)?, Objective::new(validation, &before, watch)?);
     let mut trainer = Trainer { base, learner, rotary, lanes: Vec::new(), tuning, recorded };
@@ -249,8 +251,7 @@ impl Trainer<'_> {
         step: usize,
     ) -> Stepped {
         let fitted = self.learner.fitted(self.base);
-        let weights = self.learner.weights(self.base);
-        let decoder = Decoder::new(weights, fitted.as_ref(), &self.rotary);
+        let decoder = Decoder::new(self.learner.parameters(self.base), fitted.as_ref(), &self.rotary);
         let shards = shards(train.lessons, batch);
         let counts = train.counts(batch);
         let side_by_side = (GRADIENTS / self.parameters().len().max(1)).clamp(2, LANES).min(shards.len());
@@ -299,7 +300,7 @@ impl Trainer<'_> {
     /// The mean loss of examples, with the parameters as they are.
     fn measure(&self, objective: &Objective<'_>, indices: &[usize]) -> f64 {
         let fitted = self.learner.fitted(self.base);
-        mean_loss(&Decoder::new(self.learner.weights(self.base), fitted.as_ref(), &self.rotary), objective, indices)
+        mean_loss(&Decoder::new(self.learner.parameters(self.base), fitted.as_ref(), &self.rotary), objective, indices)
     }
 }
 
@@ -314,16 +315,16 @@ impl Recorded<'_> {
 }
 
 impl Learner {
-    fn fitted<'a>(&'a self, base: &Weights) -> Option<Fitted<'a>> {
+    fn fitted(&self, base: Parameters<'_>) -> Option<Fitted<'_>> {
         match self {
             Self::Full(_) => None,
             Self::Lora(adapter) => Some(Fitted::new(adapter, base)),
         }
     }
 
-    const fn weights<'a>(&'a self, base: &'a Weights) -> &'a Weights {
+    fn parameters<'a>(&'a self, base: Parameters<'a>) -> Parameters<'a> {
         match self {
-            Self::Full(weights) => weights,
+            Self::Full(weights) => weights.into(),
             Self::Lora(_) => base,
         }
     }

@@ -12,7 +12,7 @@ use crate::fingerprint::ActionKey;
 
 use super::super::transport::{Client, FilePart, Repeat, Request};
 use super::super::tuning::{Happened, Job, JobState, Losses, RemoteCheckpoint, Rules, TrainingFile, Wire, csv};
-use super::super::{Method, ProviderError, TuningRequest, Watch, dollars};
+use super::super::{Method, ProviderError, Taught, TuningRequest, Watch, dollars};
 use super::openai::{Page, carries, mark};
 
 /// The longest suffix beside our key, in characters.
@@ -110,7 +110,8 @@ impl Together {
 /// The settings of a method that there is a field for.
 #[must_use]
 pub fn expresses(method: &str, setting: &str) -> bool {
-    matches!(setting, "epochs" | "batch-size" | "learning-rate" | "warmup" | "weight-decay" | "lora") || (method == "dpo" && setting == "beta")
+    matches!(setting, "epochs" | "batch-size" | "learning-rate" | "warmup" | "weight-decay" | "lora" | "train-on-inputs")
+        || (method == "dpo" && setting == "beta")
 }
 
 #[async_trait]
@@ -262,6 +263,7 @@ impl Together {
         body["training_method"] = match &request.method {
             Method::Dpo { beta: Some(beta) } => json!({ "method": "dpo", "dpo_beta": beta }),
             Method::Dpo { beta: None } => json!({ "method": "dpo" }),
+            Method::Supervised if sizes.taught == Taught::Everything => json!({ "method": "sft", "train_on_inputs": true }),
             Method::Supervised | Method::Reinforcement { .. } => json!({ "method": "sft" }),
         };
         for (name, value) in &self.client.endpoint().fields {

@@ -176,11 +176,17 @@ impl Work for Deploy {
         // Whatever may fail for other reasons than its answers does so before the switch.
         let live = self.live.as_ref().map(|live| live.prepare(context)).transpose()?;
         let known = Alias::read(context.workspace, &self.alias)?;
+        let is_new = known.now().is_none_or(|now| now.artifact != version.artifact);
         let known = Targets { files: known.targets, outward: known.outward.into_iter().map(|outward| outward.way).collect() };
         let is_ours = |path: &str| known.paths().any(|known| known == path);
         if let Some(path) = self.targets.paths().find(|path| !is_ours(path) && context.workspace.join(path).exists()) {
             // Whatever lies there is somebody's.
             return Err(StageError::TargetTaken { path: context.workspace.join(path) });
+        }
+        if is_new {
+            for way in &self.targets.outward {
+                outward::rehearse(context.store, context.workspace, way, &version).await?;
+            }
         }
         let alias = Alias::change(context.store, context.workspace, &self.alias, |alias| {
             self.set(alias, context.workspace);

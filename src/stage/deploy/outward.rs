@@ -2,20 +2,21 @@
 //! what was not done is done by the next run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use miette::Diagnostic as _;
 use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::fingerprint::Digest;
 use crate::ledger::{Alias, LedgerError, Outward, Served, Version, Way};
-use crate::model::ExportFormat;
-use crate::provider::{Secret, web};
-use crate::store::{Lock, Store, write_atomically};
+use crate::model::{ExportFormat, ModelError, fetch};
+use crate::provider::{Secret, Silent, web};
+use crate::store::{Lock, Store};
 
 use super::super::{StageError, train};
 
@@ -51,7 +52,7 @@ pub async fn inform(store: &Store, workspace: &Path, name: &str) -> Result<Vec<S
         let done = match (&way, alias.now()) {
             (Way::Webhook { url, secret }, version) => send(url, secret, &alias, version).await,
             (Way::Azure { url, token, sku, capacity }, Some(version)) => deploy(url, token, sku, *capacity, version).await,
-            (Way::Export { path, format }, Some(version)) => copy(store, workspace, path, format, version),
+            (Way::Export { path, format }, Some(version)) => copy(store, workspace, path, format, version).await,
             (Way::Azure { .. } | Way::Export { .. }, None) => Err("it stands for nothing now, and what was there before was left".into()),
         };
         if let Err(problem) = done {
@@ -164,17 +165,57 @@ async fn deploy(url: &str, token: &str, sku: &str, capacity: u32, version: &Vers
     }
 }
 
-/// Writes a copy of a model: a folder is put in the place of the one before when all of it is there.
-fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version: &Version) -> Result<(), String> {
+/// Writes a copy of a model, and puts it in the place of the one before when all of it is there and is what it should be.
+async fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version: &Version) -> Result<(), String> {
+    let place = workspace.join(path);
+    let [new, old] = ["new", "old"].map(|what| beside(&place, what));
+    written(store, workspace, &new, format, version).await?;
+    let said = |error: std::io::Error| error.to_string();
+    if new.is_dir() && place.exists() {
+        clear(&old);
+        std::fs::rename(&place, &old).map_err(said)?;
+    }
+    std::fs::rename(&new, &place).map_err(said)?;
+    clear(&old);
+    Ok(())
+}
+
+/// Makes sure that a copy can be written and is what it should be, before anybody hears of its model.
+///
+/// # Errors
+/// When it cannot, or is not.
+pub async fn rehearse(store: &Store, workspace: &Path, way: &Way, version: &Version) -> Result<(), StageError> {
+    let Way::Export { path, format } = way else { return Ok(()) };
+    let new = beside(&workspace.join(path), "new");
+    let done = written(store, workspace, &new, format, version).await;
+    clear(&new);
+    done.map_err(|problem| StageError::NoCopy { path: path.clone(), problem })
+}
+
+/// Where a copy is while it is not in its place yet.
+fn beside(place: &Path, what: &str) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!(".{name}.retune-{what}"))
+}
+
+/// Takes away what an earlier attempt left, whichever kind it was of.
+fn clear(left: &Path) {
+    let _ = std::fs::remove_dir_all(left).or_else(|_| std::fs::remove_file(left));
+}
+
+/// Writes a copy beside its place, and opens it again: it has to be the model. Nothing is left of one that is not.
+async fn written(store: &Store, workspace: &Path, new: &Path, format: &str, version: &Version) -> Result<(), String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
+    let helped = |error: ModelError| error.help().map_or_else(|| error.to_string(), |help| format!("{error} ({help})"));
     let artifact = store.find_tree(version.artifact).ok_or_else(|| format!("the files of this model ({}) are not in the store", version.artifact.short()))?;
     let model = train::load(store, artifact).map_err(|error| said(&error))?;
     let is_ours = model.card.provider == "local";
     let format = ExportFormat::of(format).ok_or("the form is not known")?;
     let files: BTreeMap<String, Vec<u8>> = if is_ours {
-        format.files(&model, workspace).map_err(|error| said(&error))?
+        fetch(&model.card.base, workspace, &Silent).await.map_err(helped)?;
+        format.files(&model, workspace).map_err(helped)?
     } else if format == ExportFormat::Peft && model.files.contains_key("adapter_config.json") {
-        model.files
+        model.files.clone()
     } else {
         return Err(format!(
             "of a model of `{}` there is {} to be copied",
@@ -182,24 +223,16 @@ fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version: &Ver
             if model.files.is_empty() { "nothing" } else { "no such form" }
         ));
     };
-    let place = workspace.join(path);
-    place.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| said(&error))?;
-    if let Some(only) = files.get("") {
-        return write_atomically(&place, only).map_err(|error| said(&error));
-    }
-    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let [new, old] = ["new", "old"].map(|what| place.with_file_name(format!(".{name}.retune-{what}")));
-    for left in [&new, &old] {
-        let _ = std::fs::remove_dir_all(left);
-    }
-    std::fs::create_dir(&new).map_err(|error| said(&error))?;
-    for (name, bytes) in &files {
-        std::fs::write(new.join(name), bytes).map_err(|error| said(&error))?;
-    }
-    if place.exists() {
-        std::fs::rename(&place, &old).map_err(|error| said(&error))?;
-    }
-    std::fs::rename(&new, &place).map_err(|error| said(&error))?;
-    let _ = std::fs::remove_dir_all(&old);
-    Ok(())
+    clear(new);
+    let write = || -> std::io::Result<()> {
+        new.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        if let Some(only) = files.get("") {
+            return std::fs::write(new, only);
+        }
+        std::fs::create_dir(new)?;
+        files.iter().try_for_each(|(name, bytes)| std::fs::write(new.join(name), bytes))
+    };
+    let done = write().map_err(|error| said(&error));
+    let done = done.and_then(|()| if is_ours { format.prove(new, &model, workspace).map_err(helped) } else { Ok(()) });
+    done.inspect_err(|_| clear(new))
 }

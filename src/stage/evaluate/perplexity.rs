@@ -28,12 +28,16 @@ pub struct Perplexity {
 impl Work for Perplexity {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let examples = parse_examples(&context.read("data")?)?;
-        let measured = |asked: &Asked, role: &str| -> Result<Vec<f64>, StageError> {
+        let measured = async |asked: &Asked, role: &str| -> Result<Vec<f64>, StageError> {
             let (_, model) = asked.find(role, context)?;
-            Ok(tokio::task::block_in_place(|| LocalEngine::new(context.workspace).perplexities(&model, &examples, context.watch))?)
+            Ok(LocalEngine::new(context.workspace).perplexities(&model, &examples, context.watch).await?)
         };
-        let ours = measured(&self.model, MODELS[0])?;
-        let mut theirs = self.baseline.as_ref().map(|baseline| measured(baseline, MODELS[1])).transpose()?.unwrap_or_default().into_iter();
+        let ours = measured(&self.model, MODELS[0]).await?;
+        let theirs = match &self.baseline {
+            Some(baseline) => measured(baseline, MODELS[1]).await?,
+            None => Vec::new(),
+        };
+        let mut theirs = theirs.into_iter();
         let lines: Vec<Said> = ours.into_iter().map(|score| Said { score, baseline: theirs.next(), ..Said::default() }).collect();
         let outputs = BTreeMap::from([(self.output.clone(), context.store.put_bytes(&write_lines(&lines))?)]);
         Ok(RecordOutcome { outputs, ..RecordOutcome::default() })

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::data::write_lines;
 use crate::graph::plain;
-use crate::provider::{Answered, Decay, Generation, Method, ModelCard, ModelHandle, Program as Declared, ProviderError, Question, TuningRequest, TuningResult};
+use crate::provider::{
+    Answered, Decay, Generation, Method, ModelCard, ModelHandle, Program as Declared, ProviderError, Question, Taught, TuningRequest, TuningResult,
+};
 
 use super::super::exec::{Launch, Program, Sandbox, figures, files, launch, lay};
 use super::super::{Context, Given, StageError};
@@ -93,6 +95,8 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, (String, Ve
         "eval_interval": sizes.eval_interval,
         "max_length": sizes.longest.map(|longest| longest.tokens),
         "gradient_checkpointing": sizes.recompute,
+        "train_on_inputs": sizes.taught == Taught::Everything,
+        "from_scratch": sizes.from_scratch,
         "beta": if let Method::Dpo { beta } = &request.method { *beta } else { None },
         "seed": sizes.seed,
     });

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::data::{parse_examples, parse_preferences};
-use crate::model::{ModelError, base};
-use crate::provider::{Api, ProviderError};
+use crate::model::{ModelError, base, fetch_now};
+use crate::provider::{Api, ProviderError, Taught};
 use crate::store::Store;
 
 use super::super::{Given, Look, RowAsked, StageError, StepAsked};
@@ -27,7 +27,7 @@ pub fn row(train: &Train, asked: &RowAsked<'_>, inputs: &BTreeMap<String, Given>
         return Ok(None);
     }
     let line = Rows { train, asked: (asked.workspace, asked.store), inputs }.lines(&[asked.row])?.pop().unwrap_or_default();
-    let base = base(&train.base, asked.workspace).map_err(ProviderError::from)?;
+    let base = fetch_now(&train.base, asked.workspace).and_then(|()| base(&train.base, asked.workspace)).map_err(ProviderError::from)?;
     let refused = |source| StageError::from(ProviderError::from(ModelError::Template { index: asked.row, source }));
     let mut looks = vec![Look { step: format!("row {}", asked.row), text: line.clone() }];
     let answers: Vec<(&str, Vec<_>)> = if method::name(&train.block) == "dpo" {
@@ -38,7 +38,11 @@ pub fn row(train: &Train, asked: &RowAsked<'_>, inputs: &BTreeMap<String, Given>
         examples.into_iter().map(|example| ("learnt", example.messages)).collect()
     };
     for (what, messages) in answers {
-        let encoded = base.chat.conversation(&messages).map_err(refused)?;
+        let encoded = match method::hyperparameters(&train.block).taught {
+            Taught::Answers => base.chat.conversation(&messages),
+            Taught::Everything => base.chat.everything(&messages),
+        };
+        let encoded = encoded.map_err(refused)?;
         let piece = |(&token, learned): (&u32, &bool)| {
             let text = base.chat.text(token).replace('\n', "\\n");
             if *learned { format!("[{text}]") } else { text }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value};
 use crate::data::Form;
-use crate::provider::{Alarm, Care, Decay, Hyperparameters, Longest, Lora, Method, Overflow, ProviderError, Report, Search};
+use crate::provider::{Alarm, Care, Decay, Hyperparameters, Longest, Lora, Method, Overflow, ProviderError, Report, Search, Taught};
 
 use super::super::StageError;
 
@@ -15,7 +15,7 @@ pub static SETTING: Setting = Setting::new("method", "How it is tuned.")
         Kind::Choice(&["supervised", "dpo", "reinforcement"]),
         "`supervised`: the model learns to say what the assistant says; `dpo`: from pairs of a better and a worse answer; `reinforcement`: from the score of a grader.",
     )])
-    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &DECAY, &WEIGHT_DECAY, &CLIP, &LORA, &TARGETS, &MAX_LENGTH, &GRADIENT_CHECKPOINTING, &BETA, &GRADER, &EFFORT, &COMPUTE, &INTERVAL, &SAMPLES]);
+    .children(|| vec![&EPOCHS, &BATCH_SIZE, &LEARNING_RATE, &RATE_MULTIPLIER, &WARMUP, &DECAY, &WEIGHT_DECAY, &CLIP, &LORA, &TARGETS, &MAX_LENGTH, &GRADIENT_CHECKPOINTING, &TRAIN_ON_INPUTS, &FROM_SCRATCH, &BETA, &GRADER, &EFFORT, &COMPUTE, &INTERVAL, &SAMPLES]);
 static EPOCHS: Setting = Setting::new("epochs", "Passes over the examples; `\"auto\"` lets the provider choose (locally 3).").once().arguments(&[Slot::new(
     "count",
     Kind::OrAuto(&Kind::Integer(1, 10_000)),
@@ -25,7 +25,7 @@ static BATCH_SIZE: Setting = Setting::new("batch-size", "Examples in one step; w
     .arguments(&[Slot::new("count", Kind::OrAuto(&Kind::Integer(1, 4096)), "How many.")]);
 static LEARNING_RATE: Setting = Setting::new(
     "learning-rate",
-    "The highest learning rate; where it is not given locally 0.003 for `builtin:tiny`, else 0.0002 for adapters and 0.00002 for all weights.",
+    "The highest learning rate; where it is not given locally 0.003 for `builtin:tiny` and from scratch, else 0.0002 for adapters and 0.00002 for all weights.",
 )
 .arguments(&[Slot::new("rate", Kind::Positive(1.0), "The rate.")]);
 static RATE_MULTIPLIER: Setting = Setting::new("rate-multiplier", "The learning rate as a multiple of what the provider would take by itself.")
@@ -66,6 +66,12 @@ static MAX_LENGTH: Setting = Setting::new("max-length", "How long an example may
 static GRADIENT_CHECKPOINTING: Setting =
     Setting::new("gradient-checkpointing", "Computes layers a second time on the way back in place of keeping all of them in memory; the model is the same.")
         .without_effect();
+static TRAIN_ON_INPUTS: Setting =
+    Setting::new("train-on-inputs", "Of `supervised`: the model learns to say whole conversations, what it is asked too, as a base model does.");
+pub static FROM_SCRATCH: Setting = Setting::new(
+    "from-scratch",
+    "Of `supervised`: begins with random weights, drawn from the seed, in place of those of the model: its folder needs none. Not with `lora`.",
+);
 static BETA: Setting = Setting::new("beta", "Of `dpo`: the higher, the closer it stays to the model before.").arguments(&[Slot::new(
     "beta",
     Kind::OrAuto(&Kind::Positive(2.0)),
@@ -118,8 +124,15 @@ pub static REPORT: Setting = Setting::new("report", "Where the provider reports 
     .properties(&[Slot::new("project", Kind::Text, "The project there."), Slot::new("entity", Kind::Text, "The team or user.").or(Fallback::Absent)]);
 
 /// The settings that only one method reads.
-const OF_METHODS: &[(&str, &str)] =
-    &[("beta", "dpo"), ("grader", "reinforcement"), ("effort", "reinforcement"), ("compute-multiplier", "reinforcement"), ("eval-samples", "reinforcement")];
+const OF_METHODS: &[(&str, &str)] = &[
+    ("train-on-inputs", "supervised"),
+    ("from-scratch", "supervised"),
+    ("beta", "dpo"),
+    ("grader", "reinforcement"),
+    ("effort", "reinforcement"),
+    ("compute-multiplier", "reinforcement"),
+    ("eval-samples", "reinforcement"),
+];
 
 /// The name of the method of a train stage.
 pub fn name(stage: &Block) -> &str {
@@ -147,6 +160,14 @@ pub fn check(stage: &Block) -> Result<(), ConfigError> {
             label: "nothing reads it".into(),
             at: targets.name_span.into(),
             help: "write `lora` beside it, or take it out".into(),
+        });
+    }
+    if let (Some(scratch), Some(_)) = (method.child(FROM_SCRATCH.name), method.child(LORA.name)) {
+        return Err(ConfigError::Contradiction {
+            problem: "an adapter changes a model that knows something, and `from-scratch` begins with one that knows nothing".into(),
+            label: "goes with all weights alone".into(),
+            at: scratch.name_span.into(),
+            help: "take `lora` out, or this".into(),
         });
     }
     if name == "reinforcement" && method.child("grader").is_none() {
@@ -230,6 +251,8 @@ pub fn hyperparameters(stage: &Block) -> Hyperparameters {
             },
         }),
         recompute: setting("gradient-checkpointing").is_some(),
+        taught: if setting(TRAIN_ON_INPUTS.name).is_some() { Taught::Everything } else { Taught::Answers },
+        from_scratch: setting(FROM_SCRATCH.name).is_some(),
         lora: setting("lora").map(|lora| Lora {
             rank: lora.count("rank"),
             alpha: lora.number("alpha"),

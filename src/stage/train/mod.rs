@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
 use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
-use crate::model::Source;
+use crate::model::{HUB_SCHEME, Source};
 use crate::provider::{Api, Declared, Protocol, Sizes, longest_suffix};
 use crate::store::Reading;
 
@@ -61,7 +61,7 @@ static PROVIDER: Setting = Setting::new("provider", "Where the model is tuned; `
 static MODEL: Setting = Setting::new("model", "The model to start from.").once().arguments(&[Slot::new(
     "name",
     Kind::Text,
-    "Its name at the provider; locally `builtin:tiny`, a folder as Hugging Face's libraries write it, or a GGUF file.",
+    "Its name at the provider; locally `builtin:tiny`, a folder as Hugging Face's libraries write it, a GGUF file, or `hf:OWNER/NAME@COMMIT`.",
 )
 .without_effect()]);
 static SEED: Setting =
@@ -107,6 +107,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     check_model(block, &declared, &base)?;
     method::check(block)?;
     check_method(block, &declared)?;
+    check_start(block, &declared)?;
     check_sizes(block, &declared)?;
     check_suffix(block, &declared)?;
     let kept = block.child(checkpoints::EVERY.name).map(|kept| (kept.text("folder").to_owned(), kept.count("every")));
@@ -207,8 +208,30 @@ fn check_model(block: &Block, declared: &Declared, base: &str) -> Result<(), Con
         name: "model".into(),
         found: format!("{base:?}"),
         at: block.child("model").map_or(block.name_span, |model| model.span_of("name")).into(),
-        help: "the local engine has `builtin:tiny`, folders (`models/NAME`) and GGUF files (`models/NAME.gguf`); for a hosted model name its `provider`".into(),
+        help: if base.starts_with(HUB_SCHEME) {
+            "a model of the hub is `hf:OWNER/NAME@` and a whole commit of 40 digits: a branch or tag may be another model tomorrow; `git ls-remote` of its \
+             page tells the commit of `main`"
+                .into()
+        } else {
+            "the local engine has `builtin:tiny`, folders (`models/NAME`), GGUF files (`models/NAME.gguf`) and models of the hub \
+             (`hf:OWNER/NAME@COMMIT`); for a hosted model name its `provider`"
+                .into()
+        },
     })
+}
+
+/// Makes sure that a training that begins with nothing is not made one that begins with a model of a provider.
+fn check_start(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
+    let scratch = block.child("method").and_then(|method| method.child(method::FROM_SCRATCH.name));
+    match (scratch, &declared.api) {
+        (Some(scratch), Api::Hosted(_)) => Err(ConfigError::Contradiction {
+            problem: format!("`{}` tunes models that it has, and `from-scratch` begins with none", declared.name),
+            label: "would be another training there".into(),
+            at: scratch.name_span.into(),
+            help: "train it on this machine (`provider \"local\"`), or take it out".into(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {

@@ -2,19 +2,18 @@
 
 use async_trait::async_trait;
 use globset::GlobBuilder;
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use crate::config::{Block, ConfigError};
-use crate::provider::Secret;
+use crate::provider::{Secret, hub};
 
 use super::super::super::{Compiler, StageError};
-use super::http::download;
+use super::http::bring;
 use super::{About, Fetched, Fetching, Source, SourceError, SourceKind, below};
 
 pub const KIND: SourceKind = SourceKind { schemes: &["hf"], reads: &["token"], prepare };
 
-/// Where the hub is, unless HF_ENDPOINT says otherwise.
-const HUB: &str = "https://huggingface.co";
 /// What files of data end in, where no glob says which are meant.
 const ENDINGS: &[&str] = &[".parquet", ".jsonl", ".json", ".csv", ".tsv"];
 /// Files that describe a dataset.
@@ -86,12 +85,11 @@ impl Dataset {
 #[async_trait]
 impl Source for Dataset {
     async fn fetch(&self, fetching: &Fetching<'_>) -> Result<Fetched, StageError> {
-        let hub = std::env::var("HF_ENDPOINT").ok().filter(|hub| !hub.is_empty()).unwrap_or_else(|| HUB.to_owned());
-        let hub = hub.trim_end_matches('/');
+        let hub = hub();
         let token = self.token.as_ref().map(|token| token.reveal(&self.address)).transpose()?;
         let description = fetching.kept.join("description.json");
         let url = format!("{hub}/api/datasets/{}/revision/{}", self.dataset, self.revision);
-        download(&url, "description", &description, token.as_deref(), None, fetching).await?;
+        bring(&url, &description, token.as_deref(), HeaderMap::new(), fetching).await?;
         let bytes = std::fs::read(&description).map_err(|source| StageError::Io { doing: "read", path: description.clone(), source })?;
         let described: Described =
             serde_json::from_slice(&bytes).map_err(|error| SourceError::refused(&url, &format!("no description of a dataset: {error}")))?;
@@ -104,7 +102,7 @@ impl Source for Dataset {
             let place = below(fetching, &self.address, &name)?;
             // By the commit, so that all files are of one state.
             let url = format!("{hub}/datasets/{}/resolve/{sha}/{name}", self.dataset);
-            download(&url, &name, &place, token.as_deref(), None, fetching).await?;
+            bring(&url, &place, token.as_deref(), HeaderMap::new(), fetching).await?;
         }
         Ok(Fetched::New(about))
     }

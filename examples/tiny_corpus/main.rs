@@ -1,14 +1,18 @@
-//! Makes `builtin:tiny`: writes texts of its own by a seeded grammar, learns a tokenizer from them, and
-//! trains the model on them from random weights. `just tiny-base` runs it; the same seed gives the same files
-//! on one kind of CPU.
+//! What `builtin:tiny` is made from: conversations of a seeded grammar, a tokenizer that is learnt from them, and the folder of a model
+//! without weights. `pipelines/tiny-base.kdl` runs it.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use retune::data::{Example, Message, Role, Tokenizer, learn_merges, merges_to_text};
-use retune::model::{Lessons, Random, Recorded, Sample, TINY_ARCHITECTURE, Tuning, TuningMethod, Weights, save_weights, tune};
-use retune::provider::Watch;
+use retune::data::{ChatTokenizer, Message, Role, Tokenizer, learn_merges, merges_to_text};
+use retune::model::{Random, TINY_ARCHITECTURE, describe};
+use serde_json::json;
 
 const SEED: u64 = 2027;
+const CONVERSATIONS: usize = 260_000;
+/// Conversations that the tokenizer is learnt from.
+const LEARNT_FROM: usize = 60_000;
 const TOPICS: &str = include_str!("topics.txt");
 const WORDS: &str = include_str!("words.txt");
 
@@ -142,48 +146,33 @@ fn conversation(random: &mut Random, topics: &[Topic]) -> Vec<Message> {
     vec![message(Role::System, system), message(Role::User, text), message(Role::Assistant, answer)]
 }
 
-struct Screen;
-
-impl Watch for Screen {
-    #[expect(clippy::print_stderr, reason = "a tool for developers that runs for minutes")]
-    fn progress(&self, done: u64, total: u64, unit: &str, detail: &str) {
-        if done.is_multiple_of(100) || done == total {
-            eprintln!("{done}/{total} {unit}, {detail}");
-        }
-    }
-
-    fn note(&self, _: &str) {}
-
-    fn stopped(&self) -> bool {
-        false
-    }
+/// Common English words: the grammar is small, and these see to it that other texts become few tokens too.
+fn common() -> Vec<String> {
+    WORDS.split_whitespace().map(|word| format!(" {word} {word}")).collect()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let count: usize = std::env::args().nth(1).map_or(Ok(260_000), |text| text.parse())?;
-    let topics = topics();
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("where to? `tiny_corpus FOLDER [CONVERSATIONS]`")?;
+    let count: usize = arguments.next().map_or(Ok(CONVERSATIONS), |text| text.parse())?;
+    let (folder, topics) = (Path::new(&folder), topics());
     let mut random = Random::new(SEED, "corpus");
-    let examples: Vec<Example> = (0..count).map(|_| Example::chat(conversation(&mut random, &topics))).collect();
-    let texts = examples.iter().take(60_000).flat_map(|example| &example.messages).map(|message| message.content.as_str());
-    // The grammar is small; common English words see to it that other texts become few tokens too.
-    let words: Vec<String> = WORDS.split_whitespace().map(|word| format!(" {word} {word}")).collect();
-    let common = words.iter().flat_map(|text| std::iter::repeat_n(text.as_str(), 60));
-    let merges = learn_merges(texts.chain(common), TINY_ARCHITECTURE.vocabulary - 256 - 4);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    std::fs::write(folder.join("data/tokenizer/tiny.merges"), merges_to_text(&merges))?;
-    let tokenizer = Tokenizer::new(&merges);
-    // A base learns to say everything, not the answers alone.
-    let sample = |example: &Example| {
-        let (tokens, _) = tokenizer.conversation(&example.messages);
-        let learned = vec![true; tokens.len()];
-        Sample { tokens, learned }
-    };
-    let all: Vec<Sample> = examples.iter().map(sample).collect();
-    let (validation, train) = all.split_at(500);
-    let tuning = Tuning { warmup: 0.02, weight_decay: 0.05, seed: SEED, ..Tuning::plain(TuningMethod::Full, 1, 64, 3e-3) };
-    let mut start = Weights::random(TINY_ARCHITECTURE, SEED);
-    let trained = tune(&start, &Lessons::Say(train.to_vec()), &Lessons::Say(validation.to_vec()), &tuning, Recorded::default(), None, &Screen)?;
-    start.values = trained.values;
-    std::fs::write(folder.join("model/tiny.safetensors"), save_weights(&start, true)?)?;
+    let conversations: Vec<Vec<Message>> = (0..count).map(|_| conversation(&mut random, &topics)).collect();
+    std::fs::create_dir_all(folder.join("blank"))?;
+    let mut texts = BufWriter::new(File::create(folder.join("texts.jsonl"))?);
+    for messages in &conversations {
+        serde_json::to_writer(&mut texts, &json!({ "messages": messages }))?;
+        texts.write_all(b"\n")?;
+    }
+    texts.flush()?;
+    let said = conversations.iter().take(LEARNT_FROM).flatten().map(|message| message.content.as_str());
+    let common = common();
+    let common = common.iter().flat_map(|text| std::iter::repeat_n(text.as_str(), 60));
+    let merges = learn_merges(said.chain(common), TINY_ARCHITECTURE.vocabulary - 256 - 4);
+    std::fs::write(folder.join("tiny.merges"), merges_to_text(&merges))?;
+    let chat = ChatTokenizer::Tiny(Box::leak(Box::new(Tokenizer::new(&merges))));
+    for (name, bytes) in describe(&TINY_ARCHITECTURE, &chat)? {
+        std::fs::write(folder.join("blank").join(name), bytes)?;
+    }
     Ok(())
 }
