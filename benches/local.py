@@ -97,6 +97,13 @@ def main():
     both("answer", "tokens", False)
     both("answers", "tokens", False)
     both("answer", "tokens", False, "llama")
+    if not only or "start" in only:
+        inside, whole = [], []
+        for _ in range(20):
+            began = time.perf_counter()
+            inside.append(ours("start", model)["seconds"])
+            whole.append(time.perf_counter() - began)
+        print(f"start: {1000 * statistics.median(inside):.1f} ms to the first token of builtin:tiny, {1000 * statistics.median(whole):.1f} ms with the process")
     if not only or "threads" in only:
         one, all_of_them = ours("lora", model, 1)["seconds"], ours("lora", model)["seconds"]
         print(f"lora: {one / all_of_them:.2f} times as fast on {THREADS} threads as on one")

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use retune::data::{Message, Role};
 use retune::model::{
     Architecture, Base, Lessons, LoraShape, Matrix, Prompt, Random, Recorded, Sample, Sampling, Targets, Tuning, TuningMethod, Weights, base, generate, tune,
 };
@@ -51,9 +52,17 @@ fn peak() -> u64 {
 /// Adapters of rank 8 on queries and values, four rows of 128 tokens a step.
 fn lora(base: &Base, steps: usize) -> serde_json::Value {
     let shape = LoraShape { targets: Targets::of([Matrix::Query, Matrix::Value]), ..LoraShape::plain(8, 16.0) };
-    let (clock, train) = (Clock::default(), samples(base.weights.architecture.vocabulary, 4 * steps, 128));
-    tune(&base.weights, &train, &Lessons::Say(Vec::new()), &Tuning::plain(TuningMethod::Lora(shape), 1, 4, 1e-4), Recorded::default(), None, &clock)
-        .expect("it learns");
+    let (clock, train) = (Clock::default(), samples(base.architecture.vocabulary, 4 * steps, 128));
+    tune(
+        base.parameters().expect("it has weights"),
+        &train,
+        &Lessons::Say(Vec::new()),
+        &Tuning::plain(TuningMethod::Lora(shape), 1, 4, 1e-4),
+        Recorded::default(),
+        None,
+        &clock,
+    )
+    .expect("it learns");
     json!({ "seconds": clock.step(), "bytes": peak() })
 }
 
@@ -67,15 +76,25 @@ fn scratch(steps: usize) -> serde_json::Value {
 
 /// So many answers of 64 tokens to prompts of 32, together.
 fn answers(base: &Base, count: usize) -> serde_json::Value {
-    let Lessons::Say(samples) = samples(base.weights.architecture.vocabulary, count, 32) else { return json!({}) };
+    let Lessons::Say(samples) = samples(base.architecture.vocabulary, count, 32) else { return json!({}) };
     let prompts: Vec<Prompt> = samples.into_iter().map(|sample| Prompt { tokens: sample.tokens, sampling: Sampling::at(0.0) }).collect();
     let took = |tokens: usize| -> Duration {
         let began = Instant::now();
-        generate(&base.weights, None, &prompts, tokens, &[], &Silent).expect("there is room");
+        generate(base.parameters().expect("it has weights"), None, &prompts, tokens, &[], &Silent).expect("there is room");
         began.elapsed()
     };
     let (first, all) = (took(1), took(65));
     json!({ "tokens": 64.0 * count as f64 / (all - first).as_secs_f64(), "first": first.as_secs_f64() })
+}
+
+/// From nothing to the first token of an answer of `builtin:tiny`, in a process that has just begun.
+fn start() -> serde_json::Value {
+    let began = Instant::now();
+    let base = base("builtin:tiny", Path::new("")).expect("it is built in");
+    let tokens = base.chat.prompt(&[Message::new(Role::User, "where is my card?".into())]).expect("a prompt");
+    let prompt = Prompt { tokens, sampling: Sampling::at(0.0) };
+    generate(base.parameters().expect("it has weights"), None, &[prompt], 1, &[], &Silent).expect("there is room");
+    json!({ "seconds": began.elapsed().as_secs_f64() })
 }
 
 #[expect(clippy::print_stdout, reason = "it is read by a script")]
@@ -87,7 +106,8 @@ fn main() {
         Some("scratch") => scratch(30),
         Some("answer") => answers(&model(), 1),
         Some("answers") => answers(&model(), 16),
-        _ => json!({ "error": "lora, scratch, answer or answers" }),
+        Some("start") => start(),
+        _ => json!({ "error": "lora, scratch, answer, answers or start" }),
     };
     println!("{found}");
 }
