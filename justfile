@@ -102,6 +102,11 @@ weights model:
     cargo build --release --bin retune
     tests/weights.py {{model}}
 
+# Accuracy on banking77 after the same seconds of training, beside peft; `data` holds train.csv and test.csv, `model` is SmolLM2-135M as GGUF.
+banking77 data model:
+    cargo build --release --bin retune
+    benches/banking77.py {{data}} {{model}}
+
 # The local engine beside PyTorch, transformers, peft and llama.cpp; `model` is SmolLM2-135M as GGUF.
 local-speed model *only:
     cargo build --release --example local_speed

@@ -5,7 +5,7 @@ training, the same rows in the same order, and the same settings. `pip install t
 `benches/banking77.py DATA MODEL [--budgets 60 180] [--tiny 10 40] [--binary target/release/retune]`.
 
 Seconds are those of a whole process: it starts, loads the model, trains. A short run of each program says how many rows fit into a budget, and these are
-learnt in one schedule. The peer groups rows by length, pads no more than it must, and computes logits only where something is learnt."""
+learnt in one schedule. The peer pads no more than it must, and computes logits only where something is learnt."""
 import argparse, csv, json, math, os, pathlib, random, resource, shutil, subprocess, sys, tempfile, time
 
 BEGAN = time.perf_counter()
@@ -133,12 +133,7 @@ def peer(model, rate, rows, answers):
     loaded = time.perf_counter() - BEGAN
     read = lambda name: [json.loads(line) for line in open(name, encoding="utf-8")]
     pairs = [(asked(row), tokenizer.encode(row["messages"][2]["content"], add_special_tokens=False) + [end]) for row in read(f"{rows}.jsonl")]
-    batches = []
-    for at in range(0, len(pairs), BATCH * 32):
-        near = sorted(pairs[at : at + BATCH * 32], key=lambda pair: len(pair[0]) + len(pair[1]))
-        some = [near[at : at + BATCH] for at in range(0, len(near), BATCH)]
-        random.Random(SEED + at).shuffle(some)
-        batches += some
+    batches = [pairs[at : at + BATCH] for at in range(0, len(pairs), BATCH)]
 
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=float(rate), weight_decay=0.0)

@@ -56,7 +56,7 @@ fn json(path: &Path) -> Result<Value, ModelError> {
     serde_json::from_slice(&bytes(path)?).map_err(|error| ModelError::unreadable(path, &error))
 }
 
-/// What tells the content of some files from every other, as [`read`] finds it.
+/// What tells the content of some files from every other, as `read` finds it.
 pub fn content(files: &[PathBuf]) -> Result<Digest, ModelError> {
     let mut hasher = contents();
     for file in files {

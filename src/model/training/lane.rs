@@ -44,7 +44,7 @@ impl Lane {
 /// The mean loss of all examples with an adapter, and its gradient: what one step would learn from them.
 ///
 /// # Errors
-/// As [`Objective::new`], where somebody says stop; here nobody does.
+/// As `Objective::new`, where somebody says stop; here nobody does.
 pub fn objective_gradient<'a>(base: impl Into<Parameters<'a>>, fitted: &Fitted<'_>, lessons: &Lessons) -> Result<(f64, Vec<f32>), ModelError> {
     let base = base.into();
     let rotary = Rotary::new(base.architecture, lessons.longest());

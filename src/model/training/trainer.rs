@@ -73,7 +73,6 @@ struct Stepped {
 /// Trains from `base` on examples. The same arguments give the same bytes, whatever the number of threads, and whether it goes on
 /// from a checkpoint or not.
 ///
-///
 /// # Errors
 /// When there is nothing to learn from, the loss stops being a number, or the watch says stop.
 pub fn tune<'a>(

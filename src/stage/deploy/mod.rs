@@ -184,9 +184,7 @@ impl Work for Deploy {
             return Err(StageError::TargetTaken { path: context.workspace.join(path) });
         }
         if is_new {
-            for way in &self.targets.outward {
-                outward::rehearse(context.store, context.workspace, way, &version).await?;
-            }
+            outward::rehearse(context.store, context.workspace, &self.alias, &self.targets.outward, &version).await?;
         }
         let alias = Alias::change(context.store, context.workspace, &self.alias, |alias| {
             self.set(alias, context.workspace);

@@ -2,6 +2,8 @@
 //! what was not done is done by the next run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use crate::fingerprint::Digest;
 use crate::ledger::{Alias, LedgerError, Outward, Served, Version, Way};
 use crate::model::{ExportFormat, ModelError, fetch};
 use crate::provider::{Secret, Silent, web};
-use crate::store::{Lock, Store};
+use crate::store::{Lock, Store, StoreError};
 
 use super::super::{StageError, train};
 
@@ -34,13 +36,7 @@ const AZURE: &str = "2024-10-01";
 /// # Errors
 /// When the alias cannot be read or written.
 pub async fn inform(store: &Store, workspace: &Path, name: &str) -> Result<Vec<String>, LedgerError> {
-    // One after the other, so that the last one told is the one that holds.
-    let _alone = loop {
-        match Lock::try_alone(store, &format!("inform/{name}"))? {
-            Some(alone) => break alone,
-            None => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    };
+    let _alone = alone(store, name).await?;
     let (mut problems, mut failed): (Vec<String>, Vec<Way>) = (Vec::new(), Vec::new());
     loop {
         // It may stand for another version by now.
@@ -64,6 +60,16 @@ pub async fn inform(store: &Store, workspace: &Path, name: &str) -> Result<Vec<S
             known.outward.iter_mut().filter(|known| known.way == way).for_each(|known| known.told = Some(alias.current));
             Ok(())
         })?;
+    }
+}
+
+/// The right to tell: one after the other, so that the last one told is the one that holds.
+async fn alone(store: &Store, name: &str) -> Result<Lock, StoreError> {
+    loop {
+        match Lock::try_alone(store, &format!("inform/{name}"))? {
+            Some(alone) => return Ok(alone),
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
     }
 }
 
@@ -180,16 +186,20 @@ async fn copy(store: &Store, workspace: &Path, path: &str, format: &str, version
     Ok(())
 }
 
-/// Makes sure that a copy can be written and is what it should be, before anybody hears of its model.
+/// Makes sure that copies can be written and are what they should be, before anybody hears of their model.
 ///
 /// # Errors
-/// When it cannot, or is not.
-pub async fn rehearse(store: &Store, workspace: &Path, way: &Way, version: &Version) -> Result<(), StageError> {
-    let Way::Export { path, format } = way else { return Ok(()) };
-    let new = beside(&workspace.join(path), "new");
-    let done = written(store, workspace, &new, format, version).await;
-    clear(&new);
-    done.map_err(|problem| StageError::NoCopy { path: path.clone(), problem })
+/// When one cannot, or is not.
+pub async fn rehearse(store: &Store, workspace: &Path, name: &str, ways: &[Way], version: &Version) -> Result<(), StageError> {
+    let _alone = alone(store, name).await?;
+    for way in ways {
+        let Way::Export { path, format } = way else { continue };
+        let new = beside(&workspace.join(path), "new");
+        let done = written(store, workspace, &new, format, version).await;
+        clear(&new);
+        done.map_err(|problem| StageError::NoCopy { path: path.clone(), problem })?;
+    }
+    Ok(())
 }
 
 /// Where a copy is while it is not in its place yet.
@@ -224,13 +234,18 @@ async fn written(store: &Store, workspace: &Path, new: &Path, format: &str, vers
         ));
     };
     clear(new);
+    let put = |place: &Path, bytes: &[u8]| {
+        let mut file = File::create(place)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
     let write = || -> std::io::Result<()> {
         new.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         if let Some(only) = files.get("") {
-            return std::fs::write(new, only);
+            return put(new, only);
         }
         std::fs::create_dir(new)?;
-        files.iter().try_for_each(|(name, bytes)| std::fs::write(new.join(name), bytes))
+        files.iter().try_for_each(|(name, bytes)| put(&new.join(name), bytes))
     };
     let done = write().map_err(|error| said(&error));
     let done = done.and_then(|()| if is_ours { format.prove(new, &model, workspace).map_err(helped) } else { Ok(()) });
