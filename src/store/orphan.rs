@@ -36,8 +36,9 @@ pub fn end_adopted(temporary: &Path, known: impl Fn(i32) -> bool) {
         adopted.iter().filter(|child| is_over(**child)).filter_map(|child| Pid::from_raw(*child)).for_each(|child| {
             let _ = waitpid(Some(child), WaitOptions::NOHANG);
         });
-        let is_one_ending = adopted.iter().any(|child| is_ending(*child));
-        let left = belonging(adopted, temporary);
+        let left = belonging(adopted.clone(), temporary);
+        // Asked last: whoever did not show anything of itself because it was ending is ending now, or over.
+        let is_one_ending = adopted.iter().any(|child| is_ending(*child) || is_over(*child));
         if left.is_empty() && (!is_one_ending || Instant::now() > until) {
             return;
         }
