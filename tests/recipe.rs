@@ -31,7 +31,13 @@ fn the_recipe_goes_its_whole_way_and_makes_the_tokenizer_that_is_shipped() {
     // The same stages, without the compiler and without the patience.
     let (from, to) = (recipe.find("exec \"corpus\"").expect("a stage"), recipe.find("collect \"texts\"").expect("a stage"));
     let mut short = format!("{}{}", &recipe[..from], &recipe[to..]);
-    for (old, new) in [("min=100000", "min=100"), ("min=0.5", "min=0.0"), ("max=3.0", "max=3000.0"), ("every=500", "every=5"), ("train=0.996 validation=0.002 test=0.002", "train=0.9 validation=0.05 test=0.05")] {
+    for (old, new) in [
+        ("min=100000", "min=100"),
+        ("min=0.5", "min=0.0"),
+        ("max=3.0", "max=3000.0"),
+        ("every=500", "every=5"),
+        ("train=0.996 validation=0.002 test=0.002", "train=0.9 validation=0.05 test=0.05"),
+    ] {
         assert_eq!(short.matches(old).count(), 1, "{old}");
         short = short.replace(old, new);
     }
