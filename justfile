@@ -105,9 +105,13 @@ weights model:
 # Accuracy on banking77 after the same seconds of training, beside peft; `data` holds train.csv and test.csv, `model` is SmolLM2-135M as GGUF.
 banking77 data model:
     cargo build --release --bin retune
-    benches/banking77.py {{data}} {{model}}
+    python3 -m venv target/peers
+    target/peers/bin/pip install --quiet torch transformers peft gguf
+    target/peers/bin/python benches/banking77.py {{data}} {{model}}
 
 # The local engine beside PyTorch, transformers, peft and llama.cpp; `model` is SmolLM2-135M as GGUF.
 local-speed model *only:
     cargo build --release --example local_speed
-    benches/local.py {{model}} {{only}}
+    python3 -m venv target/peers
+    target/peers/bin/pip install --quiet torch transformers peft gguf llama-cpp-python
+    target/peers/bin/python benches/local.py {{model}} {{only}}

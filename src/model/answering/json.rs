@@ -48,7 +48,7 @@ struct Inside {
 enum Escape {
     None,
     Begun,
-    /// So many digits of `\uXXXX` are missing.
+    /// So many of the four digits after `\u` are missing.
     Digits(u8),
 }
 
