@@ -48,6 +48,10 @@ deny:
 support-data:
     cargo run --release --example support_data
 
+# Write schemas/ and docs/reference/ anew, from the tables of the language and the types of its results.
+generate:
+    cargo run --example generate
+
 # Make builtin:tiny anew: tokenizer and weights (ten minutes on two quiet cores).
 tiny-base:
     cargo run --release -- run pipelines/tiny-base.kdl

@@ -18,6 +18,8 @@ fn main() {
 }
 
 const SIZES: [usize; 3] = [10, 100, 1000];
+/// Files are also read that are longer than anybody runs.
+const LENGTHS: [usize; 4] = [10, 100, 1000, 10_000];
 
 struct Silent;
 
@@ -55,25 +57,41 @@ fn done(n: usize) -> (tempfile::TempDir, Recipe, Workspace) {
 mod reading_the_file {
     use super::*;
 
-    #[divan::bench(args = SIZES)]
+    #[divan::bench(args = LENGTHS)]
     fn kdl_alone(bencher: Bencher, n: usize) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let text = fs::read_to_string(pipeline(folder.path(), n)).expect("it is there");
         bencher.bench(|| text.parse::<kdl::KdlDocument>().expect("it is KDL"));
     }
 
-    #[divan::bench(args = SIZES)]
+    #[divan::bench(args = LENGTHS)]
     fn anew(bencher: Bencher, n: usize) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = pipeline(folder.path(), n);
         bencher.bench(|| Recipe::check(&file, &Overrides::default()).expect("it is right"));
     }
 
-    #[divan::bench(args = SIZES)]
+    #[divan::bench(args = LENGTHS)]
     fn as_it_was(bencher: Bencher, n: usize) {
-        let (folder, ..) = done(n);
-        let file = folder.path().join("p.kdl");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = pipeline(folder.path(), n);
+        // It is kept where there is a place for it.
+        fs::create_dir(folder.path().join(".retune")).expect("it can be made");
+        Recipe::load(&file, &Overrides::default()).expect("it is right");
         bencher.bench(|| Recipe::load(&file, &Overrides::default()).expect("it is right"));
+    }
+
+    /// One stage with a matrix of as many instances.
+    #[divan::bench(args = SIZES)]
+    fn a_matrix(bencher: Bencher, n: usize) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let values = (0..n).map(|value| value.to_string()).collect::<Vec<_>>().join(" ");
+        let text = format!(
+            "pipeline \"bench\"\nexec \"s\" {{\n    matrix {{\n        v {values}\n    }}\n    run \"echo ${{param.v}} > o${{param.v}}\"\n    output \"o${{param.v}}\"\n}}\n"
+        );
+        let file = folder.path().join("p.kdl");
+        fs::write(&file, text).expect("it can be written");
+        bencher.bench(|| Recipe::check(&file, &Overrides::default()).expect("it is right"));
     }
 }
 

@@ -29,7 +29,7 @@ fn mistakes_in_the_file_are_shown_at_their_place() {
     wrong(replaced("epochs (param)\"epochs\"", "epochs \"four\""), &["config::wrong_type", "must be an integer", "without quotes"]);
     wrong(replaced("batch-size 8", "batchsize 8"), &["config::unknown_node", "did you mean `batch-size`?"]);
     wrong(replaced("train=0.7", "trian=0.7"), &["config::unknown_property", "did you mean `train`?"]);
-    wrong(replaced("train=0.7", "train=7"), &["config::out_of_range", "from 0 to 1"]);
+    wrong(replaced("train=0.7", "train=7"), &["config::bad_share", "from 0 to 1"]);
     wrong(replaced("train=0.7", "train=0.6"), &["config::contradiction", "add up to"]);
     wrong(replaced("data \"chat\"", "data \"chta\""), &["config::dangling_reference", "did you mean `chat`?"]);
     wrong(replaced("data \"chat\"", "data \"rows\""), &["config::wrong_reference", "is a collect stage"]);

@@ -253,6 +253,25 @@ exec "words" {
     run "cat" "-n"
     always
 }
+exec "sized" {
+    matrix {
+        size 1 2 3
+        tint 5
+        exclude size=2
+        only size=1
+        only size=2
+    }
+    run "echo ${param.size} ${param.tint} > sized"
+    output "sized"
+    budget usd=5.0 tokens=6000
+}
+select "best" {
+    from "second"
+    from "pairs"
+    by "validation-loss"
+    goal "min"
+    keep 1
+}
 "#;
 
 /// What a change of a field does to the keys of its stage.
@@ -511,20 +530,31 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("exec.resources.cpu", "cpu=1", "cpu=2", Stay),
     ("exec.resources.memory", "\"1GiB\"", "\"2GiB\"", Stay),
     ("exec.resources.gpu", "gpu=0", "gpu=1", Stay),
+    ("exec.budget.usd", "usd=5.0", "usd=6.0", Stay),
+    ("exec.budget.tokens", "tokens=6000", "tokens=7000", Stay),
+    ("exec.matrix.AXIS.value", "tint 5", "tint 6", Differ),
+    ("exec.matrix.exclude.axis", "exclude size=2", "exclude size=1", Differ),
+    ("exec.matrix.only.axis", "only size=1", "only size=3", Differ),
+    ("select.name", "select \"best\"", "select \"top\"", Stay),
+    ("select.from.stage", "from \"pairs\"", "from \"graded\"", Differ),
+    ("select.by.metric", "by \"validation-loss\"", "by \"train-loss\"", Differ),
+    ("select.goal.goal", "goal \"min\"", "goal \"max\"", Differ),
+    // The next one is another stage, with a key of its own.
+    ("select.keep.count", "keep 1", "keep 2", Differ),
     ("exec.input.path", "input \"in.txt\"", "input \"t.csv\"", Differ),
     ("exec.output.path", "output \"out.txt\"", "output \"o.txt\"", Differ),
     ("exec.env.name", "env \"FIELDS_TEST_ONE\"", "env \"PATH\"", Differ),
 ];
 
 fn fields(setting: &'static Setting, path: &str, out: &mut BTreeSet<String>) {
-    for slot in setting.arguments.iter().chain(setting.rest).chain(setting.properties) {
+    for slot in setting.arguments.iter().chain(setting.rest).chain(setting.properties).chain(setting.open_properties) {
         // A choice of one cannot be changed.
         if !matches!(slot.kind, Kind::Choice([_])) || slot.name == "over" {
             out.insert(format!("{path}.{}", slot.name));
         }
     }
     // A grader may hold graders.
-    for child in (setting.children)().into_iter().filter(|child| !std::ptr::eq(*child, setting)) {
+    for child in (setting.children)().into_iter().chain(setting.open_children).filter(|child| !std::ptr::eq(*child, setting)) {
         fields(child, &format!("{path}.{}", child.name), out);
     }
 }
@@ -558,7 +588,7 @@ fn each_field_is_in_the_fingerprint_or_is_known_not_to_be() {
     LANGUAGE.stages.iter().for_each(|stage| fields(stage, stage.name, &mut all));
     // What every kind has is tried with `exec`.
     let (exec, others): (BTreeSet<String>, BTreeSet<String>) = all.into_iter().partition(|path| path.starts_with("exec."));
-    let common = ["timeout.", "retry.", "resources."];
+    let common = ["timeout.", "retry.", "resources.", "budget.", "matrix."];
     // Graders and gates go by the same tables wherever they stand.
     let again = ["evaluate.suite.grader.", "evaluate.suite.gate.", "deploy.canary.grader.", "deploy.shadow.grader."];
     let other = |path: &String| {

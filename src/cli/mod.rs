@@ -3,12 +3,15 @@
 mod command;
 mod counted;
 mod exit;
+mod findings;
 mod format;
 mod problem;
 mod progress;
+mod schemas;
 mod speak;
 mod table;
 mod target;
+mod template;
 mod wait;
 
 use std::process::ExitCode;
@@ -16,9 +19,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use command::{
-    accept, cache, cancel, check, deployments, diff, doctor, get, graph, guard, inspect, jobs, log, plan, rollback, run, runs, serve, show, status, why,
+    accept, cache, cancel, check, deployments, diff, doctor, fmt, get, graph, guard, init, inspect, jobs, log, plan, rollback, run, runs, schema, serve, show,
+    status, why,
 };
 use speak::say;
+
+pub use command::schema::generated;
 
 /// Retunes a language model when its data or its config changes, and does nothing when neither did.
 #[derive(Debug, Parser)]
@@ -35,8 +41,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a pipeline and sample data that run as they are
+    Init(init::Arguments),
     /// Parse and validate the pipeline, and print all that is wrong with it
     Check(check::Arguments),
+    /// Lay out the pipeline file, comments kept
+    Fmt(fmt::Arguments),
     /// Tell which stages would run, and why; change nothing
     Plan(plan::Arguments),
     /// Run what must run
@@ -75,6 +85,8 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Answer by OpenAI's protocol for the aliases and the local model
     Serve(serve::Arguments),
+    /// Print the schema of the language, or of a JSON that is printed or stored
+    Schema(schema::Arguments),
     /// Kill the commands of a run that was killed
     #[command(hide = true)]
     Guard(guard::Arguments),
@@ -87,7 +99,9 @@ pub fn main() -> ExitCode {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let arguments = Arguments::parse();
     let done = match arguments.command {
+        Command::Init(arguments) => init::init(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Fmt(arguments) => fmt::fmt(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Accept(arguments) => accept::accept(&arguments),
@@ -107,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Deployments(arguments) => deployments::deployments(&arguments),
         Command::Rollback(arguments) => rollback::rollback(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Guard(arguments) => Ok(guard::guard(&arguments)),
     };
     let exit = done.unwrap_or_else(|problem| {

@@ -2,7 +2,7 @@ use std::io::IsTerminal;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use crate::config::PipelineErrors;
+use crate::config::{Finding, PipelineErrors, PipelineFile};
 use crate::engine::EngineError;
 use crate::ledger::LedgerError;
 use crate::serve::ServeError;
@@ -47,6 +47,7 @@ impl Problem {
             | EngineError::Usage(_)
             | EngineError::NotAccepted { .. }
             | EngineError::NotAsked { .. }
+            | EngineError::Taken { .. }
             | EngineError::UnknownRun { .. }
             | EngineError::UnknownJob { .. }
             | EngineError::AmbiguousJob { .. }
@@ -83,6 +84,12 @@ pub fn print_diagnostic(diagnostic: &dyn Diagnostic) {
     } else {
         complain!("{diagnostic}");
     }
+}
+
+/// Prints something that was found in a pipeline, at its place.
+pub fn print_finding(finding: &Finding, file: &PipelineFile) {
+    let report = miette::Report::new(finding.clone()).with_source_code(file.clone());
+    print_diagnostic(report.as_ref());
 }
 
 /// Prints all that is wrong with a pipeline file, each with its place.

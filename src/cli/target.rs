@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::config::{ConfigError, Overrides, PipelineErrors};
+use crate::config::{ConfigError, Finding, Overrides, PipelineErrors};
 use crate::engine::{EngineError, Recipe, discover};
 
-use super::problem::{Problem, print_diagnostic};
+use super::problem::{Problem, print_finding};
 
 /// Which pipeline is meant, and what the command line changes of it.
 #[derive(Clone, Debug, Args)]
@@ -16,6 +16,15 @@ pub struct Changes {
     /// Set a parameter: NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// Take warnings about the pipeline file for errors
+    #[arg(long, value_enum, value_name = "WHAT")]
+    deny: Vec<Deny>,
+}
+
+/// What is taken for an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    Warnings,
 }
 
 impl Changes {
@@ -24,57 +33,41 @@ impl Changes {
         self.compiled(pipeline, Recipe::load)
     }
 
-    /// Compiles the pipeline anew, and prints what is worth a warning.
+    /// Compiles the pipeline anew, looks for what retires soon, and prints what is worth a warning.
     pub fn check(&self, pipeline: Option<&PathBuf>) -> Result<Recipe, Problem> {
-        self.compiled(pipeline, Recipe::check)
+        self.compiled(pipeline, |path, overrides| checked(path, overrides))
+    }
+
+    /// Whether warnings are errors.
+    pub fn denies(&self) -> bool {
+        self.deny.contains(&Deny::Warnings)
+    }
+
+    /// What is changed, as the pipeline takes it.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { profile: self.profile.clone(), set: self.set.clone() }
     }
 
     fn compiled(&self, pipeline: Option<&PathBuf>, by: impl Fn(&Path, &Overrides) -> Result<Recipe, PipelineErrors>) -> Result<Recipe, Problem> {
         let path = discover(pipeline.map(PathBuf::as_path))?;
-        let overrides = Overrides { profile: self.profile.clone(), set: self.set.clone() };
-        let recipe = by(&path, &overrides)?;
+        let recipe = by(&path, &self.overrides())?;
+        if self.denies() && !recipe.warnings.is_empty() {
+            return Err(PipelineErrors::of(&recipe.file, recipe.warnings).into());
+        }
         for warning in &recipe.warnings {
-            print_diagnostic(&Located { source: recipe.file.named_source(), warning });
+            print_finding(warning, &recipe.file);
         }
         Ok(recipe)
     }
 }
 
-/// A warning with the text that it points into.
-#[derive(Debug)]
-struct Located<'a> {
-    source: miette::NamedSource<String>,
-    warning: &'a ConfigError,
-}
-
-impl std::fmt::Display for Located<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.warning.fmt(f)
-    }
-}
-
-impl std::error::Error for Located<'_> {}
-
-impl miette::Diagnostic for Located<'_> {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.warning.code()
-    }
-
-    fn severity(&self) -> Option<miette::Severity> {
-        self.warning.severity()
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.warning.help()
-    }
-
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
-        self.warning.labels()
-    }
+/// A pipeline compiled anew, with all that is worth a warning.
+pub fn checked(path: &Path, overrides: &Overrides) -> Result<Recipe, PipelineErrors> {
+    let mut recipe = Recipe::check(path, overrides)?;
+    // It was right a moment ago; who changes it meanwhile hears of it the next time.
+    recipe.warnings.extend(recipe.retiring().unwrap_or_default());
+    recipe.warnings.sort_by_key(Finding::place);
+    Ok(recipe)
 }
 
 /// Words of the command line that name stages, and perhaps the pipeline among them.

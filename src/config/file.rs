@@ -1,12 +1,13 @@
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use miette::{NamedSource, SourceSpan};
+use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
-/// A stretch of bytes of the pipeline file.
+/// A stretch of bytes of the text of a pipeline, counted over all of its files, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Span {
     /// Offset of the first byte.
@@ -36,51 +37,155 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
-/// The text of a pipeline file, under the name that messages use for it.
-#[derive(Clone, Debug)]
-pub struct PipelineFile {
+/// One file of the text of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
     /// Where it lies.
     pub path: PathBuf,
-    /// What it is called in messages: the path as the user gave it.
+    /// What it is called in messages.
     pub name: String,
-    /// Its text.
+    /// Where its text begins in the text of all.
+    pub start: usize,
+    /// The bytes of its text.
+    pub length: usize,
+}
+
+/// The text of a pipeline: of its own file, and after that of the files that it includes.
+#[derive(Clone, Debug)]
+pub struct PipelineFile {
+    /// Where its own file lies.
+    pub path: PathBuf,
+    /// What that is called in messages: the path as the user gave it.
+    pub name: String,
+    /// The text of all files.
     pub text: Arc<str>,
-    /// Where each of its lines begins, found when it is first asked for.
+    /// The files, the pipeline's own first.
+    pub parts: Arc<[Part]>,
+    /// Where each line begins, found when it is first asked for.
     lines: Arc<OnceLock<Vec<usize>>>,
 }
 
-/// A pipeline file larger than this is a mistake (a data file given by accident, most likely).
+/// A place in one of the files of a pipeline, as editors count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The file.
+    pub part: &'a Part,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+/// A pipeline larger than this is a mistake (a data file given by accident, most likely).
 const LARGEST: u64 = 64 << 20;
 
 impl PipelineFile {
-    /// Reads a pipeline file.
+    /// Reads a pipeline file, without those that it includes.
     ///
     /// # Errors
     /// When the file cannot be read, is larger than 64 MiB, or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let unreadable = |error: std::io::Error| ConfigError::Unreadable { path: name.clone(), reason: error.to_string() };
-        let length = std::fs::metadata(path).map_err(unreadable)?.len();
-        if length > LARGEST {
-            return Err(ConfigError::TooLarge { path: name, bytes: length });
-        }
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { path: path.to_owned(), name, text: text.into(), lines: Arc::default() }),
-            Err(error) => Err(ConfigError::NotText { path: name, offset: error.utf8_error().valid_up_to() }),
-        }
+        let text = read_text(path, &name, LARGEST)?;
+        Ok(Self::of(path.to_owned(), name, text))
     }
 
-    /// The file as miette wants it for a report.
+    /// A text that lies nowhere, such as one that stands in a program.
     #[must_use]
-    pub fn named_source(&self) -> NamedSource<String> {
-        NamedSource::new(&self.name, self.text.to_string())
+    pub fn of(path: PathBuf, name: String, text: String) -> Self {
+        let part = Part { path: path.clone(), name: name.clone(), start: 0, length: text.len() };
+        Self { path, name, text: text.into(), parts: Arc::new([part]), lines: Arc::default() }
     }
 
-    /// The line (from 1) in which a span begins.
+    /// The pipeline's own file, without those that it includes.
     #[must_use]
-    pub fn line(&self, span: Span) -> usize {
+    pub fn own(&self) -> Self {
+        Self::of(self.path.clone(), self.name.clone(), self.text_of(&self.parts[0]).to_owned())
+    }
+
+    /// The same text with that of further files after it. A file that cannot be read is an error with its place in the list.
+    pub(super) fn with<'a>(&self, files: impl Iterator<Item = (&'a Path, &'a str)>) -> Result<Self, (usize, ConfigError)> {
+        let (mut text, mut parts) = (self.text.to_string(), self.parts.to_vec());
+        for (number, (path, name)) in files.enumerate() {
+            let left = LARGEST.saturating_sub(text.len() as u64);
+            let found = read_text(path, name, left).map_err(|error| (number, error))?;
+            // So that the end of one is not the beginning of the next.
+            text.push('\n');
+            parts.push(Part { path: path.to_owned(), name: name.to_owned(), start: text.len(), length: found.len() });
+            text.push_str(&found);
+        }
+        Ok(Self { path: self.path.clone(), name: self.name.clone(), text: text.into(), parts: parts.into(), lines: Arc::default() })
+    }
+
+    /// The same text with that of the files that it was compiled with before, where all of them can still be read.
+    #[must_use]
+    pub fn with_known(&self, parts: &[Part]) -> Option<Self> {
+        self.with(parts.iter().skip(1).map(|part| (part.path.as_path(), part.name.as_str()))).ok()
+    }
+
+    /// The text of one of its files.
+    #[must_use]
+    pub fn text_of(&self, part: &Part) -> &str {
+        self.text.get(part.start..part.start + part.length).unwrap_or_default()
+    }
+
+    /// The file that a place is in.
+    #[must_use]
+    pub fn part(&self, span: Span) -> &Part {
+        let after = self.parts.partition_point(|part| part.start <= span.start);
+        &self.parts[after.saturating_sub(1)]
+    }
+
+    /// Where a span begins.
+    #[must_use]
+    pub fn place(&self, span: Span) -> Place<'_> {
+        let part = self.part(span);
         let starts = self.lines.get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect());
-        starts.partition_point(|&start| start <= span.start)
+        let number = |offset: usize| starts.partition_point(|&start| start <= offset);
+        let begin = starts[number(span.start) - 1].max(part.start);
+        let before = self.text.get(begin..span.start).unwrap_or_default();
+        Place { part, line: number(span.start) - number(part.start) + 1, column: before.chars().count() + 1 }
     }
+
+    /// The workspace: the nearest folder upward from a pipeline file that holds `.git` or `.retune`, else the file's own. The
+    /// paths in a pipeline are relative to it.
+    #[must_use]
+    pub fn workspace_of(path: &Path) -> PathBuf {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let own = absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+        let marked = own.ancestors().find(|folder| folder.join(".git").exists() || folder.join(".retune").is_dir());
+        marked.map_or(own.clone(), Path::to_owned)
+    }
+}
+
+/// So that a report shows each place in the file that it is in.
+impl SourceCode for PipelineFile {
+    fn read_span<'a>(&'a self, span: &SourceSpan, before: usize, after: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let part = self.part((*span).into());
+        let own = SourceSpan::new((span.offset() - part.start).into(), span.len());
+        let found = self.text_of(part).read_span(&own, before, after)?;
+        let at = SourceSpan::new((found.span().offset() + part.start).into(), found.span().len());
+        let (data, line, column, lines) = (found.data(), found.line(), found.column(), found.line_count());
+        // The data is borrowed from the text, not from the contents that tell of it.
+        let data = &self.text.as_bytes()[at.offset()..at.offset() + data.len()];
+        Ok(Box::new(MietteSpanContents::new_named(part.name.clone(), data, at, line, column, lines)))
+    }
+}
+
+/// Reads a text file of the pipeline.
+fn read_text(path: &Path, name: &str, largest: u64) -> Result<String, ConfigError> {
+    let unreadable = |error: std::io::Error| ConfigError::Unreadable { path: name.to_owned(), reason: error.to_string() };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let too_large = |bytes: u64| Err(ConfigError::TooLarge { path: name.to_owned(), bytes });
+    if length > largest {
+        return too_large(length);
+    }
+    // What is no plain file does not tell how long it is.
+    let mut bytes = Vec::new();
+    file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > largest {
+        return too_large(bytes.len() as u64);
+    }
+    String::from_utf8(bytes).map_err(|error| ConfigError::NotText { path: name.to_owned(), offset: error.utf8_error().valid_up_to() })
 }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use kdl::{KdlDocument, KdlNode, KdlValue};
+use kdl::{KdlDocument, KdlEntry, KdlNode};
 
 use super::error::ConfigError;
 use super::file::{Span, Spanned};
 use super::nearest::nearest;
+use super::scope::{Scope, Seen, value_span};
 use super::value::Value;
 
 /// What the command line changes of a pipeline: a profile, and parameters one by one.
@@ -19,96 +21,120 @@ pub struct Overrides {
 /// The parameters of a run: the file's, then the profile's, then the command line's.
 pub type Params = BTreeMap<String, Spanned<Value>>;
 
-/// The scalar that a KDL value stands for, if it stands for one.
-pub fn scalar(value: &KdlValue) -> Option<Value> {
-    match value {
-        KdlValue::String(text) => Some(Value::Text(text.clone())),
-        KdlValue::Integer(number) => i64::try_from(*number).ok().map(Value::Integer),
-        KdlValue::Float(number) if number.is_finite() => Some(Value::Number(*number)),
-        KdlValue::Bool(flag) => Some(Value::Flag(*flag)),
-        KdlValue::Float(_) | KdlValue::Null => None,
-    }
-}
+/// What a parameter may be, in words.
+const SCALAR: &str = "a string, a number or a boolean";
 
-/// Gathers the parameters that hold for this run.
-pub fn collect(document: &KdlDocument, overrides: &Overrides, errors: &mut Vec<ConfigError>) -> Params {
+/// Gathers the parameters that hold for this run; one may take those that are declared before it. `profile` is the one in force.
+pub fn collect(
+    nodes: &[KdlNode],
+    profile: Option<&KdlNode>,
+    overrides: &Overrides,
+    (text, root): (&str, &Path),
+    seen: &mut Seen,
+    errors: &mut Vec<ConfigError>,
+) -> Params {
     let mut params = Params::new();
-    for node in document.nodes().iter().filter(|node| node.name().value() == "params") {
-        for (name, value, name_span) in declared(node, errors) {
-            if let Some(first) = params.insert(name.clone(), value) {
-                errors.push(ConfigError::Repeated { name, place: "params".into(), first: first.span.into(), at: name_span.into() });
+    let none = Params::new();
+    let over = profile.into_iter().flat_map(inside).filter(|node| node.name().value() == "params").flat_map(|node| declared(node, errors)).collect::<Vec<_>>();
+    let declarations = nodes.iter().filter(|node| node.name().value() == "params").flat_map(|node| declared(node, errors)).collect::<Vec<_>>();
+    let mut names: BTreeMap<&str, Span> = BTreeMap::new();
+    for (name, name_span, entry) in &declarations {
+        if let Some(first) = names.insert(name, *name_span) {
+            errors.push(ConfigError::Repeated { name: (*name).into(), place: "params".into(), first: first.into(), at: (*name_span).into() });
+            continue;
+        }
+        let scope = Scope { text, root, params: &params, axes: &none };
+        let base = match scope.value(entry, name, SCALAR, seen) {
+            Ok(value) => Spanned { value, span: value_span(entry) },
+            Err(error) => {
+                errors.push(error);
+                continue;
             }
+        };
+        let value = match over.iter().find(|(over, ..)| over == name) {
+            Some((.., entry)) => match scope.value(entry, name, SCALAR, seen) {
+                Ok(value) if fits(&value, &base.value) => Spanned { value, span: value_span(entry) },
+                Ok(value) => {
+                    errors.push(wrong(name, &base, &Spanned { value, span: value_span(entry) }));
+                    base
+                }
+                Err(error) => {
+                    errors.push(error);
+                    base
+                }
+            },
+            None => base,
+        };
+        params.insert((*name).to_owned(), value);
+        for given in overrides.set.iter().filter(|given| given.split_once('=').is_some_and(|(set, _)| set == *name)) {
+            apply_set(given, &mut params, errors);
         }
     }
-    if let Some(wanted) = &overrides.profile {
-        apply_profile(document, wanted, &mut params, errors);
+    for (name, name_span, _) in over.iter().filter(|(name, ..)| !names.contains_key(name)) {
+        errors.push(unknown(name, *name_span, &params));
     }
     for given in &overrides.set {
-        apply_set(given, &mut params, errors);
+        let is_set = given.split_once('=').is_some_and(|(name, _)| params.contains_key(name));
+        if !is_set {
+            apply_set(given, &mut params, errors);
+        }
     }
     params
 }
 
-fn declared(node: &KdlNode, errors: &mut Vec<ConfigError>) -> Vec<(String, Spanned<Value>, Span)> {
+/// Parameters of a profile that is not in force: checked all the same.
+pub fn check(profile: &KdlNode, scope: Scope<'_>, seen: &mut Seen, errors: &mut Vec<ConfigError>) {
+    for node in inside(profile).filter(|node| node.name().value() == "params") {
+        for (name, name_span, entry) in declared(node, errors) {
+            let Some(base) = scope.params.get(name) else {
+                errors.push(unknown(name, name_span, scope.params));
+                continue;
+            };
+            match scope.value(entry, name, SCALAR, seen) {
+                Ok(value) if fits(&value, &base.value) => {}
+                Ok(value) => errors.push(wrong(name, base, &Spanned { value, span: value_span(entry) })),
+                // What it takes of the environment need not be there before it is in force.
+                Err(ConfigError::UnsetVariable { .. }) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+}
+
+fn inside(node: &KdlNode) -> impl Iterator<Item = &KdlNode> {
+    node.children().into_iter().flat_map(KdlDocument::nodes)
+}
+
+/// The names and values in a `params` node; what is no parameter is an error.
+fn declared<'a>(node: &'a KdlNode, errors: &mut Vec<ConfigError>) -> Vec<(&'a str, Span, &'a KdlEntry)> {
     let mut found = Vec::new();
-    for child in node.children().into_iter().flat_map(KdlDocument::nodes) {
-        let name = child.name().value().to_owned();
-        let name_span = Span::from(child.name().span());
-        let value = match child.entries() {
-            [entry] if entry.name().is_none() => scalar(entry.value()).map(|value| (value, Span::from(entry.span()))),
-            _ => None,
-        };
-        if let Some((value, span)) = value {
-            found.push((name, Spanned { value, span }, name_span));
-        } else {
-            errors.push(ConfigError::MissingValue {
-                node: name,
-                what: "one value: a string, a number or a boolean".into(),
+    for child in inside(node) {
+        let (name, name_span) = (child.name().value(), Span::from(child.name().span()));
+        match child.entries() {
+            [entry] if entry.name().is_none() => found.push((name, name_span, entry)),
+            _ => errors.push(ConfigError::MissingValue {
+                node: name.to_owned(),
+                what: format!("one value: {SCALAR}"),
                 at: name_span.into(),
                 help: "write a parameter as `name value`, for example `epochs 4`".into(),
-            });
+            }),
         }
     }
     found
 }
 
-fn profiles(document: &KdlDocument) -> impl Iterator<Item = (&str, &KdlNode)> {
-    let nodes = document.nodes().iter().filter(|node| node.name().value() == "profile");
-    nodes.filter_map(|node| node.get(0).and_then(KdlValue::as_string).map(|name| (name, node)))
-}
-
-fn apply_profile(document: &KdlDocument, wanted: &str, params: &mut Params, errors: &mut Vec<ConfigError>) {
-    let Some((_, profile)) = profiles(document).find(|(name, _)| *name == wanted) else {
-        let names: Vec<&str> = profiles(document).map(|(name, _)| name).collect();
-        let help = match nearest(wanted, names.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None if names.is_empty() => "this pipeline has no profiles; write one as `profile \"name\" { params { ... } }`".into(),
-            None => format!("this pipeline has: {}", names.join(", ")),
-        };
-        errors.push(ConfigError::UnknownProfile { name: wanted.to_owned(), help });
-        return;
-    };
-    let inner = profile.children().into_iter().flat_map(KdlDocument::nodes);
-    for node in inner.filter(|node| node.name().value() == "params") {
-        for (name, value, name_span) in declared(node, errors) {
-            match params.get(&name) {
-                None => errors.push(unknown(&name, name_span, params)),
-                Some(base) if !fits(&value.value, &base.value) => errors.push(ConfigError::WrongType {
-                    name: name.clone(),
-                    expected: format!("{}, as in `params`", base.value.noun()),
-                    found: value.value.noun().into(),
-                    at: value.span.into(),
-                    help: "give it the type that the declaration has".into(),
-                }),
-                Some(_) => {
-                    params.insert(name, value);
-                }
-            }
-        }
+fn wrong(name: &str, declared: &Spanned<Value>, given: &Spanned<Value>) -> ConfigError {
+    ConfigError::WrongParam {
+        name: name.to_owned(),
+        expected: declared.value.noun().into(),
+        found: format!("{} {}", given.value.noun(), given.value),
+        declared: declared.span.into(),
+        at: given.span.into(),
     }
 }
 
-fn fits(value: &Value, declared: &Value) -> bool {
+/// Whether a value can stand for one of the type of another.
+pub fn fits(value: &Value, declared: &Value) -> bool {
     value.noun() == declared.noun() || matches!((value, declared), (Value::Integer(_), Value::Number(_)))
 }
 

@@ -1,57 +1,26 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 
-use kdl::{KdlDocument, KdlError, KdlNode};
-use serde::{Deserialize, Serialize};
+use kdl::KdlNode;
 
-use super::block::Block;
+use super::budget::{BUDGET, Budget};
 use super::decode::{Decoder, offer};
 use super::error::{ConfigError, with_article};
-use super::excerpt;
+use super::expand::{Written, instances};
 use super::file::{PipelineFile, Span, Spanned};
-use super::params::{self, Overrides};
-use super::table::{Fallback, Kind, Setting, Slot};
+use super::include::{INCLUDE, follow};
+use super::language::{DEFAULTS, Language, PARAMS, PIPELINE, PROFILE};
+use super::lint;
+use super::matrix::{self, MATRIX, Values, described, parse_name};
+use super::name::StageName;
+use super::params::{self, Overrides, Params};
+use super::profile::{Overlays, in_force};
+use super::scope::{Scope, Seen};
+use super::table::{Kind, Setting, Slot};
 use super::value::Value;
+use super::{Block, parse};
 
-/// The name of a stage: letters, digits, `-`, `_` and `.`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StageName(String);
-
-impl StageName {
-    /// Takes a text as a name, if it can be one.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let dots = text.chars().all(|c| c == '.');
-        (!text.is_empty() && text.chars().count() <= 100 && text.chars().all(fine) && !dots).then(|| Self(text.to_owned()))
-    }
-
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// What the language has beyond this folder's own nodes: the stage kinds and the built-in providers.
-#[derive(Clone, Copy, Debug)]
-pub struct Language {
-    /// The tables of the stage kinds.
-    pub stages: &'static [&'static Setting],
-    /// The names of the providers that need no declaration.
-    pub providers: &'static [&'static str],
-    /// The table of a `provider` declaration.
-    pub provider: &'static Setting,
-}
-
-/// A stage as declared.
+/// A stage as declared: for one with a matrix, one of its instances.
 #[derive(Clone, Debug)]
 pub struct StageDecl {
     /// Its name.
@@ -62,6 +31,8 @@ pub struct StageDecl {
     pub kind: &'static str,
     /// Its settings; the name is among them as an argument.
     pub block: Block,
+    /// What it stands for where it is an instance: values by axis.
+    pub values: Values,
 }
 
 /// A place where one stage names another.
@@ -76,194 +47,284 @@ pub struct Reference {
 }
 
 /// A pipeline as decoded: every value checked by its table, references resolved.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pipeline {
     /// Its name.
     pub name: String,
-    /// The file that it came from.
+    /// The text that it came from.
     pub file: PipelineFile,
+    /// The workspace that its paths are relative to.
+    pub root: PathBuf,
     /// The profile in force.
     pub profile: Option<String>,
     /// Declared providers.
     pub providers: Vec<Block>,
-    /// What a run may spend, in US dollars, where there is a bound.
-    pub budget: Option<f64>,
+    /// What a run may spend.
+    pub budget: Budget,
     /// The stages in the order written. Those with mistakes in them are left out.
     pub stages: Vec<StageDecl>,
     /// Which stage names which.
     pub references: Vec<Reference>,
     /// The kinds of all declared stages by name, those with mistakes in them too.
     pub declared: BTreeMap<String, &'static str>,
-    /// The top-level nodes that are no stages.
+    /// The top-level nodes that are no stages, in the order in which they count.
     pub shared: Vec<Span>,
-    /// The environment variables that the file's meaning depends on.
-    pub variables: BTreeSet<String>,
+    /// What its meaning depends on besides its text.
+    pub seen: Seen,
+    /// What is most likely not meant.
+    pub warnings: Vec<ConfigError>,
+    places: HashMap<String, usize>,
 }
 
-static PIPELINE: Setting = Setting::new("pipeline", "Names the pipeline.")
-    .once()
-    .arguments(&[Slot::new("name", Kind::Text, "The pipeline's name.")])
-    .properties(&[Slot::new("description", Kind::Text, "What it is for.").or(Fallback::Absent)]);
-
-static BUDGET: Setting = Setting::new("budget", "What a run may spend at providers; it stops before it would spend more.")
-    .without_effect()
-    .properties(&[Slot::new("usd", Kind::Number(0.0, 1e9), "US dollars.")]);
-
-/// Nesting beyond this is refused before the parser sees it, since it would recurse as deep.
-const DEEPEST: usize = 64;
-
 impl Pipeline {
-    /// Decodes a pipeline file. What could be decoded comes back beside all that is wrong.
+    /// Decodes a pipeline, with the files that it includes. What could be decoded comes back beside all that is wrong.
     #[must_use]
-    pub fn decode(file: PipelineFile, language: Language, overrides: &Overrides) -> (Option<Self>, Vec<ConfigError>) {
-        if let Some(error) = too_deep(&file.text) {
-            return (None, vec![error]);
-        }
-        match KdlDocument::parse_v2(&file.text) {
-            Ok(document) => Self::decode_document(file, &document, language, overrides),
-            Err(error) => (None, syntax_errors(error)),
+    pub fn decode(file: PipelineFile, language: Language, overrides: &Overrides) -> (PipelineFile, Option<Self>, Vec<ConfigError>) {
+        let (file, nodes) = follow(file);
+        match nodes {
+            Ok(nodes) => {
+                let (pipeline, errors) = Self::decode_nodes(file.clone(), &nodes, language, overrides, None);
+                (file, Some(pipeline), errors)
+            }
+            Err(errors) => (file, None, errors),
         }
     }
 
-    /// Decodes some of the top-level nodes of a file that is known to be right, as if the others were not there.
+    /// Decodes some of the top-level nodes of a text that is known to be right, and of their instances only those that are wanted,
+    /// as if the others were not there.
     #[must_use]
-    pub fn decode_part(file: PipelineFile, nodes: &[Span], language: Language, overrides: &Overrides) -> (Option<Self>, Vec<ConfigError>) {
-        match excerpt::parse(&file.text, nodes) {
-            Ok(document) => Self::decode_document(file, &document, language, overrides),
-            Err(error) => (None, syntax_errors(error)),
+    pub fn decode_part(
+        file: PipelineFile,
+        nodes: &[Span],
+        wanted: &HashSet<&str>,
+        language: Language,
+        overrides: &Overrides,
+    ) -> (Option<Self>, Vec<ConfigError>) {
+        match parse::excerpt(&file.text, nodes) {
+            Ok(nodes) => {
+                let (pipeline, errors) = Self::decode_nodes(file, &nodes, language, overrides, Some(wanted));
+                (Some(pipeline), errors)
+            }
+            Err(errors) => (None, errors),
         }
     }
 
-    fn decode_document(file: PipelineFile, document: &KdlDocument, language: Language, overrides: &Overrides) -> (Option<Self>, Vec<ConfigError>) {
-        let mut errors = Vec::new();
-        let params = params::collect(document, overrides, &mut errors);
-        let declared = document.nodes().iter().filter(|node| node.name().value() == "provider");
+    fn decode_nodes(
+        file: PipelineFile,
+        nodes: &[KdlNode],
+        language: Language,
+        overrides: &Overrides,
+        wanted: Option<&HashSet<&str>>,
+    ) -> (Self, Vec<ConfigError>) {
+        let (mut errors, mut seen) = (Vec::new(), Seen::default());
+        let root = PipelineFile::workspace_of(&file.path);
+        let text = file.text.clone();
+        let profile = in_force(nodes, overrides, &mut errors);
+        let params = params::collect(nodes, profile, overrides, (&text, &root), &mut seen, &mut errors);
+        let declared = nodes.iter().filter(|node| node.name().value() == language.provider.name);
         let declared = declared.filter_map(|node| node.get(0).and_then(|name| name.as_string()).map(str::to_owned));
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
-        let mut decoder = Decoder { params: &params, providers: &providers, errors, variables: BTreeSet::new() };
+        let no_axes = Params::new();
+        let scope = Scope { text: &text, root: &root, params: &params, axes: &no_axes };
+        let mut decoder = Decoder { scope, providers: &providers, errors, seen, is_partial: false };
+        let overlays = Overlays::of(nodes, profile, language, &mut decoder);
         let mut pipeline = Self {
             name: String::new(),
             profile: overrides.profile.clone(),
             providers: Vec::new(),
-            budget: None,
+            budget: Budget::default(),
             stages: Vec::new(),
             references: Vec::new(),
-            declared: stage_names(document, language),
+            declared: BTreeMap::new(),
             shared: Vec::new(),
-            variables: BTreeSet::new(),
+            seen: Seen::default(),
+            warnings: Vec::new(),
+            places: HashMap::new(),
+            root: root.clone(),
             file,
         };
-        let named = pipeline.take_nodes(document, language, &mut decoder);
-        if named.is_none() && !decoder.errors.iter().any(|error| error.offset() == 0 && !matches!(error, ConfigError::BadSet { .. })) {
-            let length = document.nodes().first().map_or(0, |node| node.name().span().len());
-            let start = document.nodes().first().map_or(0, |node| node.name().span().offset());
-            decoder.errors.push(ConfigError::UnnamedPipeline { at: Span { start, length }.into() });
+        let written = pipeline.take_nodes(nodes, &overlays, language, &mut decoder);
+        pipeline.take_stages(&written, &mut decoder, wanted);
+        let Decoder { mut errors, seen, .. } = decoder;
+        pipeline.seen = seen;
+        pipeline.resolve(&mut errors);
+        if errors.is_empty() && wanted.is_none() {
+            pipeline.warnings = lint::lint(&pipeline, nodes, &params);
         }
-        pipeline.variables = decoder.variables;
-        let mut errors = decoder.errors;
-        let known = pipeline.declared.clone();
-        pipeline.resolve(&known, &mut errors);
-        (Some(pipeline), errors)
+        (pipeline, errors)
     }
 
-    fn take_nodes(&mut self, document: &KdlDocument, language: Language, decoder: &mut Decoder<'_>) -> Option<Span> {
-        let mut named = None;
-        let mut names: BTreeMap<StageName, Span> = BTreeMap::new();
-        for node in document.nodes() {
-            if !language.stages.iter().any(|stage| stage.name == node.name().value()) {
-                self.shared.push(node.span().into());
+    fn take_nodes(&mut self, nodes: &[KdlNode], overlays: &Overlays<'_>, language: Language, decoder: &mut Decoder<'_>) -> Vec<Written> {
+        let (mut named, mut budgeted): (Option<Span>, Option<Span>) = (None, None);
+        let mut stages = Vec::new();
+        let mut names: HashMap<String, Span> = HashMap::new();
+        for node in nodes {
+            let at = node.name().span();
+            let mut again = |first: Option<Span>, name: &str| {
+                let repeated = first.map(|first| ConfigError::Repeated { name: name.into(), place: "the pipeline".into(), first: first.into(), at });
+                let is_again = repeated.is_some();
+                decoder.errors.extend(repeated);
+                is_again
+            };
+            let kind = node.name().value();
+            if let Some(setting) = language.stage(kind) {
+                let node = overlays.settled(node, setting);
+                stages.extend(written(node.into_owned(), setting, decoder, &mut names));
+                continue;
             }
-            match node.name().value() {
-                "params" | "profile" => check_free_form(node, decoder),
-                "pipeline" => {
-                    if let Some(first) = named.replace(Span::from(node.name().span())) {
-                        let at = node.name().span();
-                        decoder.errors.push(ConfigError::Repeated { name: "pipeline".into(), place: "the file".into(), first: first.into(), at });
-                    } else if let Some(block) = decoder.block(node, &PIPELINE) {
-                        self.name = block.text("name").to_owned();
+            self.shared.push(node.span().into());
+            match kind {
+                _ if kind == PARAMS.name => {
+                    if let Some(entry) = node.entries().first() {
+                        decoder.errors.push(ConfigError::SurplusArgument { node: kind.into(), takes: "no value".into(), at: entry.span() });
                     }
                 }
-                "budget" => self.take_budget(node, decoder),
-                "provider" => self.providers.extend(decoder.block(node, language.provider)),
-                kind => match language.stages.iter().copied().find(|stage| stage.name == kind) {
-                    Some(setting) => self.take_stage(node, setting, decoder, &mut names),
-                    None => {
-                        let all = language.stages.iter().map(|stage| stage.name).chain(["pipeline", "params", "profile", "provider", "budget"]);
-                        decoder.errors.push(ConfigError::UnknownNode {
-                            name: kind.into(),
-                            place: "the file".into(),
-                            at: node.name().span(),
-                            help: offer(kind, all, ""),
-                        });
+                // Taken before.
+                _ if kind == PROFILE.name || kind == DEFAULTS.name => {}
+                _ if kind == INCLUDE.name => drop(decoder.block(node, &INCLUDE)),
+                _ if kind == PIPELINE.name => {
+                    if !again(named.replace(at.into()), kind)
+                        && let Some(block) = decoder.block(node, &PIPELINE)
+                    {
+                        block.text("name").clone_into(&mut self.name);
                     }
-                },
+                }
+                _ if kind == BUDGET.name => {
+                    if !again(budgeted.replace(at.into()), kind) {
+                        self.take_budget(node, decoder);
+                    }
+                }
+                _ if kind == language.provider.name => self.providers.extend(decoder.block(&overlays.settled(node, language.provider), language.provider)),
+                _ => decoder.errors.push(ConfigError::UnknownNode {
+                    name: kind.into(),
+                    place: "the file".into(),
+                    at,
+                    help: offer(kind, language.nodes().iter().map(|node| node.name), ""),
+                }),
             }
         }
-        named
+        overlays.over(BUDGET.name).for_each(|node| self.take_budget(node, decoder));
+        let is_told = decoder.errors.iter().any(|error| error.offset() == 0 && !matches!(error, ConfigError::BadSet { .. }));
+        if named.is_none() && !is_told {
+            let first = nodes.first().map_or(Span::default(), |node| Span::from(node.name().span()));
+            decoder.errors.push(ConfigError::UnnamedPipeline { at: first.into() });
+        }
+        stages
     }
 
     fn take_budget(&mut self, node: &KdlNode, decoder: &mut Decoder<'_>) {
-        let Some(block) = decoder.block(node, &BUDGET) else {
-            return;
-        };
-        if self.budget.replace(block.number("usd")).is_some() {
-            let at = node.name().span();
-            decoder.errors.push(ConfigError::Repeated { name: "budget".into(), place: "the file".into(), first: at, at });
+        match decoder.block(node, &BUDGET).map(|block| Budget::of(&block)) {
+            Some(Ok(budget)) => self.budget = Budget { usd: budget.usd.or(self.budget.usd), tokens: budget.tokens.or(self.budget.tokens) },
+            Some(Err(error)) => decoder.errors.push(error),
+            None => {}
         }
     }
 
-    fn take_stage(&mut self, node: &KdlNode, setting: &'static Setting, decoder: &mut Decoder<'_>, names: &mut BTreeMap<StageName, Span>) {
-        let block = decoder.block(node, setting);
-        let Some(entry) = node.entries().iter().find(|entry| entry.name().is_none()) else {
-            return;
-        };
-        let Some(text) = entry.value().as_string() else {
-            return;
-        };
-        let name_span = Span::from(entry.span());
-        let Some(name) = StageName::new(text) else {
-            decoder.errors.push(ConfigError::BadName { name: text.into(), at: name_span.into() });
-            return;
-        };
-        if let Some(first) = names.get(&name) {
-            decoder.errors.push(ConfigError::DuplicateStage { name: text.into(), first: (*first).into(), at: name_span.into() });
-            return;
+    fn take_stages(&mut self, written: &[Written], decoder: &mut Decoder<'_>, wanted: Option<&HashSet<&str>>) {
+        let all = instances(written, decoder.scope, &mut decoder.errors);
+        for (stage, instances) in written.iter().zip(all) {
+            // A stage of which nothing came is no stage that is missing as well.
+            self.declared.insert(stage.name.clone(), stage.setting.name);
+            for instance in instances {
+                if wanted.is_some_and(|wanted| !wanted.contains(instance.name.as_str())) {
+                    continue;
+                }
+                self.declared.insert(instance.name.clone(), stage.setting.name);
+                let Some(mut block) = decoder.instance(&stage.node, stage.setting, &instance.values) else {
+                    continue;
+                };
+                instance.bind(&mut block);
+                let name = StageName::of_instance(instance.name);
+                self.stages.push(StageDecl { name, name_span: stage.name_span, kind: stage.setting.name, block, values: instance.values });
+            }
         }
-        names.insert(name.clone(), name_span);
-        self.stages.extend(block.map(|block| StageDecl { name, name_span, kind: setting.name, block }));
+        self.places = self.stages.iter().enumerate().map(|(place, stage)| (stage.name.to_string(), place)).collect();
     }
 
-    fn resolve(&mut self, known: &BTreeMap<String, &'static str>, errors: &mut Vec<ConfigError>) {
-        let places: BTreeMap<&str, usize> = self.stages.iter().enumerate().map(|(index, stage)| (stage.name.as_str(), index)).collect();
+    fn resolve(&mut self, errors: &mut Vec<ConfigError>) {
         let mut references = Vec::new();
         for (from, stage) in self.stages.iter().enumerate() {
             for_each_slot(&stage.block, &mut |slot, value| {
                 let (kinds, name): (&[&str], &str) = match (slot.kind, &value.value) {
                     (Kind::Stage(kinds), Value::Text(name)) => (kinds, name),
-                    (Kind::Model, Value::Text(name)) if known.get(name).is_some_and(|&kind| kind == "train") => (&["train"], name),
+                    // What is no stage, nor an instance of one, is a model's own name.
+                    (Kind::Model(kinds), Value::Text(name)) if self.declared.get(parse_name(name).0).is_some_and(|kind| kinds.contains(kind)) => (kinds, name),
                     _ => return,
                 };
-                match known.get(name) {
-                    None => errors.push(dangling(name, kinds, value.span, known)),
+                match self.declared.get(name) {
+                    None => errors.push(self.dangling(name, kinds, value.span)),
                     Some(kind) if !kinds.contains(kind) => errors.push(ConfigError::WrongReference {
                         name: name.to_owned(),
                         found: with_article(kind),
                         wanted: with_article(&kinds.join(" or ")),
                         at: value.span.into(),
-                        target: places.get(name).map_or(value.span, |&to| self.stages[to].name_span).into(),
+                        target: self.stage(name).map_or(value.span, |stage| stage.name_span).into(),
                     }),
-                    Some(_) => references.extend(places.get(name).map(|&to| Reference { from, to, span: value.span })),
+                    Some(_) => references.extend(self.places.get(name).map(|&to| Reference { from, to, span: value.span })),
                 }
             });
         }
         self.references = references;
     }
 
+    fn dangling(&self, name: &str, kinds: &[&str], span: Span) -> ConfigError {
+        let (stage, _) = parse_name(name);
+        let instances = self.stages.iter().filter(|found| parse_name(found.name.as_str()).0 == stage && !found.values.is_empty()).map(|found| &found.values);
+        let known = described(instances);
+        let help = if name != stage && !known.is_empty() {
+            format!("`{stage}` has {known}")
+        } else {
+            let fitting = self.declared.iter().filter(|(_, kind)| kinds.contains(*kind)).map(|(name, _)| name.as_str());
+            offer(name, fitting, "the pipeline has no such stage yet; declare one")
+        };
+        ConfigError::DanglingReference { name: name.to_owned(), wanted: kinds.join(" or "), at: span.into(), help }
+    }
+
     /// The stage of this name.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<&StageDecl> {
-        self.stages.iter().find(|stage| stage.name.as_str() == name)
+        self.places.get(name).map(|&place| &self.stages[place])
     }
+}
+
+/// A stage as it is written, with its name and its own matrix.
+fn written(mut node: KdlNode, setting: &'static Setting, decoder: &mut Decoder<'_>, names: &mut HashMap<String, Span>) -> Option<Written> {
+    let named = node.entries().iter().find(|entry| entry.name().is_none());
+    let Some((text, name_span)) = named.and_then(|entry| Some((entry.value().as_string()?.to_owned(), Span::from(entry.span())))) else {
+        // What else is wrong with it is told too.
+        drop(decoder.block(&node, setting));
+        return None;
+    };
+    if StageName::new(&text).is_none() {
+        decoder.errors.push(ConfigError::BadName { name: text, at: name_span.into() });
+        return None;
+    }
+    if let Some(first) = names.get(&text) {
+        decoder.errors.push(ConfigError::DuplicateStage { name: text, first: (*first).into(), at: name_span.into() });
+        return None;
+    }
+    names.insert(text.clone(), name_span);
+    let mut own = vec![Values::new()];
+    if let Some(children) = node.children_mut() {
+        let is_matrix = |child: &KdlNode| child.name().value() == MATRIX.name;
+        if let Some(place) = children.nodes().iter().position(is_matrix).filter(|_| (setting.children)().iter().any(|child| child.name == MATRIX.name)) {
+            // A second one stays, and is one too many.
+            let matrix = children.nodes_mut().remove(place);
+            if let Some(again) = children.nodes().iter().find(|child| is_matrix(child)) {
+                let (name, place, first) = (MATRIX.name.into(), format!("`{}`", setting.name), matrix.name().span());
+                decoder.errors.push(ConfigError::Repeated { name, place, first, at: again.name().span() });
+            }
+            children.nodes_mut().retain(|child| !is_matrix(child));
+            own = matrix::combinations(&matrix, &text, decoder.scope, &mut decoder.seen, &mut decoder.errors);
+        }
+        let spread = setting.spread.and_then(|by| children.nodes().iter().find(|child| child.name().value() == by));
+        if let Some(count) = spread.and_then(|node| node.entries().first()).and_then(|entry| entry.value().as_integer())
+            && let Ok(count @ 2..=100) = i64::try_from(count)
+        {
+            own = matrix::places(count, name_span);
+        }
+    }
+    Some(Written { node, setting, name: text, name_span, own })
 }
 
 /// Calls `visit` with every slot of a block and of all blocks inside it.
@@ -286,81 +347,4 @@ impl Block {
     pub fn each_slot(&self, mut visit: impl FnMut(&'static Slot, &Spanned<Value>)) {
         for_each_slot(self, &mut visit);
     }
-}
-
-fn dangling(name: &str, kinds: &[&str], span: Span, known: &BTreeMap<String, &'static str>) -> ConfigError {
-    let fitting = known.iter().filter(|(_, kind)| kinds.contains(*kind)).map(|(name, _)| name.as_str());
-    let help = offer(name, fitting, "the pipeline has no such stage yet; declare one");
-    ConfigError::DanglingReference { name: name.to_owned(), wanted: kinds.join(" or "), at: span.into(), help }
-}
-
-/// All declared stages, those with mistakes in them too, so that a reference to one of them is no second error.
-fn stage_names(document: &KdlDocument, language: Language) -> BTreeMap<String, &'static str> {
-    let nodes = document.nodes().iter();
-    nodes
-        .filter_map(|node| {
-            let setting = language.stages.iter().find(|stage| stage.name == node.name().value())?;
-            Some((node.get(0)?.as_string()?.to_owned(), setting.name))
-        })
-        .collect()
-}
-
-/// `params` and `profile` hold names of the user's own; only their shape is checked here.
-fn check_free_form(node: &KdlNode, decoder: &mut Decoder<'_>) {
-    let is_profile = node.name().value() == "profile";
-    let wanted = usize::from(is_profile);
-    if is_profile && node.get(0).and_then(|name| name.as_string()).is_none() {
-        decoder.errors.push(ConfigError::MissingValue {
-            node: "profile".into(),
-            what: "a name".into(),
-            at: node.name().span(),
-            help: "write it as `profile \"name\" { params { ... } }`".into(),
-        });
-    }
-    for entry in node.entries().iter().skip(wanted) {
-        let takes = if is_profile { "one value (name)" } else { "no value" };
-        decoder.errors.push(ConfigError::SurplusArgument { node: node.name().value().into(), takes: takes.into(), at: entry.span() });
-    }
-    if is_profile {
-        for child in node.children().into_iter().flat_map(KdlDocument::nodes).filter(|child| child.name().value() != "params") {
-            let name = child.name().value();
-            decoder.errors.push(ConfigError::UnknownNode {
-                name: name.into(),
-                place: "`profile`".into(),
-                at: child.name().span(),
-                help: offer(name, ["params"].into_iter(), ""),
-            });
-        }
-    }
-}
-
-/// Finds nesting of braces, or of block comments, that the recursive parser should not be asked to follow.
-fn too_deep(text: &str) -> Option<ConfigError> {
-    let (mut braces, mut comments) = (0_usize, 0_usize);
-    let bytes = text.as_bytes();
-    for (at, &byte) in bytes.iter().enumerate() {
-        match (byte, bytes.get(at + 1)) {
-            (b'{', _) => braces += 1,
-            (b'}', _) => braces = braces.saturating_sub(1),
-            (b'/', Some(b'*')) => comments += 1,
-            (b'*', Some(b'/')) => comments = comments.saturating_sub(1),
-            _ => {}
-        }
-        if braces.max(comments) > DEEPEST {
-            return Some(ConfigError::TooDeep { limit: DEEPEST, at: Span { start: at, length: 1 }.into() });
-        }
-    }
-    None
-}
-
-fn syntax_errors(error: KdlError) -> Vec<ConfigError> {
-    let diagnostics = error.diagnostics.into_iter();
-    diagnostics
-        .map(|diagnostic| ConfigError::Syntax {
-            problem: diagnostic.message.clone().unwrap_or_else(|| "unexpected text".into()),
-            label: diagnostic.label.clone().unwrap_or_else(|| "here".into()),
-            at: diagnostic.span,
-            help: diagnostic.help.clone().unwrap_or_else(|| "strings need quotes, properties are `name=value`, booleans `#true` and `#false`".into()),
-        })
-        .collect()
 }

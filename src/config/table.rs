@@ -37,6 +37,10 @@ pub enum Kind {
     Number(f64, f64),
     /// A number above zero, up to a bound.
     Positive(f64),
+    /// A part of a whole, from 0 to 1.
+    Share,
+    /// An amount of US dollars.
+    Money,
     /// One of another kind, or `"auto"`: whoever does it chooses.
     OrAuto(&'static Self),
     /// `#true` or `#false`.
@@ -45,8 +49,8 @@ pub enum Kind {
     Template,
     /// The name of a stage of one of these kinds.
     Stage(&'static [&'static str]),
-    /// The name of a `train` stage, or of a model of the provider.
-    Model,
+    /// The name of a stage of one of these kinds, or of a model of the provider.
+    Model(&'static [&'static str]),
     /// The name of a provider: a built-in one, or one declared with `provider`.
     Provider,
     /// A file, folder or glob of the workspace that is read.
@@ -106,7 +110,7 @@ impl Slot {
     #[must_use]
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
         let effect = match kind {
-            Kind::Stage(_) | Kind::Model | Kind::Provider | Kind::Input | Kind::Secret | Kind::Variable => Effect::None,
+            Kind::Stage(_) | Kind::Model(_) | Kind::Provider | Kind::Input | Kind::Secret | Kind::Variable => Effect::None,
             _ => Effect::Result,
         };
         Self { name, doc, kind, fallback: Fallback::Required, effect }
@@ -142,8 +146,14 @@ pub struct Setting {
     pub rest: Option<&'static Slot>,
     /// Its properties.
     pub properties: &'static [Slot],
+    /// What any further property is, where its name is the user's own.
+    pub open_properties: Option<&'static Slot>,
     /// The nodes that may stand inside it.
     pub children: fn() -> Vec<&'static Self>,
+    /// What any further node inside it is, where its name is the user's own.
+    pub open_children: Option<&'static Self>,
+    /// The node inside it that says as how many instances of its own a stage stands.
+    pub spread: Option<&'static str>,
     /// Whether its place among its ordered siblings means something (an operator).
     pub ordered: bool,
     /// Whether it can change the result.
@@ -167,7 +177,10 @@ impl Setting {
             arguments: &[],
             rest: None,
             properties: &[],
+            open_properties: None,
             children: no_children,
+            open_children: None,
+            spread: None,
             ordered: false,
             effect: Effect::Result,
             version: 0,
@@ -213,6 +226,27 @@ impl Setting {
     #[must_use]
     pub const fn children(mut self, children: fn() -> Vec<&'static Self>) -> Self {
         self.children = children;
+        self
+    }
+
+    /// The same node, whose properties have names of the user's own.
+    #[must_use]
+    pub const fn open_properties(mut self, slot: &'static Slot) -> Self {
+        self.open_properties = Some(slot);
+        self
+    }
+
+    /// The same node, which also holds nodes with names of the user's own.
+    #[must_use]
+    pub const fn open_children(mut self, setting: &'static Self) -> Self {
+        self.open_children = Some(setting);
+        self
+    }
+
+    /// The same stage, which stands as so many instances as a node inside it says, one for each place.
+    #[must_use]
+    pub const fn spread(mut self, by: &'static str) -> Self {
+        self.spread = Some(by);
         self
     }
 

@@ -25,6 +25,27 @@ impl Value {
         }
     }
 
+    /// The value as it stands inside of a text: a string without its quotes.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+        }
+    }
+
+    /// Whether two values are the same, numbers by what they are and not by how they are written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            #[expect(clippy::cast_precision_loss, reason = "settings are far below 2^52")]
+            (Self::Integer(whole), Self::Number(number)) | (Self::Number(number), Self::Integer(whole)) => *whole as f64 == *number,
+            _ => self == other,
+        }
+    }
+
     /// Reads `text` from the command line as a value of the same type as `like`.
     #[must_use]
     pub fn parse_like(text: &str, like: &Self) -> Option<Self> {

@@ -76,6 +76,11 @@ pub enum EngineError {
     #[diagnostic(code(engine::model_in_use), help("deploy another model first, or `retune rollback {alias}`; then delete it"))]
     ModelInUse { alias: String, model: String, job: String },
 
+    /// A file that would be written is there already.
+    #[error("{} is there already", path.display())]
+    #[diagnostic(code(engine::taken), help("nothing was written; name an empty folder, or move the file away"))]
+    Taken { path: PathBuf },
+
     /// The workspace cannot be used.
     #[error("cannot use the workspace {}: {reason}", path.display())]
     #[diagnostic(code(engine::workspace), help("retune keeps its state in `.retune` there; give yourself the right to write in it"))]

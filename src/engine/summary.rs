@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::StageStatus;
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunStatus {
     /// All that was wanted is there.
@@ -32,7 +32,7 @@ impl RunStatus {
 }
 
 /// What became of a stage. This is the form that `run --json` prints.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StageSummary {
     /// Its name.
     pub name: String,
@@ -55,7 +55,7 @@ pub struct StageSummary {
 }
 
 /// What became of a run. This is the form that `run --json` prints.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunSummary {
     /// The run.
     pub run: String,
@@ -68,7 +68,7 @@ pub struct RunSummary {
 }
 
 /// A plan. This is the form that `plan --json` and `status --json` print.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanSummary {
     /// The pipeline's name.
     pub pipeline: String,
@@ -77,7 +77,7 @@ pub struct PlanSummary {
 }
 
 /// What would become of a stage.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedStageSummary {
     /// Its name.
     pub name: String,
@@ -102,7 +102,7 @@ pub struct PlannedStageSummary {
 }
 
 /// What would become of an action.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedActionSummary {
     /// Its name.
     pub name: String,

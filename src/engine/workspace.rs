@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, PipelineFile};
 use crate::fingerprint::{ActionKey, Digest};
 use crate::store::{Artifact, FileState, FileStates, Lock, Reading, Record, RecordOutcome, Store, files_below, is_passed_over};
 
@@ -27,10 +27,7 @@ impl Workspace {
     /// The root of the workspace of a pipeline file: the nearest folder upward that holds `.git` or `.retune`, else the file's own.
     #[must_use]
     pub fn root_of(pipeline: &Path) -> PathBuf {
-        let absolute = std::path::absolute(pipeline).unwrap_or_else(|_| pipeline.to_owned());
-        let own = absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-        let marked = own.ancestors().find(|folder| folder.join(".git").exists() || folder.join(".retune").is_dir());
-        marked.map_or(own.clone(), Path::to_owned)
+        PipelineFile::workspace_of(pipeline)
     }
 
     /// Opens the workspace of a pipeline file for work.

@@ -11,7 +11,7 @@ use thiserror::Error;
 pub struct Digest([u8; 32]);
 
 /// The identity of an action: the hash of its preimage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct ActionKey(pub Digest);
 
@@ -102,5 +102,15 @@ impl<'de> Deserialize<'de> for Digest {
         }
         let text = Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$", "description": "A BLAKE3 hash in hexadecimal digits." })
     }
 }

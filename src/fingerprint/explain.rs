@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Digest, Leaf, Preimage, Tree};
 
 /// One difference between what a result was made from and what it would be made from now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// The path of the field: `settings.method.epochs`, `inputs.files.data/a.csv`.
     pub field: String,

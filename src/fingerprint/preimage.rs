@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ActionKey, Digest};
 
 /// A typed value that a key covers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leaf {
     /// A string.
@@ -21,7 +21,7 @@ pub enum Leaf {
 }
 
 /// A tree of what a key covers. Names are sorted, lists keep their order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tree {
     /// One value, with the place that it came from. The place is for people and no part of the key.
@@ -111,7 +111,7 @@ impl Tree {
 }
 
 /// Content that goes into an action, and where it came from. The place is for people and no part of the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Content {
     /// The digest of the content.
     pub digest: Digest,
@@ -145,7 +145,7 @@ impl ActionBase {
 }
 
 /// Everything that an action's result depends on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Preimage {
     /// The stage kind and the step of it, for example `evaluate/grade`.
     pub kind: String,

@@ -79,5 +79,6 @@ fn leaf(value: &Value, span: Span, file: &PipelineFile) -> Tree {
         Value::Number(number) => Leaf::Number(*number),
         Value::Flag(flag) => Leaf::Flag(*flag),
     };
-    Tree::Leaf { value, origin: Some(format!("{}:{}", file.name, file.line(span))) }
+    let place = file.place(span);
+    Tree::Leaf { value, origin: Some(format!("{}:{}", place.part.name, place.line)) }
 }

@@ -43,7 +43,7 @@ pub enum Open {
 }
 
 /// What came of a gate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It is met.
@@ -56,7 +56,7 @@ pub enum Outcome {
 }
 
 /// What a gate said, in a form to keep.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GateResult {
     /// The condition.
     pub gate: String,
@@ -69,7 +69,7 @@ pub struct GateResult {
 }
 
 /// What all gates together said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Verdict {
     /// Whether every gate is met.
     pub passed: bool,

@@ -1,5 +1,7 @@
 //! What the losses of a training tell of overfitting.
 
+use super::Metrics;
+
 /// What the gap between losses is called.
 pub const LOSS_GAP: &str = "loss-gap";
 
@@ -27,6 +29,24 @@ pub fn loss_gap(csv: &[u8]) -> Option<f64> {
         }
     }
     gap
+}
+
+/// The figures of a training by its losses: `train-loss`, `validation-loss` and `loss-gap`, as far as they were measured. Where the
+/// trainer keeps the best state, its validation loss counts, else the last one.
+#[must_use]
+pub fn loss_figures(csv: &[u8], keeps_best: bool) -> Metrics {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(csv);
+    let headers = reader.headers().cloned().unwrap_or_default();
+    let records: Vec<csv::StringRecord> = reader.records().filter_map(Result::ok).collect();
+    let column = |name: &str| -> Vec<f64> {
+        let place = headers.iter().position(|header| header == name);
+        let figures = records.iter().filter_map(|record| record.get(place?)?.parse::<f64>().ok());
+        figures.filter(|loss| loss.is_finite()).collect()
+    };
+    let validation = ["full_valid_loss", "valid_loss"].into_iter().map(column).find(|losses| !losses.is_empty()).unwrap_or_default();
+    let kept = if keeps_best { validation.iter().copied().reduce(f64::min) } else { validation.last().copied() };
+    let figures = [("train-loss", column("train_loss").last().copied()), ("validation-loss", kept), (LOSS_GAP, loss_gap(csv))];
+    figures.into_iter().filter_map(|(name, figure)| Some((name.to_owned(), figure?))).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::statistics::{
 pub type Metrics = BTreeMap<String, f64>;
 
 /// What an answer took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Took {
     /// How long it took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct Reply {
 }
 
 /// The scores of one row.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Scores {
     /// What was asked: the last message of the prompt.
     pub asked: String,

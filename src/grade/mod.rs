@@ -9,7 +9,7 @@ mod slices;
 pub mod statistics;
 
 pub use gate::{Bound, Gate, GateResult, Open, Outcome, Verdict};
-pub use losses::{LOSS_GAP, loss_gap};
+pub use losses::{LOSS_GAP, loss_figures, loss_gap};
 pub use metrics::{Metrics, Reply, Scores, Took, measure, names};
 pub use slices::{OVERFIT_GAP, SLICE_GAP, Slice, overfit_gap, slice_gap, slices};
 pub use statistics::count;

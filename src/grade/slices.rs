@@ -8,7 +8,7 @@ use super::metrics::{Scores, interval};
 use super::statistics::count;
 
 /// How the first grader's metric stands where a field has one value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Slice {
     /// The field.
     pub field: String,

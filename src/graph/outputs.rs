@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, Kind, Pipeline, Span, StageName, Value};
+use crate::config::{ConfigError, Kind, MatrixError, Pipeline, Span, StageDecl, StageName, Value};
 
 /// A file or folder that a stage writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,14 @@ pub fn plain(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
 }
 
+/// The error about something that all instances of a stage do in the same place.
+#[must_use]
+pub fn same_for_all(what: &str, at: Span, stage: &StageDecl) -> MatrixError {
+    let axis = stage.values.keys().next().map_or("axis", String::as_str);
+    let help = format!("put what tells them apart into it: `${{param.{axis}}}`; or refer to one instance, or to a `select` stage");
+    MatrixError::SameForAll { what: what.to_owned(), at: at.into(), help }
+}
+
 impl Outputs {
     /// Gathers the outputs of all stages. Two stages that write one path, or one inside the other, are an error.
     pub fn gather(pipeline: &Pipeline, errors: &mut Vec<ConfigError>) -> Self {
@@ -56,6 +64,11 @@ impl Outputs {
                 };
                 let path = plain(path);
                 if let Some((first, _)) = outputs.around(&path) {
+                    if first == value.span {
+                        let what = format!("write `{path}`");
+                        errors.push(same_for_all(&what, value.span, declared).into());
+                        return;
+                    }
                     errors.push(ConfigError::SharedOutput { path, first: first.into(), at: value.span.into() });
                 } else {
                     outputs.by_path.insert(path, Writer { stage, name: declared.name.clone(), span: value.span, reached_by: None });

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{LedgerError, RunId};
 
 /// What became of a stage in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageStatus {
     /// At least one of its actions was done.
@@ -40,7 +40,7 @@ impl fmt::Display for StageStatus {
 }
 
 /// Something that happened in a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The run began.
@@ -62,6 +62,7 @@ pub enum Event {
         #[serde(default)]
         tags: Vec<String>,
         /// When.
+        #[schemars(with = "String")]
         at: Timestamp,
     },
     /// An action began.
@@ -75,6 +76,7 @@ pub enum Event {
         /// Why it is done.
         reasons: Vec<String>,
         /// When.
+        #[schemars(with = "String")]
         at: Timestamp,
     },
     /// An action's result is in the store.
@@ -146,6 +148,7 @@ pub enum Event {
         /// Why.
         reason: String,
         /// When.
+        #[schemars(with = "String")]
         at: Timestamp,
     },
     /// An action failed.

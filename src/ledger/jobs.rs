@@ -11,7 +11,7 @@ use crate::store::write_atomically;
 use super::LedgerError;
 
 /// One step in the life of a remote job. Each is on disk before the next is taken.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobStep {
     /// We are about to ask for a job under this key.
@@ -58,7 +58,7 @@ pub enum JobStep {
 }
 
 /// What is kept of a job that is stopped early.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stopping {
     /// The checkpoint's name as a model.
     pub model: String,

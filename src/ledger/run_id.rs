@@ -11,7 +11,7 @@ const TIME: &str = "%Y%m%d-%H%M%S.%3f";
 
 /// The name of a run: the time that it began to the millisecond, by which runs are in order, and something to tell apart those
 /// that began at once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct RunId(pub(super) String);
 

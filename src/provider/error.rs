@@ -6,7 +6,6 @@ use thiserror::Error;
 use crate::data::DataError;
 use crate::ledger::LedgerError;
 
-use super::prices::dollars;
 use super::transport::TooSoon;
 
 /// What can go wrong with a provider.
@@ -29,14 +28,14 @@ pub enum ProviderError {
     NoKeyFrom { provider: String, command: String },
 
     /// The budget is spent.
-    #[error("this would cost {} at `{provider}`, and of the budget of {} there is {} left", usd.map_or("an unknown amount".to_owned(), |usd| format!("about {}", dollars(usd))), dollars(*budget), dollars(*left))]
+    #[error("this would cost {cost} at `{provider}`, and of the budget of {of} of {budget} there is {left} left")]
     #[diagnostic(
         code(provider::over_budget),
         help(
-            "nothing was spent on it; raise `budget usd=...`, train on less, or tell the price in prices.kdl: `price \"{provider}\" \"MODEL\" training=... input=... output=...`"
+            "nothing was spent on it; raise `budget`, train on less, or tell the price in prices.kdl: `price \"{provider}\" \"MODEL\" training=... input=... output=...`"
         )
     )]
-    OverBudget { provider: String, usd: Option<f64>, budget: f64, left: f64 },
+    OverBudget { provider: String, cost: String, of: String, budget: String, left: String },
 
     /// Rows that stand in training and validation.
     #[error("{count} of the validation examples stand among those of the training, the first in line {line}: {sample}")]

@@ -34,7 +34,7 @@ pub use secret::Secret;
 pub(crate) use transport::http;
 pub use transport::{Download, DownloadError, Limits, Network, Onward, Pace, Passed, Profile, Reply, Tape, download, hub, today, web};
 pub use tuning::{Alarm, Care, Hosted, Job, JobState, Monitor, Remote, Verdict, Wire};
-pub use watch::{Exchange, Silent, Watch, until_stopped};
+pub use watch::{Cost, Exchange, Silent, Watch, until_stopped};
 
 /// Tunes models.
 #[async_trait]

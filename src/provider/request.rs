@@ -116,7 +116,7 @@ pub struct TuningResult {
 }
 
 /// What a tuned model is: enough to ask it later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ModelCard {
     /// The provider that has it.
     pub provider: String,

@@ -25,6 +25,15 @@ pub struct Exchange {
     pub problem: Option<String>,
 }
 
+/// What something costs, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// US dollars.
+    pub usd: Option<f64>,
+    /// Tokens that models learn from, read and write.
+    pub tokens: Option<f64>,
+}
+
 /// How work under way says how far it is, and hears that it should stop.
 pub trait Watch: Send + Sync {
     /// So much is done of so much; `detail` says the rest (a loss, a status).
@@ -42,16 +51,21 @@ pub trait Watch: Send + Sync {
     /// An attempt failed, and there is another one after a wait.
     fn retried(&self, _problem: &str, _wait: Duration) {}
 
-    /// Something is about to cost so much in US dollars, as far as that is known.
+    /// Whether a budget bounds tokens, so that it is worth while to count them.
+    fn bounds_tokens(&self) -> bool {
+        false
+    }
+
+    /// Something is about to cost so much.
     ///
     /// # Errors
     /// When the budget does not allow it.
-    fn spend(&self, _provider: &str, _usd: Option<f64>) -> Result<(), ProviderError> {
+    fn spend(&self, _provider: &str, _cost: Cost) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    /// It did cost so much in US dollars.
-    fn billed(&self, _usd: f64) {}
+    /// It did cost so much. What is not known cost what was expected.
+    fn billed(&self, _cost: Cost) {}
 
     /// What was about to be spent is not: nothing was begun.
     fn unspent(&self) {}

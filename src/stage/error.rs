@@ -168,6 +168,11 @@ pub enum StageError {
     #[diagnostic(code(stage::no_input), help("this is a mistake in retune; please report it with the pipeline"))]
     NoInput { name: String },
 
+    /// A figure that models are compared by is not known of one of them.
+    #[error("`{stage}` tells no `{metric}`")]
+    #[diagnostic(code(stage::no_figure), help("it tells: {known}; choose one of these, or give the training a validation split"))]
+    NoFigure { stage: String, metric: String, known: String },
+
     /// A file in the store that should be ours and is not.
     #[error("{what} cannot be read: {problem}")]
     #[diagnostic(code(stage::unreadable_artifact), help("run the stage that made it with `--force`"))]

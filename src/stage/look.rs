@@ -23,7 +23,7 @@ pub struct DataAsked<'a> {
 }
 
 /// What a look at a file of examples found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct DataCheck {
     /// The split or file.
     pub file: String,
@@ -64,7 +64,7 @@ pub struct StepAsked<'a> {
 }
 
 /// A row at one step of its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Look {
     /// Which step.
     pub step: String,

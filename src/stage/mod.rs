@@ -10,9 +10,12 @@ mod error;
 mod evaluate;
 mod exec;
 mod look;
+mod made;
 mod prepare;
 mod providers;
+mod retiring;
 mod scheduling;
+mod select;
 mod spent;
 mod train;
 
@@ -22,11 +25,13 @@ pub use action::{Action, Compiler, Context, Effect, Estimate, FileSource, Given,
 pub use copied::LARGE;
 pub use deploy::{Beside, Decision, Tallies, inform, live_graders};
 pub use error::StageError;
-pub use evaluate::{ANSWERS, answers_of};
+pub use evaluate::{ANSWERS, Mistakes, answers_of};
 pub use exec::{Guard, guard};
 pub use look::{DataAsked, DataCheck, Look, RowAsked, StepAsked};
 pub use prepare::KEPT;
+pub use retiring::retiring;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
+pub use select::Ranked;
 pub use spent::{SPENT, TOKENS_IN, TOKENS_OUT, USD, USD_PAID};
 pub use train::FLIGHT_OUTPUT;
 
@@ -37,10 +42,12 @@ pub struct StageKind {
     pub setting: &'static Setting,
     /// Compiles a declared stage to actions.
     pub compile: fn(&StageDecl, &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError>,
+    /// Whether its result is for people or the world, and not for other stages alone.
+    pub is_end: bool,
 }
 
 /// All kinds of stages.
-pub const KINDS: &[StageKind] = &[collect::KIND, prepare::KIND, train::KIND, evaluate::KIND, deploy::KIND, exec::KIND];
+pub const KINDS: &[StageKind] = &[collect::KIND, prepare::KIND, train::KIND, select::KIND, evaluate::KIND, deploy::KIND, exec::KIND];
 
 static SETTINGS: [&Setting; KINDS.len()] = {
     let mut settings = [KINDS[0].setting; KINDS.len()];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::config::{BUDGET, Block, Budget, ConfigError, Fallback, Kind, MATRIX, Setting, Slot, StageDecl};
 
 static TIMEOUT: Setting = Setting::new("timeout", "Ends an attempt that takes longer, with all that it started.").without_effect().arguments(&[Slot::new(
     "time",
@@ -24,7 +24,7 @@ static FROZEN: Setting = Setting::new("frozen", "Keeps the last result whatever 
 static ALWAYS: Setting = Setting::new("always", "Runs every time. What comes after it runs only if its result changed.").without_effect();
 
 /// The settings that every stage may have.
-pub static SETTINGS: &[&Setting] = &[&TIMEOUT, &RETRY, &RESOURCES, &FROZEN, &ALWAYS];
+pub static SETTINGS: &[&Setting] = &[&TIMEOUT, &RETRY, &RESOURCES, &FROZEN, &ALWAYS, &BUDGET, &MATRIX];
 
 /// The settings of a kind, and those that every stage may have.
 pub fn with(own: &[&'static Setting]) -> Vec<&'static Setting> {
@@ -61,7 +61,7 @@ impl Default for Resources {
 }
 
 /// When a stage is done, how often, and with what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scheduling {
     /// When it is done again.
     pub rerun: Rerun,
@@ -73,6 +73,8 @@ pub struct Scheduling {
     pub delay: Duration,
     /// What it needs.
     pub resources: Resources,
+    /// What it may spend, together with what its instances do where it has any.
+    pub budget: Budget,
 }
 
 /// Reads the scheduling of a declared stage.
@@ -101,6 +103,7 @@ pub fn scheduling(stage: &StageDecl) -> Result<Scheduling, ConfigError> {
         retries: retry.map_or(0, |retry| u32::try_from(retry.integer("times")).unwrap_or_default()),
         delay: retry.map_or(Duration::ZERO, |retry| retry.duration("delay")),
         resources: block.child(RESOURCES.name).map(resources).unwrap_or_default(),
+        budget: block.child(BUDGET.name).map(Budget::of).transpose()?.unwrap_or_default(),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::fingerprint::{ActionKey, Preimage};
 use super::{Artifact, Store, StoreError, write_atomically};
 
 /// What an action made: its outputs by name, and figures about them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RecordOutcome {
     /// What it made, by name.
     pub outputs: BTreeMap<String, Artifact>,
@@ -27,7 +27,7 @@ pub struct RecordOutcome {
 }
 
 /// The stored account of an action that was done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Record {
     /// The version of this format.
     pub format: u32,
@@ -42,6 +42,7 @@ pub struct Record {
     /// The run that did it.
     pub run: String,
     /// When it was done.
+    #[schemars(with = "String")]
     pub finished: Timestamp,
     /// How many attempts it took.
     #[serde(default = "once")]
@@ -52,7 +53,7 @@ pub struct Record {
 }
 
 /// The program and machine behind a result.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Maker {
     /// The version of the program.
     pub version: String,
@@ -70,13 +71,14 @@ pub struct Maker {
 }
 
 /// That a result was kept over a change which somebody said could not change it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Accepted {
     /// The key that the result held for before.
     pub from: ActionKey,
     /// Why it still holds.
     pub reason: String,
     /// When that was said.
+    #[schemars(with = "String")]
     pub at: Timestamp,
 }
 

@@ -20,7 +20,7 @@ pub struct Store {
 }
 
 /// Something that a stage made, by content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Artifact {
     /// A file.

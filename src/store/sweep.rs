@@ -13,7 +13,7 @@ use super::attempt::clear_dead;
 use super::{Artifact, Known, Record, Store, StoreError};
 
 /// What a store holds.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Usage {
     /// Records of actions.
     pub records: Part,
@@ -36,7 +36,7 @@ pub struct Usage {
 }
 
 /// How many files a part of the store has, and how many bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Part {
     /// Files.
     pub files: u64,
@@ -45,7 +45,7 @@ pub struct Part {
 }
 
 /// What was let go of, or would be.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Swept {
     /// Records.
     pub records: Part,
@@ -56,7 +56,7 @@ pub struct Swept {
 }
 
 /// What a look at all of a store found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Verified {
     /// How many objects there are.
     pub objects: u64,

@@ -2,10 +2,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::config::PipelineErrors;
+use crate::engine::discover;
+
 use super::super::exit::Exit;
+use super::super::findings::Checked;
+use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::say;
-use super::super::target::Changes;
+use super::super::target::{Changes, checked};
 use super::check_data::{self, DataArguments};
 
 #[derive(Debug, Args)]
@@ -22,10 +27,29 @@ pub fn check(arguments: &Arguments) -> Result<Exit, Problem> {
     if let Some(file) = &arguments.data.file {
         return check_data::file(file, &arguments.data);
     }
+    if arguments.data.json && !arguments.data.data {
+        return as_json(arguments);
+    }
     let recipe = arguments.changes.check(arguments.pipeline.as_ref())?;
     if arguments.data.data {
         return check_data::stages(&recipe, &arguments.data);
     }
-    say!("{}: {} stages, {} actions, nothing wrong", recipe.file.name, recipe.stages.len(), recipe.order.len());
+    let wrong = match recipe.warnings.len() {
+        0 => "nothing wrong".to_owned(),
+        1 => "nothing wrong, 1 warning".to_owned(),
+        several => format!("nothing wrong, {several} warnings"),
+    };
+    say!("{}: {} stages, {} actions, {wrong}", recipe.file.name, recipe.stages.len(), recipe.order.len());
     Ok(Exit::Done)
+}
+
+fn as_json(arguments: &Arguments) -> Result<Exit, Problem> {
+    let path = discover(arguments.pipeline.as_deref())?;
+    let (name, denies) = (path.display().to_string(), arguments.changes.denies());
+    let checked = match checked(&path, &arguments.changes.overrides()) {
+        Ok(recipe) => Checked::of(&name, Some(&recipe.file), &recipe.warnings, denies, Some((recipe.stages.len(), recipe.order.len()))),
+        Err(PipelineErrors { file, found, .. }) => Checked::of(&name, file.as_ref(), &found, denies, None),
+    };
+    print_json(&checked);
+    Ok(if checked.ok() { Exit::Done } else { Exit::Wrong })
 }

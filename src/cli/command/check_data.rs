@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use crate::data::rules::Checked;
 use crate::data::{Form, format, rules};
 use crate::engine::{self, Recipe, Workspace};
 use crate::stage::{DataCheck, StageError};
@@ -37,8 +39,20 @@ pub struct DataArguments {
     #[arg(long, value_name = "N", default_value_t = 20, requires = "data")]
     show: usize,
     /// Print JSON
-    #[arg(long, requires = "data")]
-    json: bool,
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a look at a file of examples found, as it is printed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StageCheck {
+    /// The stage; empty where a file alone was checked.
+    stage: String,
+    /// The split or file.
+    file: String,
+    /// By whose rules.
+    provider: &'static str,
+    checked: Checked,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -90,7 +104,12 @@ fn tell(all: &[(String, Vec<DataCheck>)], arguments: &DataArguments) -> Result<E
     let wrong = all.iter().flat_map(|(_, checks)| checks).any(|check| check.checked.findings > 0 || !check.checked.whole.is_empty());
     if arguments.json {
         let checks = all.iter().flat_map(|(stage, checks)| {
-            checks.iter().map(move |check| json!({ "stage": stage, "file": check.file, "provider": check.provider, "checked": check.checked }))
+            checks.iter().map(move |check| StageCheck {
+                stage: stage.clone(),
+                file: check.file.clone(),
+                provider: check.provider,
+                checked: check.checked.clone(),
+            })
         });
         print_json(&checks.collect::<Vec<_>>());
     } else {

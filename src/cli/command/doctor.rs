@@ -27,8 +27,8 @@ pub struct Arguments {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Finding {
+#[derive(Serialize, schemars::JsonSchema)]
+pub struct Finding {
     what: String,
     fine: bool,
     says: String,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::engine::Recipe;
+use crate::engine::{self, PlannedStage, Recipe, Standing, Workspace};
+use crate::graph::{Sketch, Tone, draw};
 
 use super::super::exit::Exit;
 use super::super::print_json;
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// The form to print it in
     #[arg(long, value_enum, default_value_t = Form::Dot)]
     format: Form,
+    /// Show how each stage stands
+    #[arg(long)]
+    status: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -28,40 +32,68 @@ enum Form {
     Dot,
     Mermaid,
     Json,
+    Svg,
 }
 
-#[derive(Serialize)]
-struct Stage {
+/// A stage of the graph, as it is printed.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct GraphStage {
     name: String,
     kind: String,
     needs: Vec<String>,
+    /// `done`, `due`, `waiting` or `stopped`, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip)]
+    sketch: Sketch,
 }
 
 pub fn graph(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = arguments.changes.load(arguments.pipeline.as_ref())?;
-    let stages = stages(&recipe);
+    let plan = arguments.status.then(|| engine::plan(&recipe, &Workspace::look(&recipe.file.path), &[])).transpose()?;
+    let stages = stages(&recipe, plan.as_ref().map(|plan| plan.stages.as_slice()));
     match arguments.format {
         Form::Dot => result(format_args!("{}", dot(&recipe.name, &stages))),
         Form::Mermaid => result(format_args!("{}", mermaid(&stages))),
         Form::Json => print_json(&stages),
+        Form::Svg => {
+            let title = format!("The stages of the pipeline {}, each to the right of what it needs", recipe.name);
+            let sketches: Vec<Sketch> = stages.iter().map(|stage| stage.sketch.clone()).collect();
+            result(format_args!("{}", draw(&title, &sketches)));
+        }
     }
     Ok(Exit::Done)
 }
 
-fn stages(recipe: &Recipe) -> Vec<Stage> {
+fn stages(recipe: &Recipe, planned: Option<&[PlannedStage]>) -> Vec<GraphStage> {
+    let tone = |name: &str| {
+        let stage = planned?.iter().find(|stage| stage.name == name)?;
+        Some(match stage.standing() {
+            Standing::Cached if stage.gated() => Tone::Stopped,
+            Standing::Cached => Tone::Done,
+            Standing::Run => Tone::Due,
+            Standing::Unknown => Tone::Waiting,
+        })
+    };
     let declared = recipe.stages.iter();
     declared
         .map(|stage| {
+            let name = stage.name.to_string();
+            let tone = tone(&name);
+            let note = tone.map_or_else(|| stage.kind.clone(), |tone| format!("{}, {}", stage.kind, tone.class()));
+            let sketch = Sketch { title: name.clone(), note, tone: tone.unwrap_or_default(), needs: stage.needs.clone() };
             let needs = stage.needs.iter().map(|&need| recipe.stages[need].name.to_string()).collect();
-            Stage { name: stage.name.to_string(), kind: stage.kind.clone(), needs }
+            GraphStage { name, kind: stage.kind.clone(), needs, state: tone.map(Tone::class), sketch }
         })
         .collect()
 }
 
-fn dot(name: &str, stages: &[Stage]) -> String {
+fn dot(name: &str, stages: &[GraphStage]) -> String {
     let mut out = format!("digraph {name:?} {{\n    rankdir=LR;\n    node [shape=box];\n");
     for stage in stages {
-        let _ = writeln!(out, "    {:?} [label=\"{}\\n{}\"];", stage.name, stage.name, stage.kind);
+        let (fill, line) = stage.sketch.tone.colours();
+        let coloured = stage.state.map_or_else(String::new, |_| format!(", style=filled, fillcolor=\"{fill}\", color=\"{line}\""));
+        let _ = writeln!(out, "    {:?} [label=\"{}\\n{}\"{coloured}];", stage.name, stage.name, stage.sketch.note);
         for need in &stage.needs {
             let _ = writeln!(out, "    {need:?} -> {:?};", stage.name);
         }
@@ -70,13 +102,22 @@ fn dot(name: &str, stages: &[Stage]) -> String {
     out
 }
 
-fn mermaid(stages: &[Stage]) -> String {
-    let place = |name: &str| stages.iter().position(|stage| stage.name == name).unwrap_or_default();
+fn mermaid(stages: &[GraphStage]) -> String {
     let mut out = String::from("graph LR\n");
     for (index, stage) in stages.iter().enumerate() {
-        let _ = writeln!(out, "    s{index}[\"{} ({})\"]", stage.name, stage.kind);
-        for need in &stage.needs {
-            let _ = writeln!(out, "    s{} --> s{index}", place(need));
+        let state = stage.state.map_or_else(String::new, |state| format!(":::{state}"));
+        let _ = writeln!(out, "    s{index}[\"{} ({})\"]{state}", stage.name, stage.sketch.note);
+        for need in &stage.sketch.needs {
+            let _ = writeln!(out, "    s{need} --> s{index}");
+        }
+    }
+    let mut known: Vec<Tone> = Vec::new();
+    for stage in stages.iter().filter(|stage| stage.state.is_some()) {
+        let tone = stage.sketch.tone;
+        if !known.contains(&tone) {
+            let (fill, line) = tone.colours();
+            let _ = writeln!(out, "    classDef {} fill:{fill},stroke:{line},color:#111827", tone.class());
+            known.push(tone);
         }
     }
     out

@@ -1,6 +1,7 @@
 use clap::Args;
 
-use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
+use crate::config::{Budget, is_named};
+use crate::engine::{self, Plan, PlannedAction, PlannedStage, StageNode, Standing, Workspace};
 
 use crate::provider::{AS_OF, dollars};
 
@@ -43,16 +44,36 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     for stage in &plan.stages {
         stage.notes().iter().for_each(|note| say!("\n  {}: {note}", stage.name));
     }
-    let usd: f64 = plan.stages.iter().filter_map(PlannedStage::usd).sum();
-    if let Some(budget) = recipe.budget.filter(|budget| usd > *budget) {
-        say!("\n  the budget of {} will not do: a run stops with exit code 5 before it is spent", dollars(budget));
-    }
     let unpriced = plan.stages.iter().any(|stage| stage.actions.iter().any(|action| action.estimate.is_unpriced));
-    if recipe.budget.is_some() && unpriced {
-        say!("\n  there is a budget, and what nobody told the price of is over any: a run stops with exit code 5 before it is spent");
+    budget("the budget", recipe.budget, plan.stages.iter().collect(), unpriced);
+    for (place, declared) in recipe.stages.iter().enumerate() {
+        let first = recipe.stages[..place].iter().all(|other| !is_named(other.name.as_str(), stem(declared)));
+        let of: Vec<&PlannedStage> = plan.stages.iter().filter(|stage| is_named(&stage.name, stem(declared))).collect();
+        if first && !declared.scheduling.budget.is_open() && !of.is_empty() {
+            let unpriced = of.iter().any(|stage| stage.actions.iter().any(|action| action.estimate.is_unpriced));
+            budget(&format!("the budget of `{}`", stem(declared)), declared.scheduling.budget, of, unpriced);
+        }
     }
     say!("\n{}", verdict(&plan));
     Ok(Exit::Done)
+}
+
+/// The name of a stage without what makes it an instance.
+fn stem(stage: &StageNode) -> &str {
+    stage.name.as_str().split('[').next().unwrap_or_default()
+}
+
+/// Says where a budget will not do for what would be done.
+fn budget(whose: &str, budget: Budget, stages: Vec<&PlannedStage>, is_unpriced: bool) {
+    let total = |figure: fn(&PlannedStage) -> Option<f64>| stages.iter().filter_map(|stage| figure(stage)).sum::<f64>();
+    let (usd, tokens) = (total(PlannedStage::usd), total(PlannedStage::tokens));
+    let over = budget.usd.filter(|budget| usd > *budget).map(dollars);
+    let over = over.or(budget.tokens.filter(|budget| tokens > *budget).map(|tokens| format!("{} tokens", format::count(tokens))));
+    if let Some(over) = over {
+        say!("\n  {whose} of {over} will not do: a run stops with exit code 5 before it is spent");
+    } else if budget.usd.is_some() && is_unpriced {
+        say!("\n  {whose} is set, and what nobody told the price of is over any: a run stops with exit code 5 before it is spent");
+    }
 }
 
 /// The stages of a plan as a table.

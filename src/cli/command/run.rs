@@ -196,7 +196,7 @@ fn result(stage: &StageSummary) -> String {
     let figures = format::metrics(&stage.kind, &stage.metrics);
     let said = match stage.status {
         StageStatus::Failed | StageStatus::Gated | StageStatus::Skipped => stage.notes.last().and_then(|note| note.lines().next()).map(str::to_owned),
-        _ if stage.kind == "deploy" => stage.notes.last().cloned(),
+        _ if matches!(stage.kind.as_str(), "deploy" | "select") => stage.notes.last().cloned(),
         _ => None,
     };
     match (figures.is_empty(), said) {
@@ -210,7 +210,7 @@ fn next_steps(stages: &[StageSummary], status: RunStatus) -> Vec<String> {
     let of = |kind: &str, wanted: StageStatus| stages.iter().find(|stage| stage.kind == kind && stage.status == wanted);
     let mut steps: BTreeMap<u8, String> = BTreeMap::new();
     if let Some(judge) = stages.iter().find(|stage| stage.kind == "evaluate" && matches!(stage.status, StageStatus::Ran | StageStatus::Gated)) {
-        steps.insert(0, format!("retune show {}    its gates, with the figures that decided", judge.name));
+        steps.insert(0, format!("retune show {}    its gates, with the figures that decided", format::in_shell(&judge.name)));
     }
     if let Some(deployed) = of("deploy", StageStatus::Ran) {
         steps.insert(1, format!("retune get MODEL_STAGE --to DIR    the tuned model as files; `{}` is deployed", deployed.name));
@@ -219,10 +219,10 @@ fn next_steps(stages: &[StageSummary], status: RunStatus) -> Vec<String> {
     if status == RunStatus::Failed {
         steps.insert(3, "retune plan    what is left to do".into());
     }
-    if let Some(train) = of("train", StageStatus::Ran)
+    if let Some(train) = of("select", StageStatus::Ran).or_else(|| of("train", StageStatus::Ran))
         && let Some(step) = steps.get_mut(&1)
     {
-        *step = step.replace("MODEL_STAGE", &train.name);
+        *step = step.replace("MODEL_STAGE", &format::in_shell(&train.name));
     }
     steps.into_values().filter(|step| !step.contains("MODEL_STAGE")).collect()
 }

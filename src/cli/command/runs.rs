@@ -26,8 +26,8 @@ pub struct Arguments {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Line {
+#[derive(Serialize, schemars::JsonSchema)]
+pub struct Line {
     run: String,
     name: Option<String>,
     tags: Vec<String>,

@@ -33,8 +33,8 @@ pub struct Arguments {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Shown {
+#[derive(Serialize, schemars::JsonSchema)]
+pub struct Shown {
     stage: String,
     kind: String,
     current: bool,
@@ -43,8 +43,8 @@ struct Shown {
     verdict: Option<Verdict>,
 }
 
-#[derive(Serialize)]
-struct ShownAction {
+#[derive(Serialize, schemars::JsonSchema)]
+pub struct ShownAction {
     name: String,
     record: Option<Record>,
 }

@@ -24,8 +24,8 @@ pub struct Arguments {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, schemars::JsonSchema)]
+pub struct Answer {
     stage: String,
     action: String,
     changes: Vec<Change>,

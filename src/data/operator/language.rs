@@ -12,8 +12,7 @@ static SETTING: Setting = Setting::new("language", "Keeps rows in some languages
     .rest(&Slot::new("more", Kind::Text, "Another language."))
     .properties(&[
         Slot::new("field", Kind::Text, "The field to look at; without it all text.").or(Fallback::Absent),
-        Slot::new("confidence", Kind::Number(0.0, 1.0), "How sure it must be that a row is in another language: short ones rarely are.")
-            .or(Fallback::Number(0.5)),
+        Slot::new("confidence", Kind::Share, "How sure it must be that a row is in another language: short ones rarely are.").or(Fallback::Number(0.5)),
     ]);
 
 pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Language::of(block)?)));

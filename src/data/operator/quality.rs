@@ -14,9 +14,9 @@ static SETTING: Setting = Setting::new("quality", "Lets rows go whose text is no
     Slot::new("min-word-length", Kind::Number(0.0, f64::MAX), "The least mean length of a word.").or(Fallback::Absent),
     Slot::new("max-word-length", Kind::Number(0.0, f64::MAX), "The greatest mean length of a word.").or(Fallback::Absent),
     Slot::new("symbols", Kind::Number(0.0, f64::MAX), "The most `#` and `...` for a word.").or(Fallback::Absent),
-    Slot::new("alphabetic", Kind::Number(0.0, 1.0), "The least share of words with a letter in them.").or(Fallback::Absent),
-    Slot::new("repeated-lines", Kind::Number(0.0, 1.0), "The greatest share of lines that stood there before.").or(Fallback::Absent),
-    Slot::new("repeated-words", Kind::Number(0.0, 1.0), "The greatest share of the text that its most frequent pair of words makes up.").or(Fallback::Absent),
+    Slot::new("alphabetic", Kind::Share, "The least share of words with a letter in them.").or(Fallback::Absent),
+    Slot::new("repeated-lines", Kind::Share, "The greatest share of lines that stood there before.").or(Fallback::Absent),
+    Slot::new("repeated-words", Kind::Share, "The greatest share of the text that its most frequent pair of words makes up.").or(Fallback::Absent),
 ]);
 
 pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Quality::of(block)?)));

@@ -10,7 +10,7 @@ use super::super::ordered::Ordered;
 use super::{Operator, OperatorKind, chance};
 
 static SETTING: Setting = Setting::new("sample", "Keeps some of the rows, chosen by a hash of what they say.").operator(1).properties(&[
-    Slot::new("share", Kind::Number(0.0, 1.0), "So many of them, from 0 to 1. More rows never change what becomes of one.").or(Fallback::Absent),
+    Slot::new("share", Kind::Share, "So many of them, from 0 to 1. More rows never change what becomes of one.").or(Fallback::Absent),
     Slot::new("rows", Kind::Integer(1, i64::MAX), "So many, or all where there are fewer.").or(Fallback::Absent),
     Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another choice.").or(Fallback::Integer(0)),
 ]);

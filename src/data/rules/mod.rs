@@ -56,7 +56,7 @@ pub fn of(api: &str) -> &'static Rules {
 }
 
 /// Something in a row that a provider does not take.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// Where in the row: `messages[1].role`.
     pub field: String,

@@ -7,7 +7,7 @@ use super::super::{Blocks, Counter, Example, Form, Message, Role};
 use super::{Finding, Rules};
 
 /// A finding with the line of its row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Found {
     /// The line, from 1.
     pub line: u64,
@@ -17,7 +17,7 @@ pub struct Found {
 }
 
 /// What a look at a file of rows found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Checked {
     /// Rows.
     pub rows: usize,

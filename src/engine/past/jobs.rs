@@ -15,7 +15,7 @@ use super::super::EngineError;
 use super::super::workspace::Workspace;
 
 /// A remote job of this workspace.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct KnownJob {
     /// Its id at the provider; none while it is only meant to be made.
     pub job: Option<String>,

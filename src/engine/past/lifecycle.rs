@@ -15,7 +15,7 @@ use super::super::workspace::Workspace;
 use super::jobs::providers;
 
 /// What becomes of the model that an alias stands for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Outlook {
     /// The alias.
     pub alias: String,

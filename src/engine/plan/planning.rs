@@ -139,6 +139,15 @@ pub fn plan(recipe: &Recipe, workspace: &Workspace, stages: &[String]) -> Result
     Ok(Plan { pipeline: recipe.name.clone(), stages: recipe.stages.iter().enumerate().filter(asked).map(stage).collect() })
 }
 
+/// Some names in one sentence; of many the first ones, and how many more there are.
+fn together(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.len().saturating_sub(SHOWN) {
+        0 | 1 => names.join(" and "),
+        more => format!("{} and {more} others", names[..SHOWN].join(", ")),
+    }
+}
+
 fn sum(parts: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     parts.flatten().fold(None, |sum, part| Some(sum.unwrap_or(0.0) + part))
 }
@@ -162,7 +171,7 @@ fn planned(recipe: &Recipe, workspace: &Workspace, history: &History, id: NodeId
         }
         Stand::Waits(stages) => {
             let names: Vec<String> = stages.iter().map(|&stage| format!("`{}`", recipe.stages[stage].name)).collect();
-            let words = vec![format!("decided once {} {} done", names.join(" and "), if names.len() == 1 { "is" } else { "are" })];
+            let words = vec![format!("decided once {} {} done", together(&names), if names.len() == 1 { "is" } else { "are" })];
             (Standing::Unknown, None, Reasons { changes: already(recipe, &workspace.store, history.last(recipe, id), node), words })
         }
         Stand::Barred(stage) => (Standing::Unknown, None, Reasons::words(format!("the gates of `{}` say no", recipe.stages[*stage].name))),

@@ -1,12 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{ConfigError, Kind, Overrides, Pipeline, PipelineErrors, PipelineFile, Span, StageDecl, Value};
+use crate::config::{ConfigError, Finding, Kind, Overrides, Pipeline, PipelineErrors, PipelineFile, Span, StageDecl, Value};
 use crate::fingerprint::{ActionBase, Preimage};
 use crate::graph::{Dag, NodeId, Outputs, StageGraph};
 use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage, scheduling};
 
-use super::super::workspace::Workspace;
 use super::compiled::{Compiled, variable};
 use super::{ActionNode, NodeInput, Recipe, StageNode, Works};
 
@@ -15,18 +15,28 @@ pub struct Whole {
     pub compiled: Compiled,
     /// The actions of each stage, with their settings and their work.
     pub works: Works,
-    pub warnings: Vec<ConfigError>,
+    /// The text, with that of the files that it includes.
+    pub file: PipelineFile,
 }
 
 /// Decodes a whole file and compiles every stage of it.
-pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, PipelineErrors> {
-    let (pipeline, mut errors) = Pipeline::decode(file.clone(), LANGUAGE, overrides);
-    let Some(pipeline) = pipeline else {
-        return Err(PipelineErrors::new(file, errors));
+pub fn compile(file: PipelineFile, overrides: &Overrides) -> Result<Whole, PipelineErrors> {
+    let (file, pipeline, mut errors) = Pipeline::decode(file, LANGUAGE, overrides);
+    let Some(mut pipeline) = pipeline else {
+        return Err(PipelineErrors::new(&file, &errors));
     };
     let mut outputs = Outputs::gather(&pipeline, &mut errors);
-    if let Some((path, span)) = own_path(file).and_then(|path| Some((path.clone(), outputs.declared_over(&path)?))) {
+    let own = file.parts.iter().filter_map(|part| within(&pipeline.root, &part.path));
+    for (path, span) in own.filter_map(|path| Some((path.clone(), outputs.declared_over(&path)?))) {
         errors.push(ConfigError::ReservedPath { path, at: span.into() });
+    }
+    for (path, span) in pipeline.seen.files.keys().filter_map(|path| Some((path, outputs.declared_over(path)?))) {
+        errors.push(ConfigError::Contradiction {
+            problem: format!("a stage writes `{path}`, and its content is a value of this file"),
+            label: "written when it is read already".into(),
+            at: span.into(),
+            help: "name it as an `input`, or write another file".into(),
+        });
     }
     for stage in &pipeline.stages {
         errors.extend(reaching(stage, &mut outputs));
@@ -47,10 +57,17 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
             Err(error) => errors.push(error),
         }
     }
-    let warnings = compiler.warnings;
-    if !errors.is_empty() {
-        return Err(PipelineErrors::new(file, errors));
+    let mut warnings = compiler.warnings;
+    warnings.append(&mut pipeline.warnings);
+    if errors.is_empty() {
+        // What is wrong may be the very reference that is missing.
+        warnings.extend(super::lint::unused(&pipeline));
+    } else {
+        errors.append(&mut warnings);
+        return Err(PipelineErrors::new(&file, &errors));
     }
+    warnings.sort_by_key(ConfigError::offset);
+    let warnings = PipelineErrors::of(&file, warnings.iter().map(Finding::from).collect()).found;
     let actions = linked(&pipeline, &compiled);
     let mut references = vec![Vec::new(); pipeline.stages.len()];
     for reference in &pipeline.references {
@@ -64,14 +81,16 @@ pub fn compile(file: &PipelineFile, overrides: &Overrides) -> Result<Whole, Pipe
     let stages = stages.collect();
     let order = order(&actions);
     // The address of the built-in `openai` comes from it.
-    let variables = pipeline.variables.iter().map(String::as_str).chain(["OPENAI_BASE_URL"]).map(|name| (name.to_owned(), variable(name))).collect();
+    let variables = pipeline.seen.variables.iter().map(String::as_str).chain(["OPENAI_BASE_URL"]).map(|name| (name.to_owned(), variable(name))).collect();
     let mut works: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
     for (stage, _, action) in compiled {
         works.entry(stage).or_default().push(action);
     }
     let works = works.into_iter().map(|(stage, actions)| (stage, Arc::new(actions))).collect();
-    let compiled = Compiled { name: pipeline.name, budget: pipeline.budget, shared: pipeline.shared, variables, stages, actions, order, outputs };
-    Ok(Whole { compiled, works, warnings })
+    let files = pipeline.seen.files.iter().map(|(path, digest)| (path.clone(), Some((*digest).into()))).collect();
+    let (name, budget, shared) = (pipeline.name, pipeline.budget, pipeline.shared);
+    let compiled = Compiled { name, budget, shared, parts: file.parts.to_vec(), variables, files, warnings, stages, actions, order, outputs };
+    Ok(Whole { compiled, works, file })
 }
 
 /// Globs of a stage that reach into a folder that a stage writes: what lies in it is not known before it is made.
@@ -92,11 +111,10 @@ fn reaching(stage: &StageDecl, outputs: &mut Outputs) -> Vec<ConfigError> {
     errors
 }
 
-/// The path of the pipeline file itself in its workspace.
-fn own_path(file: &PipelineFile) -> Option<String> {
-    let absolute = std::path::absolute(&file.path).ok()?;
-    let path = absolute.strip_prefix(Workspace::root_of(&file.path)).ok()?;
-    path.to_str().map(str::to_owned)
+/// The path of a file in its workspace, where it lies there.
+fn within(root: &Path, path: &Path) -> Option<String> {
+    let absolute = std::path::absolute(path).ok()?;
+    absolute.strip_prefix(root).ok()?.to_str().map(str::to_owned)
 }
 
 /// Compiles one stage of a file that has been compiled whole before.
@@ -107,9 +125,11 @@ pub fn stage(recipe: &Recipe, stage: usize) -> Result<Vec<Action>, StageError> {
     while let Some(stage) = open.pop() {
         open.extend(recipe.stages[stage].references.iter().copied().filter(|&named| meant.insert(named)));
     }
-    let mut spans: Vec<Span> = recipe.shared.iter().copied().chain(meant.iter().map(|&stage| recipe.stages[stage].span)).collect();
-    spans.sort();
-    let (pipeline, errors) = Pipeline::decode_part(recipe.file.clone(), &spans, LANGUAGE, &recipe.overrides);
+    // Instances of one stage have one text.
+    let texts: BTreeSet<Span> = meant.iter().map(|&stage| recipe.stages[stage].span).collect();
+    let spans: Vec<Span> = recipe.shared.iter().copied().chain(texts).collect();
+    let names: HashSet<&str> = meant.iter().map(|&stage| recipe.stages[stage].name.as_str()).collect();
+    let (pipeline, errors) = Pipeline::decode_part(recipe.file.clone(), &spans, &names, LANGUAGE, &recipe.overrides);
     let problem = |error: Option<&ConfigError>| error.map_or_else(|| "the stage is not there".to_owned(), ToString::to_string);
     let pipeline = pipeline.filter(|_| errors.is_empty()).ok_or_else(|| broken(problem(errors.first())))?;
     let declared = pipeline.stage(recipe.stages[stage].name.as_str()).ok_or_else(|| broken(problem(None)))?;

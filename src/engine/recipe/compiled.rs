@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Overrides, PipelineFile, Span};
+use crate::config::{Budget, Finding, Overrides, Part, PipelineFile, Span};
 use crate::fingerprint::Digest;
 use crate::graph::Outputs;
 use crate::store::write_atomically;
@@ -16,12 +16,18 @@ use super::{ActionNode, StageNode};
 pub struct Compiled {
     /// The pipeline's name.
     pub name: String,
-    /// What a run may spend, in US dollars, where there is a bound.
-    pub budget: Option<f64>,
-    /// The top-level nodes of the file that are no stages.
+    /// What a run may spend.
+    pub budget: Budget,
+    /// The top-level nodes that are no stages.
     pub shared: Vec<Span>,
+    /// The files that its text is of.
+    pub parts: Vec<Part>,
     /// The environment variables that the file's meaning depends on, with digests of their values.
     pub variables: Vec<(String, Option<Digest>)>,
+    /// The files of the workspace whose content is a value in it, with the digests of these.
+    pub files: Vec<(String, Option<Digest>)>,
+    /// What is most likely not meant.
+    pub warnings: Vec<Finding>,
     pub stages: Vec<StageNode>,
     pub actions: Vec<ActionNode>,
     /// The actions, each after all that it needs.
@@ -37,12 +43,16 @@ struct Stored {
 }
 
 impl Compiled {
-    /// What is kept of a pipeline file under these overrides, if it is still right.
-    pub fn load(state: &Path, file: &PipelineFile, overrides: &Overrides) -> Option<Self> {
+    /// What is kept of a pipeline under these overrides, if it is still right, and its text with that of the files that it
+    /// includes.
+    pub fn load(state: &Path, file: &PipelineFile, overrides: &Overrides) -> Option<(Self, PipelineFile)> {
         let bytes = std::fs::read(place(state, file, overrides)).ok()?;
-        let stored: Stored = postcard::from_bytes(&bytes).ok()?;
-        let same = |(name, digest): &(String, Option<Digest>)| variable(name) == *digest;
-        (stored.source == source(file, overrides)? && stored.compiled.variables.iter().all(same)).then_some(stored.compiled)
+        let Stored { source: known, compiled } = postcard::from_bytes(&bytes).ok()?;
+        let file = if compiled.parts.len() > 1 { file.with_known(&compiled.parts)? } else { file.clone() };
+        let root = state.parent().unwrap_or(state);
+        let same = compiled.variables.iter().all(|(name, digest)| variable(name) == *digest)
+            && compiled.files.iter().all(|(path, digest)| std::fs::read(root.join(path)).ok().map(|bytes| Digest::of(&bytes)) == *digest);
+        (known == source(&file, overrides)? && same).then_some((compiled, file))
     }
 
     /// Keeps it. It is a help only: failing to is no error.
@@ -78,8 +88,12 @@ fn place(state: &Path, file: &PipelineFile, overrides: &Overrides) -> PathBuf {
 fn source(file: &PipelineFile, overrides: &Overrides) -> Option<Digest> {
     let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
     let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let mut hasher = blake3::Hasher::new_derive_key("retune compiled pipeline v1");
+    let mut hasher = blake3::Hasher::new_derive_key("retune compiled pipeline v2");
     hasher.update(format!("{} {} {modified:?} {overrides:?} {:?}", env!("CARGO_PKG_VERSION"), program.len(), file.name).as_bytes());
+    // Where one file ends and the next begins counts too.
+    for part in file.parts.iter() {
+        hasher.update(format!("{:?} {} {} ", part.name, part.start, part.length).as_bytes());
+    }
     hasher.update(file.text.as_bytes());
     Some(hasher.finalize().into())
 }

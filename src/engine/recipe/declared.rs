@@ -1,8 +1,8 @@
 //! What a recipe declares besides its actions: read again from its text when somebody asks.
 
-use crate::config::{Block, Pipeline, PipelineErrors, StageDecl};
+use crate::config::{Block, Finding, Pipeline, PipelineErrors, StageDecl};
 use crate::provider::{Api, declared};
-use crate::stage::{LANGUAGE, StageError};
+use crate::stage::{LANGUAGE, StageError, retiring};
 
 use super::super::EngineError;
 use super::Recipe;
@@ -22,8 +22,18 @@ pub struct HostedProvider {
 
 impl Recipe {
     fn decoded(&self) -> Result<Pipeline, EngineError> {
-        let (pipeline, errors) = Pipeline::decode(self.file.clone(), LANGUAGE, &self.overrides);
-        pipeline.filter(|_| errors.is_empty()).ok_or_else(|| PipelineErrors::new(&self.file, errors).into())
+        let (file, pipeline, errors) = Pipeline::decode(self.file.own(), LANGUAGE, &self.overrides);
+        pipeline.filter(|_| errors.is_empty()).ok_or_else(|| PipelineErrors::new(&file, &errors).into())
+    }
+
+    /// What it counts on that soon goes away, as far as that is known here.
+    ///
+    /// # Errors
+    /// As [`Recipe::providers`].
+    pub fn retiring(&self) -> Result<Vec<Finding>, EngineError> {
+        let pipeline = self.decoded()?;
+        let told = pipeline.root.join(".retune").join("providers");
+        Ok(PipelineErrors::new(&self.file, &retiring(&pipeline, &told)).found)
     }
 
     /// The declared providers.

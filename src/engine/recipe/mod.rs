@@ -1,6 +1,7 @@
 mod compile;
 mod compiled;
 mod declared;
+mod lint;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, Overrides, PipelineErrors, PipelineFile, Span, StageName, nearest};
+use crate::config::{Budget, ConfigError, Finding, Overrides, PipelineErrors, PipelineFile, Span, StageName, is_named, nearest};
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
 use crate::ledger::LockFile;
@@ -89,8 +90,8 @@ pub struct Recipe {
     pub name: String,
     /// The file that it came from.
     pub file: PipelineFile,
-    /// What a run may spend, in US dollars, where there is a bound.
-    pub budget: Option<f64>,
+    /// What a run may spend.
+    pub budget: Budget,
     /// What the command line changed of it.
     pub overrides: Overrides,
     /// Its stages, in the order of the file.
@@ -102,7 +103,7 @@ pub struct Recipe {
     /// Who writes which file.
     pub outputs: Outputs,
     /// What is worth a warning.
-    pub warnings: Vec<ConfigError>,
+    pub warnings: Vec<Finding>,
     /// The digest of the names of all actions in order.
     pub layout: Digest,
     /// The first action of each stage; the actions of a stage stand together.
@@ -119,15 +120,12 @@ impl Recipe {
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
         let file = read(path)?;
         let state = Workspace::root_of(path).join(".retune");
-        if let Some(compiled) = Compiled::load(&state, &file, overrides) {
-            return Ok(Self::of(Whole { compiled, works: Works::new(), warnings: Vec::new() }, file, overrides.clone()));
+        if let Some((compiled, file)) = Compiled::load(&state, &file, overrides) {
+            return Ok(Self::of(Whole { compiled, works: Works::new(), file }, overrides.clone()));
         }
-        let mut whole = compile::compile(&file, overrides)?;
-        if whole.warnings.is_empty() {
-            // A warning is said each time, so that a file with one is not kept.
-            whole.compiled = whole.compiled.save(&state, &file, overrides);
-        }
-        Ok(Self::of(whole, file, overrides.clone()))
+        let mut whole = compile::compile(file, overrides)?;
+        whole.compiled = whole.compiled.save(&state, &whole.file, overrides);
+        Ok(Self::of(whole, overrides.clone()))
     }
 
     /// Reads and compiles a pipeline file, whatever is kept of it.
@@ -135,12 +133,10 @@ impl Recipe {
     /// # Errors
     /// All that is wrong with it, in one report.
     pub fn check(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
-        let file = read(path)?;
-        let whole = compile::compile(&file, overrides)?;
-        Ok(Self::of(whole, file, overrides.clone()))
+        Ok(Self::of(compile::compile(read(path)?, overrides)?, overrides.clone()))
     }
 
-    fn of(Whole { compiled, works, warnings }: Whole, file: PipelineFile, overrides: Overrides) -> Self {
+    fn of(Whole { compiled, works, file }: Whole, overrides: Overrides) -> Self {
         let mut actions = Dag::new();
         for node in compiled.actions {
             actions.add(node);
@@ -163,7 +159,7 @@ impl Recipe {
             actions,
             order: compiled.order.into_iter().map(NodeId::from).collect(),
             outputs: compiled.outputs,
-            warnings,
+            warnings: compiled.warnings,
             shared: compiled.shared,
             works: Mutex::new(works),
         }
@@ -214,15 +210,36 @@ impl Recipe {
     /// The place of a stage that the command line names.
     ///
     /// # Errors
-    /// When there is no such stage.
+    /// When there is no such stage, or several instances of it.
     pub fn named(&self, name: &str) -> Result<usize, EngineError> {
-        let found = self.stages.iter().position(|stage| stage.name.as_str() == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
-            let help =
-                nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
-            EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help })
-        })
+        match self.all_named(name)?.as_slice() {
+            [only] => Ok(*only),
+            several => {
+                let names: Vec<&str> = several.iter().take(8).map(|&stage| self.stages[stage].name.as_str()).collect();
+                let more = if several.len() > names.len() { ", ..." } else { "" };
+                let help = format!("`{name}` has {} instances; name one, in quotes: {}{more}", several.len(), names.join(", "));
+                Err(EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help }))
+            }
+        }
+    }
+
+    /// The places of the stages that the command line means by a name: all instances of a stage, or those with the values that
+    /// are given (`router[rank=8]`).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn all_named(&self, name: &str) -> Result<Vec<usize>, EngineError> {
+        if let Some(exact) = self.stages.iter().position(|stage| stage.name.as_str() == name) {
+            return Ok(vec![exact]);
+        }
+        let meant: Vec<usize> = (0..self.stages.len()).filter(|&stage| is_named(self.stages[stage].name.as_str(), name)).collect();
+        if meant.is_empty() { Err(self.unnamed(name)) } else { Ok(meant) }
+    }
+
+    fn unnamed(&self, name: &str) -> EngineError {
+        let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
+        let help = nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+        EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help })
     }
 
     /// The actions of a stage with their settings and their work, read from the stage's text when they are first asked for.
@@ -263,5 +280,5 @@ fn makers(node: &ActionNode) -> Vec<NodeId> {
 }
 
 fn read(path: &Path) -> Result<PipelineFile, PipelineErrors> {
-    PipelineFile::read(path).map_err(|error| PipelineErrors::unread(&path.display().to_string(), error))
+    PipelineFile::read(path).map_err(|error| PipelineErrors::unread(&path.display().to_string(), &error))
 }

@@ -20,8 +20,8 @@ impl Recipe {
             // All that a stage needs is wanted in any case, so that a plus before it says nothing new.
             let plain = name.strip_prefix('+').unwrap_or(name);
             match plain.strip_suffix('+') {
-                Some(above) => stages.extend(self.downstream(self.named(above)?)),
-                None => stages.extend([self.named(plain)?]),
+                Some(above) => stages.extend(self.all_named(above)?.into_iter().flat_map(|stage| self.downstream(stage))),
+                None => stages.extend(self.all_named(plain)?),
             }
         }
         Ok(self.actions.with_needs(stages.into_iter().flat_map(|stage| self.actions_of(stage)), enough))

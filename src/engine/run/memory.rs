@@ -136,6 +136,6 @@ fn locked_stage(recipe: &Recipe, progress: &Progress, stage: usize) -> Option<Lo
         let accepted = done.outcome.accepted.iter().map(|accepted| (accepted.from, accepted.reason.clone())).collect();
         ((*name).to_owned(), LockedAction { fingerprint: done.key, outputs, accepted })
     };
-    let model = if declared.kind == "train" { done.iter().find_map(|(_, done)| done.outcome.model.clone()) } else { None };
+    let model = if matches!(declared.kind.as_str(), "train" | "select") { done.iter().find_map(|(_, done)| done.outcome.model.clone()) } else { None };
     Some(LockedStage { kind: declared.kind.clone(), model, actions: done.iter().map(locked).collect() })
 }

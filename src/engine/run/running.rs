@@ -22,7 +22,7 @@ use super::super::workspace::{LIVE, Workspace};
 use super::interrupt::Interrupt;
 use super::memory::{Now, Remembered, remember};
 use super::pool::{Machine, Pool};
-use super::purse::Purse;
+use super::purse::Purses;
 use super::scheduler::{Progress, ranks, schedule};
 use super::shared::{Done, Failure, Shared};
 
@@ -90,7 +90,7 @@ impl Start {
     /// When a stage is named that is not there, the lock file cannot be read, or `--locked` finds something stale.
     pub fn new(recipe: Arc<Recipe>, workspace: Arc<Workspace>, options: RunOptions) -> Result<Self, EngineError> {
         let began = Instant::now();
-        let forced: Vec<usize> = options.force.iter().map(|name| recipe.named(name)).collect::<Result<_, _>>()?;
+        let forced: Vec<usize> = options.force.iter().map(|name| recipe.all_named(name)).collect::<Result<Vec<_>, _>>()?.concat();
         let mut history = History::read(&recipe, &workspace)?;
         history.held = options.locked;
         let keeps = |id| !forced.contains(&recipe.actions.node(id).stage) && history.frozen(&recipe, &workspace, id).is_some();
@@ -202,7 +202,7 @@ impl Start {
             session: Mutex::new(None),
             guard: Guard::new(self.options.program),
             network,
-            purse: Purse::new(self.recipe.budget),
+            purses: Purses::new(self.recipe.budget, self.recipe.stages.iter().map(|stage| (stage.name.as_str(), stage.scheduling.budget))),
             _live: live,
         });
         Ok(Running { shared, wanted: self.wanted, keep_going: self.options.keep_going, brief: self.options.brief, began: self.began })

@@ -15,7 +15,7 @@ use super::super::workspace::Workspace;
 use super::interrupt::Interrupt;
 use super::origin::Origin;
 use super::pool::{Pool, Rank};
-use super::purse::Purse;
+use super::purse::Purses;
 
 /// What all actions of a run share.
 pub struct Shared {
@@ -34,7 +34,7 @@ pub struct Shared {
     pub session: Mutex<Option<Arc<Session>>>,
     pub guard: Guard,
     pub network: Arc<Network>,
-    pub purse: Purse,
+    pub purses: Purses,
     /// Held so that nobody clears the store meanwhile.
     pub _live: Lock,
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Event;
-use crate::provider::{Exchange, ProviderError, Watch};
+use crate::provider::{Cost, Exchange, ProviderError, Watch};
 
 use super::super::notice::Notice;
+use super::purse::Spent;
 use super::shared::Shared;
 
 /// How the work of an action speaks to the run.
@@ -17,8 +18,8 @@ pub struct StageWatch<'a> {
     pub notes: Mutex<Vec<String>>,
     /// The time that the attempt under way has.
     pub clock: Mutex<Clock>,
-    /// What of the budget is spoken for by what is under way, in US dollars.
-    pub spoken_for: Mutex<f64>,
+    /// What of the budgets is spoken for by what is under way.
+    pub spoken_for: Mutex<Spent>,
     /// Cancelled when nothing new is to begin, since something failed.
     pub halt: CancellationToken,
 }
@@ -50,6 +51,11 @@ impl StageWatch<'_> {
     /// How long the attempt under way has taken so far.
     pub fn took(&self) -> Duration {
         self.clock().began.elapsed()
+    }
+
+    /// What is spoken for, which is nothing from now on.
+    fn spoken_for(&self) -> Spent {
+        std::mem::take(&mut *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn clock(&self) -> MutexGuard<'_, Clock> {
@@ -88,23 +94,27 @@ impl Watch for StageWatch<'_> {
         self.shared.observer.notice(Notice::Note { stage: self.stage.clone(), message });
     }
 
-    fn spend(&self, provider: &str, usd: Option<f64>) -> Result<(), ProviderError> {
-        self.shared.purse.spend(provider, usd)?;
-        *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner) += usd.unwrap_or_default();
+    fn bounds_tokens(&self) -> bool {
+        self.shared.purses.bounds_tokens(&self.stage)
+    }
+
+    fn spend(&self, provider: &str, cost: Cost) -> Result<(), ProviderError> {
+        self.shared.purses.spend(&self.stage, provider, cost)?;
+        let (mut spoken_for, more) = (self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner), Spent::of(cost));
+        *spoken_for = Spent { usd: spoken_for.usd + more.usd, tokens: spoken_for.tokens + more.tokens };
         Ok(())
     }
 
-    fn billed(&self, usd: f64) {
-        let spoken_for = std::mem::take(&mut *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner));
+    fn billed(&self, cost: Cost) {
+        let expected = self.spoken_for();
         // What an earlier run spoke for is no part of what this one may spend.
-        if spoken_for > 0.0 {
-            self.shared.purse.settle(usd, spoken_for);
-        }
+        let paid = |expected: f64, paid: Option<f64>| paid.filter(|_| expected > 0.0).unwrap_or(expected);
+        let spent = Spent { usd: paid(expected.usd, cost.usd), tokens: paid(expected.tokens, cost.tokens) };
+        self.shared.purses.settle(&self.stage, spent, expected);
     }
 
     fn unspent(&self) {
-        let spoken_for = std::mem::take(&mut *self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.purse.settle(0.0, spoken_for);
+        self.shared.purses.settle(&self.stage, Spent::default(), self.spoken_for());
     }
 
     fn begins(&self) {

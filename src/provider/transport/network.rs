@@ -32,15 +32,17 @@ pub struct Network {
 }
 
 /// What a provider told of itself when it was last asked. A help for plans only.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Profile {
     /// Requests a minute that the account may send.
     pub requests: Option<u64>,
     /// Tokens a minute that it may use.
     pub tokens: Option<u64>,
     /// Its models, with the day on which each is shut down.
+    #[schemars(with = "BTreeMap<String, Option<String>>")]
     pub models: BTreeMap<String, Option<Date>>,
     /// When it listed its models.
+    #[schemars(with = "Option<String>")]
     pub listed: Option<Timestamp>,
 }
 

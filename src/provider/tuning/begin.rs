@@ -12,7 +12,7 @@ use crate::fingerprint::ActionKey;
 use crate::ledger::{GivenUp, JobJournal, JobStep, Stopping};
 
 use super::super::transport::today;
-use super::super::watch::Watch;
+use super::super::watch::{Cost, Watch};
 use super::super::{ProviderError, TuningRequest, dollars, shut_down};
 use super::hosted::Hosted;
 use super::rows::{self, Rows};
@@ -106,7 +106,7 @@ impl Hosted {
         self.fit(request, &train, validation.as_ref(), watch).await?;
         let quotes = self.wire.client().endpoint().quotes();
         if !quotes {
-            watch.spend(&self.provider(), request.estimate)?;
+            watch.spend(&self.provider(), Cost { usd: request.estimate, tokens: request.expected_tokens })?;
         }
         let train = self.upload("train", &train, journal, watch).await?;
         let validation = match &validation {
@@ -119,7 +119,7 @@ impl Hosted {
             if let Some(usd) = quote {
                 watch.note(&format!("by the provider's word it will cost {}", dollars(usd)));
             }
-            watch.spend(&self.provider(), quote.or(request.estimate))?;
+            watch.spend(&self.provider(), Cost { usd: quote.or(request.estimate), tokens: request.expected_tokens })?;
         }
         if watch.let_go() {
             return Err(ProviderError::Stopped);

@@ -72,7 +72,7 @@ static FIELD: Setting =
         Slot::new("optional", Kind::Flag, "Whether a row may do without it.").or(Fallback::Flag(false)),
     ]);
 
-pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: false };
 
 const VERSION: u32 = 8;
 const FETCH_VERSION: u32 = 1;

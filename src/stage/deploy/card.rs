@@ -10,6 +10,7 @@ use crate::fingerprint::{Leaf, Tree, settings};
 use crate::grade::{Metrics, Verdict, loss_gap};
 use crate::ledger::Version;
 
+use super::super::made::MadeBy;
 use super::super::{Compiler, Context, Input, StageError, evaluate, train};
 use super::Required;
 
@@ -35,19 +36,28 @@ const LOSSES: &str = "losses";
 const REPORT: &str = "report";
 
 /// The card of a stage, and what it needs.
-pub fn card(stage: &StageDecl, made_by: Option<&StageDecl>, compiler: &Compiler<'_>) -> Option<(Card, Vec<Input>)> {
+pub fn card(stage: &StageDecl, made_by: Option<MadeBy<'_>>, compiler: &Compiler<'_>) -> Option<(Card, Vec<Input>)> {
     let block = stage.block.child(SETTING.name)?;
     let texts = |setting: &Setting| block.all(setting.name).map(|node| node.text("text").to_owned()).collect::<Vec<_>>();
     let declared = [("Intended use", &INTENDED), ("Limits", &LIMITS), ("License", &LICENSE), ("Contact", &CONTACT)];
     let declared = declared.into_iter().map(|(title, setting)| (title, texts(setting))).collect();
     // Of one that is frozen, the file and its data may say something else by now.
-    let made_by = made_by.filter(|made_by| made_by.block.child("frozen").is_none());
-    let data = made_by.and_then(|made_by| compiler.pipeline.stage(made_by.block.child_text("data")?)).map(|data| data.name.clone());
-    let mut inputs: Vec<Input> = made_by.map(|made_by| Input::output(LOSSES, &made_by.name, train::LOSSES_OUTPUT)).into_iter().collect();
+    let made_by = made_by.filter(|made_by| made_by.trained.iter().all(|trained| trained.block.child("frozen").is_none()));
+    let data = made_by.as_ref().and_then(|made_by| compiler.pipeline.stage(made_by.agreed("data")?)).map(|data| data.name.clone());
+    let mut inputs: Vec<Input> = made_by.iter().map(|made_by| Input::output(LOSSES, &made_by.stage.name, train::LOSSES_OUTPUT)).collect();
     inputs.extend(data.as_ref().map(|data| Input::output(REPORT, data, REPORT)));
     let mut training = Vec::new();
     if let Some(made_by) = made_by {
-        flatten(&settings(&made_by.block, &compiler.pipeline.file), "", &mut training);
+        // Of several, of which one is chosen when it shows, what holds for all.
+        let all = made_by.trained.iter().map(|trained| {
+            let mut said = Vec::new();
+            flatten(&settings(&trained.block, &compiler.pipeline.file), "", &mut said);
+            said
+        });
+        training = all.reduce(|same, said| same.into_iter().filter(|row| said.contains(row)).collect()).unwrap_or_default();
+        if made_by.trained.len() > 1 {
+            training.push(("chosen by".to_owned(), format!("{} among {} trainings", made_by.stage.name, made_by.trained.len())));
+        }
     }
     Some((Card { declared, training, data: data.map(|data| data.to_string()) }, inputs))
 }

@@ -8,13 +8,14 @@ use crate::fingerprint::Tree;
 use crate::provider::{Api, Declared, Generation, ModelCard, ModelHandle, Question};
 
 use super::super::evaluate::{self, Judged};
+use super::super::made::{MadeBy, made_by};
 use super::super::{Compiler, Context, Input, StageError, providers, train};
 
 pub static SETTING: Setting =
     Setting::new("live-check", "Asks what the alias stands for a few questions of the first verdict, and goes back where it answers in another way.")
         .properties(&[
             Slot::new("questions", Kind::Integer(1, 1000), "How many.").or(Fallback::Integer(5)),
-            Slot::new("agreement", Kind::Number(0.0, 1.0), "The share of answers that must be the same.").or(Fallback::Number(0.8)),
+            Slot::new("agreement", Kind::Share, "The share of answers that must be the same.").or(Fallback::Number(0.8)),
             Slot::new("provider", Kind::Provider, "Who answers by the alias, such as a gateway; where it is not said, the model is asked where it is.")
                 .or(Fallback::Absent),
         ]);
@@ -78,10 +79,10 @@ pub fn live_check(stage: &StageDecl, judge: Option<&StageDecl>, compiler: &Compi
         return contradiction("aliases are known to servers only".into(), "name a provider with a `base-url`");
     }
     let mut inputs = judged.inputs.clone();
-    let made_by = compiler.pipeline.stage(stage.block.child_text("model").unwrap_or_default());
-    if let Some(made_by) = made_by.filter(|_| gateway.is_none()) {
+    let made_by = made_by(stage.block.child_text("model").unwrap_or_default(), compiler);
+    if let Some(made_by) = made_by.as_ref().and_then(MadeBy::block).filter(|_| gateway.is_none()) {
         // A program that answers is made of files.
-        let name = train::provider_name(&made_by.block);
+        let name = train::provider_name(made_by);
         inputs.extend(providers::files(&providers::find(name, &compiler.pipeline.providers, block.name_span)?, compiler));
     }
     let questions = usize::try_from(block.integer("questions")).unwrap_or(usize::MAX);
@@ -142,9 +143,7 @@ impl LiveCheck {
                 Api::Local | Api::Hosted(_) => providers::answerer(&declared, context).answer(&model, questions, how, context.watch).await?,
             }
         };
-        if let Some(usd) = evaluate::cost_of(&declared, &card, context.workspace, &said)? {
-            context.watch.billed(usd);
-        }
+        context.watch.billed(evaluate::cost_of(&declared, &card, context.workspace, &said)?);
         let mut looked = Looked { asked: said.len(), same: 0, other: None };
         for (Chosen { asked, before, .. }, now) in chosen.into_iter().zip(said) {
             if before.trim() == now.text.trim() {

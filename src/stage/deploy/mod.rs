@@ -15,11 +15,13 @@ use jiff::Timestamp;
 use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl, StageName};
 use crate::fingerprint::{ActionKey, settings};
 use crate::grade::{Metrics, Verdict};
+use crate::graph::same_for_all;
 use crate::ledger::{Alias, LiveCheck as Seen, Served, ServedAt, Trial, Version};
 use crate::provider::{Api, ModelCard, ProviderError};
 use crate::store::{Record, RecordOutcome, Store, write_atomically};
 
 use super::action::{Effect, given};
+use super::made::made_by;
 use super::{Action, Compiler, Context, Given, Input, StageError, StageKind, Work, evaluate, providers, scheduling, train};
 use card::Card;
 use live::{LiveCheck, Prepared};
@@ -49,7 +51,8 @@ static SETTING: Setting = Setting::new("deploy", "Lets an alias stand for a mode
             &card::SETTING,
         ])
     });
-static MODEL: Setting = Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train"]), "A train stage.")]);
+static MODEL: Setting =
+    Setting::new("model", "The model.").once().arguments(&[Slot::new("stage", Kind::Stage(&["train", "select"]), "A train or select stage.")]);
 static REQUIRES: Setting = Setting::new("requires", "A verdict without which nothing is deployed.").many().arguments(&[Slot::new(
     "stage",
     Kind::Stage(&["evaluate"]),
@@ -58,7 +61,7 @@ static REQUIRES: Setting = Setting::new("requires", "A verdict without which not
 static ALIAS: Setting =
     Setting::new("alias", "The name that users of the model know.").once().arguments(&[Slot::new("name", Kind::Text, "Letters, digits, `-`, `_` and `.`.")]);
 
-pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: true };
 
 const VERSION: u32 = 1;
 
@@ -99,11 +102,16 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
             help: "use letters, digits, `-`, `_` and `.`, at most 100 of them".into(),
         });
     }
+    let is_instance = |other: &&StageDecl| other.name_span == stage.name_span && other.name != stage.name;
+    if compiler.pipeline.stages.iter().filter(is_instance).any(|other| other.block.child_text("alias") == Some(alias)) {
+        let at = block.child("alias").map_or(stage.name_span, |child| child.span_of("name"));
+        return Err(same_for_all(&format!("deploy to `{alias}`"), at, stage).into());
+    }
     let targets = target::targets(stage, compiler)?;
     let judge = required.first().and_then(|judge| compiler.pipeline.stage(judge.stage.as_str()));
     let (live, more) = live::live_check(stage, judge, compiler)?.unzip();
     inputs.extend(more.into_iter().flatten());
-    let (card, more) = card::card(stage, compiler.pipeline.stage(model), compiler).unzip();
+    let (card, more) = card::card(stage, made_by(model, compiler), compiler).unzip();
     inputs.extend(more.into_iter().flatten());
     let action = Action {
         name: "deploy".to_owned(),

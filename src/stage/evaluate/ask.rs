@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
 use crate::grade::Metrics;
-use crate::provider::{AnswerLog, Answered, Api, Batch, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, Question, price, until_stopped};
+use crate::provider::{
+    AnswerLog, Answered, Api, Batch, Cost, Declared, Generation, ModelCard, ModelHandle, Price, ProviderError, Question, price, until_stopped,
+};
 use crate::store::{Lock, Store, StoreError, write_atomically};
 
 use super::super::{Context, Estimate, StageError, TOKENS_IN, TOKENS_OUT, USD, USD_PAID, providers, train};
@@ -69,10 +71,14 @@ impl Asking<'_> {
         }
         let open: Vec<(Digest, Question)> = asked.open(&found);
         let questions: Vec<Question> = open.iter().map(|(_, question)| question.clone()).collect();
-        let expected = price.filter(|_| !is_begun).and_then(|price| expected(declared, &model.card, &questions, self.max_tokens, price));
-        if matches!(declared.api, Api::Hosted(_)) && !open.is_empty() && !is_begun {
+        let is_counted = matches!(declared.api, Api::Hosted(_)) || context.watch.bounds_tokens();
+        let expected = if !is_counted || is_begun || open.is_empty() {
+            Cost::default()
+        } else {
+            let expected = expected(declared, &model.card, &questions, self.max_tokens, price);
             context.watch.spend(&declared.name, expected)?;
-        }
+            expected
+        };
         let how = Generation { max_tokens: self.max_tokens, temperature: self.temperature, kept: log.clone(), batch: batch.clone() };
         let answers = match &declared.api {
             _ if open.is_empty() => Ok(Vec::new()),
@@ -83,13 +89,12 @@ impl Asking<'_> {
             // What was not answered costs nothing; a batch goes on, and will.
             if !batch.as_ref().is_some_and(Batch::is_begun) {
                 let come = log.iter().map(|log| open.iter().filter(|(question, _)| log.find(*question).is_some()).count()).sum::<usize>();
-                context.watch.billed(expected.unwrap_or_default() * come as f64 / open.len().max(1) as f64);
+                let share = come as f64 / open.len().max(1) as f64;
+                context.watch.billed(Cost { usd: Some(expected.usd.unwrap_or_default() * share), tokens: expected.tokens.map(|tokens| tokens * share) });
             }
         })?;
         let new = figures(answers.iter(), price);
-        if let Some(usd) = new.get(USD) {
-            context.watch.billed(*usd);
-        }
+        context.watch.billed(spent(&new));
         for ((question, _), answered) in open.into_iter().zip(answers) {
             log.iter().for_each(|log| log.keep(question, &answered));
             found.insert(question, answered);
@@ -205,7 +210,7 @@ pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tok
     let price = price_of(declared, card, workspace);
     let unread = price.as_ref().err().map(ToString::to_string);
     let price = price.ok().flatten().map(|price| discounted(price, batch));
-    let usd = questions.and_then(|questions| expected(declared, card, questions, max_tokens, price?));
+    let usd = questions.and_then(|questions| expected(declared, card, questions, max_tokens, price).usd);
     let known = price.is_some_and(|price| price.input.is_some() && price.output.is_some());
     let note = || format!("what answers of `{}` cost at `{}` is not known: tell it in prices.kdl", card.base, declared.name);
     let is_unpriced = !known && unread.is_none();
@@ -217,16 +222,21 @@ pub fn estimate(declared: &Declared, card: &ModelCard, workspace: &Path, max_tok
 ///
 /// # Errors
 /// When the prices cannot be read.
-pub fn expected_cost(declared: &Declared, card: &ModelCard, workspace: &Path, questions: &[Question], max_tokens: usize) -> Result<Option<f64>, StageError> {
-    Ok(price_of(declared, card, workspace)?.and_then(|price| expected(declared, card, questions, max_tokens, price)))
+pub fn expected_cost(declared: &Declared, card: &ModelCard, workspace: &Path, questions: &[Question], max_tokens: usize) -> Result<Cost, StageError> {
+    Ok(expected(declared, card, questions, max_tokens, price_of(declared, card, workspace)?))
 }
 
-/// What some answers did cost, in US dollars, where that is known.
+/// What some answers did cost, as far as that is known.
 ///
 /// # Errors
 /// When the prices cannot be read.
-pub fn cost_of(declared: &Declared, card: &ModelCard, workspace: &Path, answers: &[Answered]) -> Result<Option<f64>, StageError> {
-    Ok(figures(answers.iter(), price_of(declared, card, workspace)?).get(USD).copied())
+pub fn cost_of(declared: &Declared, card: &ModelCard, workspace: &Path, answers: &[Answered]) -> Result<Cost, StageError> {
+    Ok(spent(&figures(answers.iter(), price_of(declared, card, workspace)?)))
+}
+
+fn spent(figures: &BTreeMap<String, f64>) -> Cost {
+    let told = |name: &str| figures.get(name).copied();
+    Cost { usd: told(USD), tokens: told(TOKENS_IN).zip(told(TOKENS_OUT)).map(|(read, written)| read + written) }
 }
 
 /// A batch costs half.
@@ -235,12 +245,17 @@ pub fn discounted(price: Price, batch: bool) -> Price {
     Price { input: price.input.map(|usd| usd * factor), output: price.output.map(|usd| usd * factor), ..price }
 }
 
-/// What the answers will cost at most, in US dollars.
+/// What the answers will cost at most. Nothing costs dollars here.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-fn expected(declared: &Declared, card: &ModelCard, questions: &[Question], max_tokens: usize, price: Price) -> Option<f64> {
+fn expected(declared: &Declared, card: &ModelCard, questions: &[Question], max_tokens: usize, price: Option<Price>) -> Cost {
     let asked: usize = questions.iter().map(|question| train::chat_tokens(declared, &card.base, &question.messages) + question.beside()).sum();
     let answered = questions.len() * max_tokens;
-    Some((asked as f64).mul_add(price.input?, answered as f64 * price.output?) / 1e6)
+    let usd = match (&declared.api, price) {
+        (Api::Hosted(_), None) => None,
+        (Api::Hosted(_), Some(price)) => price.input.zip(price.output).map(|(input, output)| (asked as f64).mul_add(input, answered as f64 * output) / 1e6),
+        (Api::Local | Api::Command(_), _) => Some(0.0),
+    };
+    Cost { usd, tokens: Some((asked + answered) as f64) }
 }
 
 pub fn price_of(declared: &Declared, card: &ModelCard, workspace: &Path) -> Result<Option<Price>, ProviderError> {

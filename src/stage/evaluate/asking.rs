@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
 use crate::fingerprint::{Leaf, Tree};
 use crate::grade::grader::Measured;
 use crate::provider::{Api, Declared};
 
+use super::super::made::made_by;
 use super::super::{Action, Compiler, Input, providers, train};
 use super::ask::{ANSWERS, SAMPLES, TOOK};
 use super::generate::{Asked, Generate};
@@ -82,8 +83,8 @@ pub fn asking(part: Part<'_>, whom: Whom, measured: Measured, compiler: &Compile
         return Err(contradiction(stage.child(role).unwrap_or(stage), "name", "an outside program does not tell what its answers take", help));
     }
     context.insert("provider".to_owned(), providers::provider_tree(&declared, providers::Purpose::Asking));
-    let asked = if let Some(made_by) = train_stage(stage.child_text(role).unwrap_or_default(), compiler) {
-        inputs.push(Input::output("model", &made_by.name, train::MODEL_OUTPUT));
+    let asked = if let Some(made_by) = made_by(stage.child_text(role).unwrap_or_default(), compiler) {
+        inputs.push(Input::output("model", &made_by.stage.name, train::MODEL_OUTPUT));
         Asked::Made { declarations: compiler.pipeline.providers.clone() }
     } else {
         let written = stage.child_text(role).unwrap_or_default();
@@ -118,19 +119,15 @@ fn contradiction(node: &Block, slot: &str, problem: &str, help: &str) -> ConfigE
     ConfigError::Contradiction { problem: problem.into(), label: "cannot be".into(), at: node.span_of(slot).into(), help: help.into() }
 }
 
-/// The train stage of a name.
-pub fn train_stage<'a>(name: &str, compiler: &Compiler<'a>) -> Option<&'a StageDecl> {
-    compiler.pipeline.stage(name).filter(|stage| stage.kind == "train")
-}
-
 /// Who answers for the model that stands in a node (`model`, `baseline`) of a stage.
 pub fn asked_at(stage: &Block, role: &str, compiler: &Compiler<'_>) -> Result<Declared, ConfigError> {
     let written = stage.child_text(role).unwrap_or_default();
-    if let Some(made_by) = train_stage(written, compiler) {
-        return provider(train::provider_name(&made_by.block), stage, compiler);
+    let trained_at = |name: &str| made_by(name, compiler).and_then(|made_by| Some(train::provider_name(made_by.block()?).to_owned()));
+    if let Some(made_at) = trained_at(written) {
+        return provider(&made_at, stage, compiler);
     }
-    let judged = train_stage(super::judged(stage), compiler).map(|judged| train::provider_name(&judged.block));
-    let declared = provider(stage.child_text("provider").or(judged).unwrap_or("local"), stage, compiler)?;
+    let judged = trained_at(super::judged(stage));
+    let declared = provider(stage.child_text("provider").or(judged.as_deref()).unwrap_or("local"), stage, compiler)?;
     check_named(stage, role, written, &declared, compiler)?;
     Ok(declared)
 }
@@ -142,17 +139,17 @@ fn provider(name: &str, stage: &Block, compiler: &Compiler<'_>) -> Result<Declar
 /// A local model must be one that there is: otherwise the name of a stage was mistyped, most likely.
 fn check_named(stage: &Block, role: &str, name: &str, declared: &Declared, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
     // A train stage that is there and has a mistake of its own is no second mistake.
-    let broken = compiler.pipeline.declared.get(name) == Some(&"train");
+    let broken = compiler.pipeline.declared.get(name).is_some_and(|kind| ["train", "select"].contains(kind));
     if broken || declared.api != Api::Local || train::untuned(declared, name).is_ok() {
         return Ok(());
     }
-    let stages = compiler.pipeline.stages.iter().filter(|stage| stage.kind == "train").map(|stage| stage.name.as_str());
+    let stages = compiler.pipeline.stages.iter().filter(|stage| ["train", "select"].contains(&stage.kind)).map(|stage| stage.name.as_str());
     let known: Vec<&str> = stages.chain([crate::model::TINY]).collect();
     let help = crate::config::nearest(name, known.iter().copied())
         .map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
     Err(ConfigError::DanglingReference {
         name: name.to_owned(),
-        wanted: "train".into(),
+        wanted: "train or select".into(),
         at: stage.child(role).map_or(stage.name_span, |child| child.span_of("name")).into(),
         help,
     })

@@ -1,4 +1,4 @@
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, nearest};
+use crate::config::{Block, ConfigError, Fallback, Kind, Lint, Setting, Slot, nearest};
 use crate::grade::grader::Named;
 use crate::grade::{Bound, Gate, LOSS_GAP, OVERFIT_GAP, Open, SLICE_GAP, names};
 
@@ -85,4 +85,38 @@ fn bounds(stage: &Block, gate: &Block, graders: &[Named], baseline: bool, sample
         return contradiction("a gate needs a bound".into(), "give it `min=`, `max=` or `over=\"baseline\"`");
     }
     Ok(bounds)
+}
+
+/// The bounds of a stage or a suite that no model can miss, since what they bound never goes beyond them.
+pub fn idle(block: &Block, graders: &[Named]) -> Vec<Lint> {
+    let gates = block.all(SETTING.name).filter_map(|gate| Some((gate, range(gate.text("metric"), graders)?)));
+    let bounds = gates.flat_map(|(gate, (low, high))| {
+        let metric = gate.text("metric");
+        let why = |name: &str, is_idle: fn(f64, f64) -> bool, end: f64, word: &str| {
+            let written = gate.find_number(name).filter(|bound| is_idle(*bound, end))?;
+            Some(Lint::IdleGate { why: format!("`{metric}` is never {word} {written}"), at: gate.span_of(name).into() })
+        };
+        [why("min", |bound, low| bound <= low, low, "below"), why("max", |bound, high| bound >= high, high, "above")]
+    });
+    bounds.flatten().collect()
+}
+
+/// The least and the greatest value that a metric can have, where that is known.
+fn range(metric: &str, graders: &[Named]) -> Option<(f64, f64)> {
+    let gap = |name: &str| metric == name || metric.strip_prefix(name).is_some_and(|rest| matches!(rest, ".low" | ".high"));
+    if gap(SLICE_GAP) {
+        return Some((0.0, 1.0));
+    }
+    if gap(OVERFIT_GAP) {
+        return Some((-1.0, 1.0));
+    }
+    let plain = metric.strip_prefix("baseline.").unwrap_or(metric);
+    let of = graders.iter().filter(|named| plain == named.name || plain.strip_prefix(&named.name).is_some_and(|rest| rest.starts_with('.')));
+    let grader = of.max_by_key(|named| named.name.len()).filter(|named| named.grader.is_share() && !named.grader.compares())?;
+    match plain.strip_prefix(&grader.name)?.trim_start_matches('.') {
+        "" | "low" | "high" => Some((0.0, 1.0)),
+        further if further.starts_with("pass@") => Some((0.0, 1.0)),
+        further if further.starts_with("gain") => Some((-1.0, 1.0)),
+        _ => None,
+    }
 }

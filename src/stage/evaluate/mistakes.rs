@@ -12,7 +12,7 @@ use crate::grade::{Scores, Slice};
 const SHOWN: usize = 20;
 
 /// The report of mistakes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Mistakes<'a> {
     /// The rows with the lowest scores by the first grader.
     worst: Vec<&'a Scores>,
@@ -31,13 +31,13 @@ pub struct Mistakes<'a> {
     taken_for: Vec<Taken>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 struct Flipped<'a> {
     rows: usize,
     samples: Vec<&'a Scores>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct ClassTold {
     class: String,
     rows: usize,
@@ -46,7 +46,7 @@ struct ClassTold {
     f1: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct Taken {
     wanted: String,
     said: String,

@@ -24,8 +24,9 @@ use crate::fingerprint::{Tree, settings_of};
 use crate::grade::grader::{self, Measured, Named};
 use crate::grade::{LOSS_GAP, OVERFIT_GAP, Scores};
 
+use super::made::made_by;
 use super::{Action, Compiler, Input, StageError, StageKind, prepare, scheduling, train};
-use asking::{Whom, asking, samples, train_stage};
+use asking::{Whom, asking, samples};
 use outside::outside;
 use part::Part;
 use rows::{BASELINE_ANSWERS, TRAINING_ANSWERS};
@@ -34,12 +35,13 @@ static SETTING: Setting = Setting::new("evaluate", "Asks a model questions that 
     .many()
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
     .children(|| scheduling::with(&[&MODEL, &BASELINE, &DATA, &PROVIDER, &asking::SETTING, &grader::SETTING, &SLICE, &CLUSTER, &gates::SETTING, &SUITE]));
+const MODELS: Kind = Kind::Model(&["train", "select"]);
 static MODEL: Setting =
-    Setting::new("model", "The model that is judged.").once().arguments(&[Slot::new("name", Kind::Model, "A train stage, or the name of a model.")]);
+    Setting::new("model", "The model that is judged.").once().arguments(&[Slot::new("name", MODELS, "A train or select stage, or the name of a model.")]);
 static BASELINE: Setting = Setting::new("baseline", "The model that it is compared with on the same rows.").arguments(&[Slot::new(
     "name",
-    Kind::Model,
-    "A train stage, or the name of a model.",
+    MODELS,
+    "A train or select stage, or the name of a model.",
 )]);
 static DATA: Setting = Setting::new("data", "The questions.")
     .once()
@@ -60,7 +62,7 @@ static SLICE: Setting = Setting::new("slice", "A field by which classes of rows 
 static CLUSTER: Setting = Setting::new("cluster", "Which rows belong together and tell less than as many others: those of one customer, say.")
     .properties(&[Slot::new("by", Kind::Text, "The field, which the prepare stage carries through by its own `slice`.")]);
 
-pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: true };
 
 /// The version of grading; raised when the same answers would be graded or measured in another way.
 const GRADE_VERSION: u32 = 4;
@@ -68,6 +70,7 @@ const GRADE_VERSION: u32 = 4;
 pub const VERDICT: &str = "verdict";
 pub use ask::{ANSWERS, answers_of, cost_of, expected_cost};
 pub use grade::METRICS;
+pub use mistakes::Mistakes;
 
 /// What an evaluate stage asked.
 #[derive(Clone, Debug)]
@@ -130,6 +133,7 @@ fn judging(part: Part<'_>, compiler: &mut Compiler<'_>, actions: &mut Vec<Action
         actions.push(asking(part, Whom::Baseline, measured, compiler)?);
     }
     let gates = gates::all(block, &graders, baseline, samples(stage))?;
+    compiler.warnings.extend(gates::idle(block, &graders).into_iter().map(ConfigError::from));
     part.carried(compiler)?;
     let overfit = gates.iter().any(|gate| gate.metric.starts_with(OVERFIT_GAP));
     let losses = gates.iter().any(|gate| gate.metric == LOSS_GAP).then(|| losses(part, compiler)).transpose()?;
@@ -197,8 +201,8 @@ fn learnt(part: Part<'_>, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
         return Ok(());
     };
     let judged = judged(&part.stage.block);
-    let from = train_stage(judged, compiler).and_then(|made_by| made_by.block.child_text("data"));
-    let problem = if from != Some(data.text("stage")) {
+    let from = made_by(judged, compiler);
+    let problem = if from.and_then(|from| from.agreed("data").map(str::to_owned)).as_deref() != Some(data.text("stage")) {
         format!("`overfit-gap` compares with what `{judged}` learnt, and that is not `{}`", data.text("stage"))
     } else if data.text("split") == "train" {
         "`overfit-gap` compares with what was learnt, and so is this".to_owned()
@@ -212,13 +216,13 @@ fn learnt(part: Part<'_>, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
 /// The losses of the training of the judged model.
 fn losses(part: Part<'_>, compiler: &Compiler<'_>) -> Result<Input, ConfigError> {
     let judged = judged(&part.stage.block);
-    let made_by = train_stage(judged, compiler).ok_or_else(|| ConfigError::Contradiction {
+    let made_by = made_by(judged, compiler).ok_or_else(|| ConfigError::Contradiction {
         problem: format!("`{LOSS_GAP}` is about a training, and no stage trains `{judged}`"),
         label: "has no losses".into(),
         at: part.block.all(gates::SETTING.name).find(|gate| gate.text("metric") == LOSS_GAP).map_or(part.block.name_span, |gate| gate.span_of("metric")).into(),
         help: "judge a train stage, or take the gate out".into(),
     })?;
-    Ok(Input::output(grade::LOSSES, &made_by.name, train::LOSSES_OUTPUT))
+    Ok(Input::output(grade::LOSSES, &made_by.stage.name, train::LOSSES_OUTPUT))
 }
 
 /// An error where rows that were learnt would have to be judged by somebody else.
@@ -241,7 +245,7 @@ fn deciding(stage: &StageDecl, compiler: &Compiler<'_>, parts: Vec<verdict::Judg
     }
     let inputs = parts.iter().flat_map(|part| [&part.metrics, &part.scores]).map(|output| Input::output(output, &stage.name, output));
     // So that nobody deploys another model on this verdict.
-    let model = train_stage(judged(&stage.block), compiler).map(|made_by| Input::output(verdict::MODEL, &made_by.name, train::MODEL_OUTPUT));
+    let model = made_by(judged(&stage.block), compiler).map(|made_by| Input::output(verdict::MODEL, &made_by.stage.name, train::MODEL_OUTPUT));
     let inputs = inputs.chain(model).collect();
     Action {
         name: "verdict".to_owned(),

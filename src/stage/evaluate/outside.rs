@@ -10,9 +10,10 @@ use crate::provider::{Api, Declared};
 use crate::store::Reading;
 
 use super::super::exec::environment;
+use super::super::made::made_by;
 use super::super::{Action, Compiler, Input, Work, providers, train};
 use super::ask::{ANSWERS, QUESTIONS};
-use super::asking::{asked_at, train_stage};
+use super::asking::asked_at;
 use super::generate::Asked;
 use super::judge::{Judge, Judging};
 use super::moderation::Moderation;
@@ -156,8 +157,8 @@ impl Made<'_> {
         }
         let written = stage.child_text(role).unwrap_or_default();
         self.context.insert(format!("{role} provider"), providers::provider_tree(&declared, providers::Purpose::Asking));
-        if let Some(made_by) = train_stage(written, compiler) {
-            self.inputs.push(Input::output(input, &made_by.name, train::MODEL_OUTPUT));
+        if let Some(made_by) = made_by(written, compiler) {
+            self.inputs.push(Input::output(input, &made_by.stage.name, train::MODEL_OUTPUT));
             return Ok(Asked::Made { declarations: compiler.pipeline.providers.clone() });
         }
         self.context.insert(role.to_owned(), providers::model_tree(&declared, written));

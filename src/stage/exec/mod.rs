@@ -61,7 +61,7 @@ static SANDBOX: Setting = Setting::new("sandbox", "Whether the command works in 
         "`strict`: the system also refuses what it writes elsewhere in the workspace. `off`: in the workspace itself.",
     )]);
 
-pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: true };
 
 const VERSION: u32 = 1;
 

@@ -31,9 +31,9 @@ static SETTING: Setting = Setting::new("prepare", "Makes training examples of ro
 static FROM: Setting =
     Setting::new("from", "The stage that the rows come from.").many().arguments(&[Slot::new("stage", Kind::Stage(&["collect"]), "A collect stage.")]);
 static SPLIT: Setting = Setting::new("split", "Divides examples by a hash of a key, so that new rows never move old ones.").properties(&[
-    Slot::new("train", Kind::Number(0.0, 1.0), "The share to learn from.").or(Fallback::Number(0.8)),
-    Slot::new("validation", Kind::Number(0.0, 1.0), "The share that tells when to stop.").or(Fallback::Number(0.1)),
-    Slot::new("test", Kind::Number(0.0, 1.0), "The share to be judged by.").or(Fallback::Number(0.1)),
+    Slot::new("train", Kind::Share, "The share to learn from.").or(Fallback::Number(0.8)),
+    Slot::new("validation", Kind::Share, "The share that tells when to stop.").or(Fallback::Number(0.1)),
+    Slot::new("test", Kind::Share, "The share to be judged by.").or(Fallback::Number(0.1)),
     Slot::new("key", Kind::Text, "The field that decides; without it the prompt does. What has the same key stays together.").or(Fallback::Absent),
     Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another division.").or(Fallback::Integer(0)),
     Slot::new("stratify", Kind::Text, "The field whose values get the same shares in every split.").or(Fallback::Absent),
@@ -43,7 +43,7 @@ static SLICE: Setting = Setting::new("slice", "A field by which the report looks
     .many()
     .properties(&[Slot::new("by", Kind::Text, "The field.")]);
 
-pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: false };
 
 const VERSION: u32 = 7;
 

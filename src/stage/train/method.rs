@@ -32,14 +32,11 @@ static RATE_MULTIPLIER: Setting = Setting::new("rate-multiplier", "The learning 
     .arguments(&[Slot::new("factor", Kind::OrAuto(&Kind::Positive(1000.0)), "The factor.")]);
 static WARMUP: Setting = Setting::new("warmup", "The share of the steps in which the rate rises; locally 0.05 where it is not given.").arguments(&[Slot::new(
     "share",
-    Kind::Number(0.0, 1.0),
+    Kind::Share,
     "The share.",
 )]);
-static WEIGHT_DECAY: Setting = Setting::new("weight-decay", "How fast weights shrink by themselves; 0 where it is not given.").arguments(&[Slot::new(
-    "rate",
-    Kind::Number(0.0, 1.0),
-    "The rate.",
-)]);
+static WEIGHT_DECAY: Setting =
+    Setting::new("weight-decay", "How fast weights shrink by themselves; 0 where it is not given.").arguments(&[Slot::new("rate", Kind::Share, "The rate.")]);
 static DECAY: Setting = Setting::new("decay", "How the rate falls after the warm-up; locally `cosine`, down to a tenth, where it is not given.")
     .arguments(&[Slot::new("how", Kind::Choice(&["cosine", "linear", "constant"]), "The curve.")]);
 static CLIP: Setting = Setting::new("clip", "Gradients longer than this are cut to it; locally 1 where it is not given.").arguments(&[Slot::new(

@@ -70,7 +70,7 @@ static SUFFIX: Setting = Setting::new("suffix", "What is put into the name of a 
     .without_effect()
     .arguments(&[Slot::new("text", Kind::Text, "Letters, digits and dashes: as many as the provider takes, at most 64.")]);
 
-pub const KIND: StageKind = StageKind { setting: &SETTING, compile };
+pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: false };
 
 const VERSION: u32 = 2;
 /// What later stages call the model.

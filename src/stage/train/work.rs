@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::config::Block;
 use crate::ledger::JobJournal;
-use crate::provider::{Api, Declared, Price, ProviderError, TuningRequest, dollars, price};
+use crate::provider::{Api, Cost, Declared, Price, ProviderError, TuningRequest, dollars, price};
 use crate::store::{RecordOutcome, Store};
 
 use super::super::action::given;
@@ -67,6 +67,9 @@ impl Work for Train {
             left: Some(inspect::left_at(context.store, &context.key.to_string())),
             checkpoints: kept.as_ref().map(|(kept, every)| (kept.place().to_owned(), *every)),
         };
+        if !matches!(self.declared.api, Api::Hosted(_)) {
+            context.watch.spend(&self.declared.name, Cost { usd: Some(0.0), tokens: request.expected_tokens })?;
+        }
         let (tuned, folder) = match &self.declared.api {
             Api::Command(program) => {
                 let (tuned, folder) = command::train(program, &self.declared.name, &request, context).await?;
@@ -86,9 +89,8 @@ impl Work for Train {
         if let Some(paid) = paid {
             metrics.entry("usd".to_owned()).or_insert(paid);
         }
-        if let Some(usd) = metrics.get("usd") {
-            context.watch.billed(*usd);
-        }
+        let told = |name: &str| metrics.get(name).copied();
+        context.watch.billed(Cost { usd: told("usd"), tokens: told("trained-tokens") });
         if matches!(self.declared.api, Api::Hosted(_)) {
             metrics.extend(expected.tokens.map(|tokens| ("estimated-tokens".to_owned(), tokens)));
             metrics.extend(expected.usd.map(|usd| ("estimated-usd".to_owned(), usd)));

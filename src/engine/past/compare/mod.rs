@@ -18,7 +18,7 @@ pub use predictions::{Flip, Predictions};
 pub use rows::{ChangedRow, Rows};
 
 /// Two runs side by side. This is the form that `diff --json` prints.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Comparison {
     /// The first run.
     pub a: Side,
@@ -31,7 +31,7 @@ pub struct Comparison {
 }
 
 /// One of the two runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Side {
     /// The run.
     pub run: String,
@@ -52,7 +52,7 @@ pub struct Side {
 }
 
 /// A stage that is not the same in both runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct StageComparison {
     /// Its name.
     pub name: String,
@@ -77,7 +77,7 @@ pub struct StageComparison {
 }
 
 /// A figure of a stage in both runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MetricPair {
     /// Its name.
     pub name: String,
@@ -88,7 +88,7 @@ pub struct MetricPair {
 }
 
 /// A figure, with the bounds of its 95 % interval where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Figure {
     /// The value.
     pub value: f64,

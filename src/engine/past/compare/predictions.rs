@@ -6,7 +6,7 @@ use crate::data::parse_lines;
 use crate::grade::Scores;
 
 /// The answers of a judged model in both runs, on the rows that both have.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Predictions {
     /// Rows that both runs have.
     pub rows: usize,
@@ -23,7 +23,7 @@ pub struct Predictions {
 }
 
 /// A row whose answer flipped.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Flip {
     /// What was asked.
     pub asked: String,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The rows of an output in both runs.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Rows {
     /// The output.
     pub output: String,
@@ -25,7 +25,7 @@ pub struct Rows {
 }
 
 /// A row that asks the same in both runs and wants another answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ChangedRow {
     /// What it asks.
     pub asks: String,

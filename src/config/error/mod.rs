@@ -1,7 +1,19 @@
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
+//! What can be wrong with a pipeline file. Larger subjects have an enum of their own.
+
+mod include;
+mod lint;
+mod matrix;
+mod measure;
+mod report;
+
+use miette::{Diagnostic, LabeledSpan, SourceSpan};
 use thiserror::Error;
 
-use super::PipelineFile;
+pub use include::IncludeError;
+pub use lint::Lint;
+pub use matrix::MatrixError;
+pub use measure::MeasureError;
+pub use report::{Finding, FindingLabel, PipelineErrors};
 
 /// One thing that is wrong with a pipeline file, or with the way it was named.
 #[derive(Clone, Debug, Error, Diagnostic)]
@@ -218,6 +230,62 @@ pub enum ConfigError {
         help: String,
     },
 
+    /// A parameter that is given a value of another type than it was declared with.
+    #[error("the parameter `{name}` must be {expected}, found {found}")]
+    #[diagnostic(code(config::wrong_param), help("give it the type that its declaration has, or change the declaration"))]
+    WrongParam {
+        name: String,
+        expected: String,
+        found: String,
+        #[label("declared here as {expected}")]
+        declared: SourceSpan,
+        #[label("{found}")]
+        at: SourceSpan,
+    },
+
+    /// A `${...}` in a string that stands for nothing.
+    #[error("`{text}` stands for nothing")]
+    #[diagnostic(code(config::unknown_interpolation))]
+    UnknownInterpolation {
+        text: String,
+        #[label("not a parameter")]
+        at: SourceSpan,
+        #[help]
+        help: String,
+    },
+
+    /// A value that grows without bound.
+    #[error("this value is longer than {limit} bytes once the parameters are put in")]
+    #[diagnostic(code(config::too_long), help("put large texts into files of their own, and name these as inputs"))]
+    TooLong {
+        limit: usize,
+        #[label("too long")]
+        at: SourceSpan,
+    },
+
+    /// A file whose content is asked for and cannot be had.
+    #[error("cannot take the content of `{path}`: {reason}")]
+    #[diagnostic(code(config::unreadable_value), help("`(file)\"path\"` is the content of a text file of the workspace, at most 1 MiB of it"))]
+    UnreadableValue {
+        path: String,
+        reason: String,
+        #[label("asked for here")]
+        at: SourceSpan,
+    },
+
+    /// A setting that a profile or `defaults` has for a stage or provider that is not there.
+    #[error("{place} sets something of {kind} `{name}`, which is not declared")]
+    #[diagnostic(code(config::nothing_to_override))]
+    NothingToOverride {
+        place: String,
+        kind: String,
+        name: String,
+        #[label("is not declared")]
+        at: SourceSpan,
+        #[help]
+        help: String,
+    },
+
     /// An environment variable that cannot be what it is.
     #[error("the environment variable `{name}` {problem}")]
     #[diagnostic(code(config::bad_variable))]
@@ -370,46 +438,43 @@ pub enum ConfigError {
         #[label("nothing is kept from it")]
         at: SourceSpan,
     },
+
+    /// In what an `include` takes in.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Include(#[from] IncludeError),
+
+    /// In a value with a unit or a range of its own.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Measure(#[from] MeasureError),
+
+    /// In a `matrix`, or in what comes of it.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Matrix(#[from] MatrixError),
+
+    /// Nothing wrong, and most likely not meant.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lint(#[from] Lint),
 }
 
 impl ConfigError {
-    /// The first place that the error points at, for sorting.
+    /// The place that the error points at, for sorting: the last of several.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.labels().into_iter().flatten().map(|label| label.offset()).max().unwrap_or(0)
     }
-}
 
-/// All that is wrong with one pipeline file, in one report.
-#[derive(Debug, Error, Diagnostic)]
-#[error("{name}: {} {} to mend", errors.len(), if errors.len() == 1 { "thing" } else { "things" })]
-#[diagnostic(code(config::invalid), help("see the points above; nothing has been run"))]
-pub struct PipelineErrors {
-    name: String,
-    /// The text that the labels point into.
-    #[source_code]
-    source_code: NamedSource<String>,
-    /// What is wrong, by place.
-    #[related]
-    pub errors: Vec<ConfigError>,
-}
-
-impl PipelineErrors {
-    /// Gathers errors of one file, sorted by the place that they point at.
+    /// Whether it is a warning.
     #[must_use]
-    pub fn new(file: &PipelineFile, mut errors: Vec<ConfigError>) -> Self {
-        errors.sort_by_key(ConfigError::offset);
-        Self { name: file.name.clone(), source_code: file.named_source(), errors }
-    }
-
-    /// A report about a file that could not even be read.
-    #[must_use]
-    pub fn unread(name: &str, error: ConfigError) -> Self {
-        Self { name: name.to_owned(), source_code: NamedSource::new(name, String::new()), errors: vec![error] }
+    pub fn is_warning(&self) -> bool {
+        self.severity() == Some(miette::Severity::Warning)
     }
 }
 
 /// A word, be it in code quotes, with the article that it takes.
-pub(super) fn with_article(word: &str) -> String {
+pub(in crate::config) fn with_article(word: &str) -> String {
     format!("{} {word}", if word.trim_start_matches('`').starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" })
 }

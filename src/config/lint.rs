@@ -1,0 +1,67 @@
+//! What is right, and most likely not meant.
+
+use std::sync::LazyLock;
+
+use kdl::{KdlDocument, KdlNode};
+use regex::Regex;
+
+use super::error::{ConfigError, Lint};
+use super::file::Span;
+use super::params::Params;
+use super::pipeline::Pipeline;
+use super::scope::value_span;
+
+/// Looks through a pipeline that is right.
+pub fn lint(pipeline: &Pipeline, nodes: &[KdlNode], params: &Params) -> Vec<ConfigError> {
+    let unused = params.iter().filter(|(name, _)| !pipeline.seen.params.contains(*name));
+    let mut found: Vec<ConfigError> = unused.map(|(name, value)| Lint::UnusedParam { name: name.clone(), at: value.span.into() }.into()).collect();
+    for node in nodes {
+        secrets(node, &pipeline.file.text, &mut found);
+    }
+    found
+}
+
+/// What the secrets of well-known services look like.
+static SECRETS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let known = [
+        (r"\bsk-[A-Za-z0-9_-]{20,}", "an API key"),
+        (r"\bhf_[A-Za-z0-9]{30,}", "a token of a model hub"),
+        (r"\bAKIA[0-9A-Z]{16}\b", "an access key of a cloud"),
+        (r"\bAIza[0-9A-Za-z_-]{35}", "an API key"),
+        (r"\b(?:ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{30,}|\bglpat-[A-Za-z0-9_-]{20,}", "a token of a code host"),
+        (r"\bxox[abp]-[A-Za-z0-9-]{20,}", "a token of a chat service"),
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----", "a private key"),
+        (r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}", "a signed token"),
+        (r"(?i)\bbearer [A-Za-z0-9._~+/-]{20,}", "a token"),
+        (r"[a-z]+://[^/\s:@]+:[^/\s:@]+@", "a password in an address"),
+    ];
+    known.into_iter().filter_map(|(pattern, what)| Some((Regex::new(pattern).ok()?, what))).collect()
+});
+
+fn secrets(node: &KdlNode, text: &str, found: &mut Vec<ConfigError>) {
+    for entry in node.entries() {
+        let Some(value) = entry.value().as_string().filter(|value| value.len() >= 12) else {
+            continue;
+        };
+        if let Some((secret, what)) = SECRETS.iter().find_map(|(pattern, what)| Some((pattern.find(value)?.as_str(), what))) {
+            let whole = value_span(entry);
+            let raw = text.get(whole.start..whole.start + whole.length).unwrap_or_default();
+            let at = raw.find(secret).map_or(whole, |at| Span { start: whole.start + at, length: secret.len() });
+            found.push(Lint::PlainSecret { what: (*what).to_owned(), at: at.into() }.into());
+        }
+    }
+    for child in node.children().into_iter().flat_map(KdlDocument::nodes) {
+        secrets(child, text, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SECRETS;
+
+    #[test]
+    fn all_patterns_are_patterns() {
+        assert_eq!(SECRETS.len(), 10);
+        assert!(SECRETS.iter().all(|(pattern, _)| !pattern.is_match("Name the team that should answer; see https://example.com/a:b@c")));
+    }
+}

@@ -1,0 +1,78 @@
+use super::{codes, found, says, stages, with, wrong};
+
+#[test]
+fn what_a_file_includes_stands_there() {
+    let main = format!("pipeline \"p\"\ninclude \"parts/common.kdl\"\n{}", says("x", "${param.who}"));
+    let workspace = with(&[
+        ("p.kdl", &main),
+        ("parts/common.kdl", "include \"more.kdl\"\nparams {\n    who \"${param.base}!\"\n}\n"),
+        ("parts/more.kdl", &format!("params {{\n    base \"me\"\n}}\n{}", says("y", "${param.who}"))),
+    ]);
+    assert_eq!(stages(&workspace, &[]), ["y", "x"], "in the place of the node that includes it");
+    assert_eq!(workspace.ran(&[]).len(), 2);
+    assert_eq!(workspace.read("x.out"), "me!");
+    assert!(workspace.ran(&[]).is_empty());
+    workspace.write("parts/common.kdl", "include \"more.kdl\"\nparams {\n    who \"you\"\n}\n");
+    assert_eq!(workspace.ran(&[]).len(), 2, "a change of an included file shows");
+    assert_eq!(workspace.read("y.out"), "you");
+    let why = workspace.retune(&["why", "y", "p.kdl", "--json"]);
+    assert_eq!(why.code, 0, "{}", why.stderr);
+}
+
+#[test]
+fn a_mistake_is_shown_in_the_file_that_it_is_in() {
+    let workspace = with(&[
+        ("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\nexec \"x\" {\n    run 1\n    output \"o\"\n}\n"),
+        ("a.kdl", "// ü\n\nexec \"y\" {\n    rnu \"true\"\n    output \"q\"\n}\n"),
+    ]);
+    let found = found(&workspace, &[]);
+    assert_eq!(codes(&found), ["config::wrong_type", "config::unknown_node"], "all errors of all files, in order");
+    let place = |at: usize| (found[at]["labels"][0]["file"].as_str().expect("a file").to_owned(), found[at]["labels"][0]["line"].as_i64());
+    assert_eq!(place(0), ("p.kdl".into(), Some(4)));
+    assert_eq!(place(1), ("a.kdl".into(), Some(4)));
+    let shown = workspace.retune(&["check", "p.kdl"]).stderr;
+    assert!(shown.contains("[a.kdl:4:5]") && shown.contains("[p.kdl:4:9]"), "{shown}");
+}
+
+#[test]
+fn two_places_in_two_files_are_both_shown() {
+    let text = says("x", "1");
+    let done = wrong(&[("p.kdl", &format!("pipeline \"p\"\ninclude \"a.kdl\"\n{text}")), ("a.kdl", &text)], &[]);
+    assert!(done.stderr.contains("config::duplicate_stage") && done.stderr.contains("p.kdl:3") && done.stderr.contains("a.kdl:1"), "{}", done.stderr);
+}
+
+#[test]
+fn files_that_cannot_be_taken_in_are_told() {
+    let cycle = wrong(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\n"), ("a.kdl", "include \"p.kdl\"\n")], &[]);
+    assert!(cycle.stderr.contains("config::include_cycle") && cycle.stderr.contains("a.kdl:1"), "{}", cycle.stderr);
+    let own = wrong(&[("p.kdl", "pipeline \"p\"\ninclude \"p.kdl\"\n")], &[]);
+    assert!(own.stderr.contains("config::include_cycle"), "{}", own.stderr);
+    let twice = wrong(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\ninclude \"./a.kdl\"\n"), ("a.kdl", "")], &[]);
+    assert!(twice.stderr.contains("config::included_twice"), "{}", twice.stderr);
+    let gone = wrong(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\n")], &[]);
+    assert!(gone.stderr.contains("config::unreadable_include") && gone.stderr.contains("p.kdl:2:9"), "{}", gone.stderr);
+    let syntax = wrong(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\n"), ("a.kdl", "exec \"x\" {\n")], &[]);
+    assert!(syntax.stderr.contains("config::syntax") && syntax.stderr.contains("a.kdl:"), "{}", syntax.stderr);
+    let named = wrong(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\n"), ("a.kdl", "pipeline \"q\"\n")], &[]);
+    assert!(named.stderr.contains("config::repeated"), "{}", named.stderr);
+    let binary = with(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\n")]);
+    binary.write("a.kdl", [0xff, 0xfe, 0]);
+    assert!(binary.retune(&["check", "p.kdl"]).stderr.contains("UTF-8"));
+}
+
+#[test]
+fn a_pipeline_in_parts_is_found_compiled_again() {
+    let workspace = with(&[("p.kdl", "pipeline \"p\"\ninclude \"a.kdl\"\n"), ("a.kdl", &says("x", "1"))]);
+    // It is kept where there is a place for it, which the first run makes.
+    workspace.run(&[], 0);
+    workspace.run(&[], 0);
+    let compiled = || {
+        let folder = std::fs::read_dir(workspace.path().join(".retune/compiled")).expect("it is kept");
+        folder.flatten().map(|file| file.metadata().and_then(|meta| meta.modified()).expect("a time")).collect::<Vec<_>>()
+    };
+    let before = compiled();
+    assert!(workspace.ran(&[]).is_empty());
+    assert_eq!(compiled(), before, "it was not written anew");
+    workspace.write("a.kdl", says("y", "2"));
+    assert_eq!(workspace.ran(&[]), ["y"]);
+}
