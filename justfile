@@ -48,6 +48,12 @@ deny:
 support-data:
     cargo run --release --example support_data
 
+# Fuzzes the language with coverage for some seconds: reading, telling places, laying out.
+fuzz seconds="600":
+    cargo install --locked cargo-fuzz
+    mkdir -p target/fuzz-corpus
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none language target/fuzz-corpus tests/fuzz/corpus/language -- -max_total_time={{seconds}} -max_len=20000 -rss_limit_mb=4096 -timeout=30
+
 # Write schemas/ and docs/reference/ anew, from the tables of the language and the types of its results.
 generate:
     cargo run --example generate

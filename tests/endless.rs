@@ -90,17 +90,23 @@ fn what_multiplies_is_bounded() {
 fn large_files_are_read_or_refused_in_time() {
     let workspace = Workspace::new();
     let began = Instant::now();
-    // 50 MB of one string, of one comment, and of one line.
-    for (before, middle, after) in [
-        ("pipeline \"", "a".repeat(50_000_000), "\""),
-        ("/*", " b".repeat(25_000_000), "*/"),
-        ("x", " y".repeat(2_000_000), ""),
-        ("// ", "c".repeat(50_000_000), "\n"),
-    ] {
+    // One string, one comment, one line.
+    let long = [
+        ("pipeline \"", "a".repeat(2_000_000), "\""),
+        ("/*", " b".repeat(1_000_000), "*/"),
+        ("x", " y".repeat(500_000), ""),
+        ("// ", "c".repeat(2_000_000), "\n"),
+    ];
+    for (before, middle, after) in long {
         workspace.write("p.kdl", format!("{before}{middle}{after}"));
         let done = workspace.retune(&["check", "p.kdl"]);
         assert!(done.code == 0 || done.code == 2, "{}", done.stderr.chars().take(2000).collect::<String>());
         assert!(done.stderr.len() < 200_000, "a report is for people: {} bytes", done.stderr.len());
+    }
+    for text in ["a".repeat(50_000_000), "a {\n".repeat(12_500_000), "\0".repeat(50_000_000)] {
+        workspace.write("p.kdl", text);
+        let done = workspace.retune(&["check", "p.kdl"]);
+        assert!(done.code == 2 && done.stderr.contains("config::too_large"), "{}", done.stderr);
     }
     assert!(began.elapsed() < BOUND * 4);
     std::fs::File::create(workspace.path().join("p.kdl")).and_then(|file| file.set_len(65 << 20)).expect("it can be long");
@@ -108,4 +114,30 @@ fn large_files_are_read_or_refused_in_time() {
     assert!(workspace.retune(&["check", "/dev/zero"]).stderr.contains("config::too_large"), "it has no end");
     workspace.write("p.kdl", "pipeline \"p\"\ninclude \"/dev/zero\"\n");
     assert!(workspace.retune(&["check", "p.kdl"]).stderr.contains("config::unreadable_include"));
+}
+
+#[test]
+fn what_hides_nesting_is_refused() {
+    for text in [
+        format!("a {}1", "/-".repeat(20_000)),
+        format!("/{}", "*/".repeat(20_000)),
+        format!("{}{}", "a \"}\" {".repeat(20_000), "}".repeat(20_000)),
+        format!("{}{}", "a { // }\n".repeat(20_000), "}".repeat(20_000)),
+        "}".repeat(100_000),
+        format!("a {}{}", "(\"\"".repeat(50_000), ")".repeat(50_000)),
+        format!("a \"\\q{}\"", "{".repeat(100_000)),
+        format!("a #\"{}", "a{".repeat(100_000)),
+        format!("a \"\"\"{}\n", "b{".repeat(100_000)),
+    ] {
+        decoded(text);
+    }
+}
+
+#[test]
+fn what_only_looks_nested_is_read() {
+    let workspace = Workspace::new();
+    let braces = "{ ".repeat(500);
+    workspace.write("p.kdl", format!("pipeline \"p\"\n// {braces}\nexec \"x\" {{\n    run \"echo '{braces} (((' > o\"\n    output \"o\"\n}}\n"));
+    assert_eq!(workspace.run(&[], 0)["status"], "ok");
+    assert_eq!(workspace.read("o").trim(), format!("{braces} ((("));
 }

@@ -28,14 +28,20 @@ enum Deny {
 }
 
 impl Changes {
-    /// Takes the pipeline compiled, from the workspace or anew, and prints what is worth a warning.
+    /// Takes the pipeline compiled, from the workspace or anew. What is worth a warning is said by who plans, runs or checks it.
     pub fn load(&self, pipeline: Option<&PathBuf>) -> Result<Recipe, Problem> {
-        self.compiled(pipeline, Recipe::load)
+        let recipe = self.compiled(pipeline, Recipe::load)?;
+        self.denied(recipe)
+    }
+
+    /// The same, and prints what is worth a warning.
+    pub fn load_aloud(&self, pipeline: Option<&PathBuf>) -> Result<Recipe, Problem> {
+        self.aloud(self.compiled(pipeline, Recipe::load)?)
     }
 
     /// Compiles the pipeline anew, looks for what retires soon, and prints what is worth a warning.
     pub fn check(&self, pipeline: Option<&PathBuf>) -> Result<Recipe, Problem> {
-        self.compiled(pipeline, |path, overrides| checked(path, overrides))
+        self.aloud(self.compiled(pipeline, checked)?)
     }
 
     /// Whether warnings are errors.
@@ -50,12 +56,20 @@ impl Changes {
 
     fn compiled(&self, pipeline: Option<&PathBuf>, by: impl Fn(&Path, &Overrides) -> Result<Recipe, PipelineErrors>) -> Result<Recipe, Problem> {
         let path = discover(pipeline.map(PathBuf::as_path))?;
-        let recipe = by(&path, &self.overrides())?;
-        if self.denies() && !recipe.warnings.is_empty() {
-            return Err(PipelineErrors::of(&recipe.file, recipe.warnings).into());
-        }
+        Ok(by(&path, &self.overrides())?)
+    }
+
+    fn aloud(&self, recipe: Recipe) -> Result<Recipe, Problem> {
+        let recipe = self.denied(recipe)?;
         for warning in &recipe.warnings {
             print_finding(warning, &recipe.file);
+        }
+        Ok(recipe)
+    }
+
+    fn denied(&self, recipe: Recipe) -> Result<Recipe, Problem> {
+        if self.denies() && !recipe.warnings.is_empty() {
+            return Err(PipelineErrors::of(&recipe.file, recipe.warnings).into());
         }
         Ok(recipe)
     }

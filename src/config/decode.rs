@@ -1,6 +1,6 @@
 //! A KDL node to a [`Block`], by its [`Setting`]; every mistake is noted and decoding goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 
@@ -22,6 +22,8 @@ pub struct Decoder<'a> {
     pub seen: Seen,
     /// Whether what is decoded lies over or under something else, so that nothing need be written.
     pub is_partial: bool,
+    /// The axes of all matrices: what lies over or under a stage may take those of the stage.
+    pub axes: BTreeSet<String>,
 }
 
 impl Decoder<'_> {
@@ -73,7 +75,7 @@ impl Decoder<'_> {
     pub fn instance(&mut self, node: &KdlNode, setting: &'static Setting, values: &Values) -> Option<Block> {
         let scope = Scope { axes: values, ..self.scope };
         let (errors, seen) = (std::mem::take(&mut self.errors), std::mem::take(&mut self.seen));
-        let mut within = Decoder { scope, providers: self.providers, errors, seen, is_partial: self.is_partial };
+        let mut within = Decoder { scope, providers: self.providers, errors, seen, is_partial: self.is_partial, axes: BTreeSet::new() };
         let block = within.block(node, setting);
         (self.errors, self.seen) = (within.errors, within.seen);
         block
@@ -117,7 +119,11 @@ impl Decoder<'_> {
             checked(Written { name, value: &value, param, span }, slot.kind, self.providers)
         });
         // A profile that is not in force need not find the environment that it is meant for.
-        let is_away = |error: &ConfigError| self.is_partial && matches!(error, ConfigError::UnsetVariable { .. });
+        let is_away = |error: &ConfigError| match error {
+            ConfigError::UnsetVariable { .. } => self.is_partial,
+            ConfigError::UnknownParam { name, .. } => self.is_partial && self.axes.contains(name),
+            _ => false,
+        };
         found.map_err(|error| if is_away(&error) { None } else { Some(error) }).map_err(|error| self.errors.extend(error)).ok()
     }
 

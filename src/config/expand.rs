@@ -11,7 +11,7 @@ use kdl::{KdlDocument, KdlNode};
 use super::block::Block;
 use super::error::{ConfigError, MatrixError};
 use super::file::{Span, Spanned};
-use super::matrix::{MOST, Values, instance_name, is_wanted, parse_name};
+use super::matrix::{MOST, Values, instance_name, is_meant, is_wanted, parse_name};
 use super::scope::{Scope, Seen};
 use super::table::{Kind, Repeat, Setting, Slot};
 use super::value::Value;
@@ -102,10 +102,10 @@ pub fn instances(stages: &[Written], scope: Scope<'_>, errors: &mut Vec<ConfigEr
 fn order(count: usize, needs: impl Fn(usize) -> BTreeSet<usize>) -> Vec<usize> {
     let mut waits: Vec<usize> = vec![0; count];
     let mut users = vec![Vec::new(); count];
-    for stage in 0..count {
+    for (stage, waits) in waits.iter_mut().enumerate() {
         for need in needs(stage) {
             users[need].push(stage);
-            waits[stage] += 1;
+            *waits += 1;
         }
     }
     let mut open: Vec<usize> = (0..count).filter(|&stage| waits[stage] == 0).collect();
@@ -304,7 +304,7 @@ impl Instance {
 #[must_use]
 pub fn is_named(name: &str, wanted: &str) -> bool {
     let ((stage, values), (wanted, some)) = (parse_name(name), parse_name(wanted));
-    stage == wanted && some.iter().all(|(axis, value)| values.get(axis) == Some(value))
+    stage == wanted && some.iter().all(|(axis, wanted)| values.get(axis).is_some_and(|value| is_meant(value, wanted)))
 }
 
 #[cfg(test)]

@@ -76,14 +76,15 @@ pub struct Place<'a> {
     pub column: usize,
 }
 
-/// A pipeline larger than this is a mistake (a data file given by accident, most likely).
-const LARGEST: u64 = 64 << 20;
+/// A pipeline larger than this is a mistake (a data file given by accident, most likely): it is six times what 10,000 stages take,
+/// and KDL is read at about 1 MB a second.
+const LARGEST: u64 = 8 << 20;
 
 impl PipelineFile {
     /// Reads a pipeline file, without those that it includes.
     ///
     /// # Errors
-    /// When the file cannot be read, is larger than 64 MiB, or is not UTF-8.
+    /// When the file cannot be read, is larger than 8 MiB, or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let text = read_text(path, &name, LARGEST)?;
@@ -103,12 +104,12 @@ impl PipelineFile {
         Self::of(self.path.clone(), self.name.clone(), self.text_of(&self.parts[0]).to_owned())
     }
 
-    /// The same text with that of further files after it. A file that cannot be read is an error with its place in the list.
-    pub(super) fn with<'a>(&self, files: impl Iterator<Item = (&'a Path, &'a str)>) -> Result<Self, (usize, ConfigError)> {
+    /// The same text with that of further files after it.
+    pub(super) fn with<'a>(&self, files: impl Iterator<Item = (&'a Path, &'a str)>) -> Result<Self, ConfigError> {
         let (mut text, mut parts) = (self.text.to_string(), self.parts.to_vec());
-        for (number, (path, name)) in files.enumerate() {
+        for (path, name) in files {
             let left = LARGEST.saturating_sub(text.len() as u64);
-            let found = read_text(path, name, left).map_err(|error| (number, error))?;
+            let found = read_text(path, name, left)?;
             // So that the end of one is not the beginning of the next.
             text.push('\n');
             parts.push(Part { path: path.to_owned(), name: name.to_owned(), start: text.len(), length: found.len() });
@@ -158,6 +159,20 @@ impl PipelineFile {
     }
 }
 
+/// What a report shows of one place at most, and before and after it where it is less, in bytes.
+const LONGEST: usize = 4096;
+const AROUND: usize = 120;
+
+impl PipelineFile {
+    /// The beginning of the sign that a place is in.
+    fn boundary(&self, mut at: usize) -> usize {
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+}
+
 /// So that a report shows each place in the file that it is in.
 impl SourceCode for PipelineFile {
     fn read_span<'a>(&'a self, span: &SourceSpan, before: usize, after: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
@@ -165,7 +180,19 @@ impl SourceCode for PipelineFile {
         let own = SourceSpan::new((span.offset() - part.start).into(), span.len());
         let found = self.text_of(part).read_span(&own, before, after)?;
         let at = SourceSpan::new((found.span().offset() + part.start).into(), found.span().len());
-        let (data, line, column, lines) = (found.data(), found.line(), found.column(), found.line_count());
+        let (data, line, lines) = (found.data(), found.line(), found.line_count());
+        // Counted in characters, and not in bytes.
+        let column = self.place(at.into()).column - 1;
+        if data.len() > LONGEST {
+            // One long line, most likely: what stands around the place.
+            let whole = at.offset()..at.offset() + data.len();
+            let begin = self.boundary(span.offset().saturating_sub(AROUND).max(whole.start));
+            let end = self.boundary((span.offset() + span.len().min(LONGEST) + AROUND).min(whole.end));
+            let window = SourceSpan::new(begin.into(), end.saturating_sub(begin));
+            let place = self.place(window.into());
+            let (line, column) = (place.line - 1, place.column - 1);
+            return Ok(Box::new(MietteSpanContents::new_named(part.name.clone(), &self.text.as_bytes()[begin..end], window, line, column, 1)));
+        }
         // The data is borrowed from the text, not from the contents that tell of it.
         let data = &self.text.as_bytes()[at.offset()..at.offset() + data.len()];
         Ok(Box::new(MietteSpanContents::new_named(part.name.clone(), data, at, line, column, lines)))

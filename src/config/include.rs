@@ -16,15 +16,18 @@ pub static INCLUDE: Setting = Setting::new("include", "Takes in what another fil
     "The file, relative to the one that includes it.",
 )]);
 
+/// The nodes of the files that could be read, and what is wrong with the others.
+pub type Unread = (Vec<KdlNode>, Vec<ConfigError>);
+
 /// More files than this are no pipeline.
 const MOST: usize = 1000;
 
 /// The text of a pipeline with that of all files that it includes, and its nodes, those of a file in the place of the node that
 /// includes it.
-pub fn follow(file: PipelineFile) -> (PipelineFile, Result<Vec<KdlNode>, Vec<ConfigError>>) {
+pub fn follow(file: PipelineFile) -> (PipelineFile, Result<Vec<KdlNode>, Unread>) {
     let nodes = match parse::nodes(&file.text, 0) {
         Ok(nodes) => nodes,
-        Err(errors) => return (file, Err(errors)),
+        Err(errors) => return (file, Err((Vec::new(), errors))),
     };
     if !nodes.iter().any(|node| node.name().value() == INCLUDE.name) {
         return (file, Ok(nodes));
@@ -32,7 +35,7 @@ pub fn follow(file: PipelineFile) -> (PipelineFile, Result<Vec<KdlNode>, Vec<Con
     let known = BTreeMap::from([(identity(&file.path), 0)]);
     let mut follower = Follower { file, known, first: vec![Span::default()], open: vec![0], errors: Vec::new(), taken: Vec::new() };
     follower.take(nodes);
-    let nodes = if follower.errors.is_empty() { Ok(follower.taken) } else { Err(follower.errors) };
+    let nodes = if follower.errors.is_empty() { Ok(follower.taken) } else { Err((follower.taken, follower.errors)) };
     (follower.file, nodes)
 }
 
@@ -44,7 +47,7 @@ pub fn with_includes(file: PipelineFile) -> Result<PipelineFile, PipelineErrors>
     let (file, nodes) = follow(file);
     match nodes {
         Ok(_) => Ok(file),
-        Err(errors) => Err(PipelineErrors::new(&file, &errors)),
+        Err((_, errors)) => Err(PipelineErrors::new(&file, &errors)),
     }
 }
 
@@ -99,7 +102,7 @@ impl Follower {
             return Err(IncludeError::TooMany { limit: MOST, at: at.into() }.into());
         }
         let reason = |error: ConfigError| IncludeError::Unreadable { path: name.clone(), reason: error.to_string(), at: at.into() };
-        self.file = self.file.with(std::iter::once((path.as_path(), name.as_str()))).map_err(|(_, error)| reason(error))?;
+        self.file = self.file.with(std::iter::once((path.as_path(), name.as_str()))).map_err(reason)?;
         let number = self.file.parts.len() - 1;
         self.known.insert(identity(&path), number);
         self.first.push(at);

@@ -85,9 +85,17 @@ pub fn combinations(node: &KdlNode, stage: &str, scope: Scope<'_>, seen: &mut Se
     all
 }
 
-/// The instances of a stage that stands in so many places: one axis, `place`.
-pub fn places(count: i64, span: Span) -> Vec<Values> {
-    (1..=count).map(|place| Values::from([(PLACE.to_owned(), Spanned { value: Value::Integer(place), span })])).collect()
+/// Each of these instances in so many places: with one more axis, `place`.
+pub fn with_places(all: &[Values], count: i64, span: Span) -> Vec<Values> {
+    let places = |values: &Values| {
+        let values = values.clone();
+        (1..=count).map(move |place| {
+            let mut values = values.clone();
+            values.insert(PLACE.to_owned(), Spanned { value: Value::Integer(place), span });
+            values
+        })
+    };
+    all.iter().flat_map(places).collect()
 }
 
 /// The axis of a stage that stands in several places.
@@ -138,7 +146,8 @@ fn axis(node: &KdlNode, known: &[Axis], scope: Scope<'_>, seen: &mut Seen, error
             let expected = declared.value.noun().to_owned();
             errors.push(ConfigError::WrongParam { name: name.into(), expected, found, declared: declared.span.into(), at: at.into() });
         }
-        match values.iter().find(|known| known.value.is_same(&value.value)) {
+        // What is written in the same way in names is the same to all that go by them.
+        match values.iter().find(|known| known.value.is_same(&value.value) || known.value.plain() == value.value.plain()) {
             Some(first) => {
                 let (axis, written) = (name.to_owned(), value.value.to_string());
                 errors.push(MatrixError::Repeated { axis, value: written, first: first.span.into(), at: at.into() }.into());
@@ -232,7 +241,14 @@ pub fn parse_name(name: &str) -> (&str, BTreeMap<&str, &str>) {
 
 /// Whether an instance has the values that are wanted.
 pub fn is_wanted(values: &Values, wanted: &BTreeMap<&str, &str>) -> bool {
-    wanted.iter().all(|(axis, wanted)| values.get(*axis).is_some_and(|own| short(&own.value) == *wanted || own.value.plain() == *wanted))
+    wanted.iter().all(|(axis, wanted)| values.get(*axis).is_some_and(|own| is_meant(&short(&own.value), wanted)))
+}
+
+/// Whether a value, as it stands in the name of an instance, is meant by what somebody writes for it: the same, the value as it
+/// stands in the file, or the same number in another way.
+pub fn is_meant(short: &str, written: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    short == written || short == self::short(&Value::Text(written.to_owned())) || number(short).is_some() && number(short) == number(written)
 }
 
 /// The axes of a stage with their values, in words.

@@ -17,6 +17,7 @@ mod file;
 mod format;
 mod include;
 mod language;
+mod lex;
 mod lint;
 mod matrix;
 mod measure;

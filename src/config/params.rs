@@ -32,7 +32,7 @@ pub fn collect(
     (text, root): (&str, &Path),
     seen: &mut Seen,
     errors: &mut Vec<ConfigError>,
-) -> Params {
+) -> (Params, Vec<String>) {
     let mut params = Params::new();
     let none = Params::new();
     let over = profile.into_iter().flat_map(inside).filter(|node| node.name().value() == "params").flat_map(|node| declared(node, errors)).collect::<Vec<_>>();
@@ -70,6 +70,7 @@ pub fn collect(
             apply_set(given, &mut params, errors);
         }
     }
+    repeated(&over, errors);
     for (name, name_span, _) in over.iter().filter(|(name, ..)| !names.contains_key(name)) {
         errors.push(unknown(name, *name_span, &params));
     }
@@ -79,24 +80,42 @@ pub fn collect(
             apply_set(given, &mut params, errors);
         }
     }
-    params
+    (params, declarations.into_iter().map(|(name, ..)| name.to_owned()).collect())
 }
 
-/// Parameters of a profile that is not in force: checked all the same.
-pub fn check(profile: &KdlNode, scope: Scope<'_>, seen: &mut Seen, errors: &mut Vec<ConfigError>) {
+/// Parameters of a profile that is not in force: checked all the same. `order` is that in which they are declared.
+pub fn check(profile: &KdlNode, scope: Scope<'_>, order: &[String], seen: &mut Seen, errors: &mut Vec<ConfigError>) {
     for node in inside(profile).filter(|node| node.name().value() == "params") {
-        for (name, name_span, entry) in declared(node, errors) {
+        let over = declared(node, errors);
+        repeated(&over, errors);
+        for (name, name_span, entry) in over {
             let Some(base) = scope.params.get(name) else {
                 errors.push(unknown(name, name_span, scope.params));
                 continue;
             };
-            match scope.value(entry, name, SCALAR, seen) {
+            let before: Params = order
+                .iter()
+                .take_while(|known| *known != name)
+                .filter_map(|name| scope.params.get_key_value(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            match (Scope { params: &before, ..scope }).value(entry, name, SCALAR, seen) {
                 Ok(value) if fits(&value, &base.value) => {}
                 Ok(value) => errors.push(wrong(name, base, &Spanned { value, span: value_span(entry) })),
                 // What it takes of the environment need not be there before it is in force.
                 Err(ConfigError::UnsetVariable { .. }) => {}
                 Err(error) => errors.push(error),
             }
+        }
+    }
+}
+
+/// Parameters that stand twice in one place.
+fn repeated(declared: &[(&str, Span, &KdlEntry)], errors: &mut Vec<ConfigError>) {
+    let mut names: BTreeMap<&str, Span> = BTreeMap::new();
+    for (name, span, _) in declared {
+        if let Some(first) = names.insert(name, *span) {
+            errors.push(ConfigError::Repeated { name: (*name).into(), place: "params".into(), first: first.into(), at: (*span).into() });
         }
     }
 }

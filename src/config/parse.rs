@@ -4,16 +4,17 @@ use kdl::{KdlDocument, KdlError, KdlNode};
 
 use super::error::ConfigError;
 use super::file::Span;
+use super::lex::{self, Token};
 
 /// Nesting beyond this is refused before the parser sees it, since it would recurse as deep.
 const DEEPEST: usize = 64;
 
 /// The nodes of a text that begins at an offset.
 pub fn nodes(text: &str, start: usize) -> Result<Vec<KdlNode>, Vec<ConfigError>> {
-    if let Some(at) = too_deep(text) {
-        return Err(vec![ConfigError::TooDeep { limit: DEEPEST, at: Span { start: start + at, length: 1 }.into() }]);
+    if let Some(error) = refused(text, start) {
+        return Err(vec![error]);
     }
-    let mut document = KdlDocument::parse_v2(text).map_err(|error| syntax_errors(error, start))?;
+    let mut document = parsed(text).map_err(|error| syntax_errors(error, start))?;
     let mut nodes = std::mem::take(document.nodes_mut());
     if start > 0 {
         nodes.iter_mut().for_each(|node| shift(node, start));
@@ -48,27 +49,70 @@ fn shift(node: &mut KdlNode, by: usize) {
     }
 }
 
-/// Where nesting of braces, of annotations, or of block comments, goes deeper than the recursive parser should be asked to follow.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut braces, mut comments, mut types) = (0_usize, 0_usize, 0_usize);
-    let bytes = text.as_bytes();
-    for (at, &byte) in bytes.iter().enumerate() {
-        match (byte, bytes.get(at + 1)) {
-            (b'{', _) => braces += 1,
-            (b'}', _) => braces = braces.saturating_sub(1),
-            (b'(', _) => types += 1,
-            (b')', _) => types = types.saturating_sub(1),
-            // An annotation ends with its line, and what is in strings is no annotation.
-            (b'\n' | b'"', _) => types = 0,
-            (b'/', Some(b'*')) => comments += 1,
-            (b'*', Some(b'/')) => comments = comments.saturating_sub(1),
+/// What the recursive parser should not be shown: braces that do not match, annotations that are none, and nesting deeper than
+/// it should be asked to follow. It looks at tokens and not at signs, so that strings and comments hide nothing and count for nothing.
+fn refused(text: &str, start: usize) -> Option<ConfigError> {
+    let syntax = |at: usize, problem: &str, label: &str, help: &str| ConfigError::Syntax {
+        problem: problem.into(),
+        label: label.into(),
+        at: Span { start: start + at, length: 1 }.into(),
+        help: help.into(),
+    };
+    let too_deep = |at: usize| Some(ConfigError::TooDeep { limit: DEEPEST, at: Span { start: start + at, length: 1 }.into() });
+    let (mut open, mut dashes, mut annotation): (Vec<usize>, usize, Option<(usize, bool)>) = (Vec::new(), 0, None);
+    for (at, token) in lex::places(text) {
+        match (token, annotation) {
+            (Token::BlockComment(comment), _) if lex::block_comment(comment).1 > DEEPEST => return too_deep(at),
+            (Token::BlockComment(_) | Token::Continued(_), _) => continue,
+            (Token::Word("\""), _) => {
+                return Some(syntax(at, "this string is not closed", "no `\"` for it", "close it in the same line, or begin it by `\"\"\"` for several lines"));
+            }
+            (Token::Word(_), Some((begin, false))) => annotation = Some((begin, true)),
+            (Token::TypeClose, Some((_, true))) => annotation = None,
+            (_, Some((begin, _))) => return Some(syntax(begin, "this annotation does not end", "expected a name and `)`", "write it as `(param)\"name\"`")),
+            (Token::TypeOpen, None) => annotation = Some((at, false)),
+            (Token::TypeClose, None) => return Some(syntax(at, "this `)` closes nothing", "no `(` before it", "take it out, or put the text in quotes")),
+            (Token::Open, None) => open.push(at),
+            (Token::Close, None) if open.pop().is_none() => {
+                return Some(syntax(at, "this `}` closes nothing", "no `{` before it", "take it out, or look for a `{` that is missing above"));
+            }
             _ => {}
         }
-        if braces.max(comments).max(types) > DEEPEST {
-            return Some(at);
+        dashes = if token == Token::Slashdash { dashes + 1 } else { 0 };
+        if open.len().max(dashes) > DEEPEST {
+            return too_deep(at);
         }
     }
-    None
+    if let Some((begin, _)) = annotation {
+        return Some(syntax(begin, "this annotation does not end", "expected a name and `)`", "write it as `(param)\"name\"`"));
+    }
+    let unclosed = open.last()?;
+    Some(syntax(*unclosed, "this `{` is not closed", "no `}` for it", "close it by `}`, or look for one that is missing below"))
+}
+
+/// Texts with more that opens something than this, in strings too, get a stack that even their misreading does not fill.
+const MANY: usize = 500;
+const STACK: usize = 1 << 30;
+
+fn parsed(text: &str) -> Result<KdlDocument, KdlError> {
+    let bytes = text.as_bytes();
+    let opens = bytes.iter().enumerate().filter(|&(at, byte)| match byte {
+        b'{' | b'(' => true,
+        b'/' => matches!(bytes.get(at + 1), Some(b'-' | b'*')),
+        _ => false,
+    });
+    if opens.take(MANY).count() < MANY {
+        return KdlDocument::parse_v2(text);
+    }
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || KdlDocument::parse_v2(text));
+        match parser.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No room for such a stack: the usual one does for all that people write.
+            Err(_) => KdlDocument::parse_v2(text),
+        }
+    })
 }
 
 /// More than this many are no help.

@@ -1,7 +1,7 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use kdl::KdlNode;
+use kdl::{KdlDocument, KdlNode};
 
 use super::budget::{BUDGET, Budget};
 use super::decode::{Decoder, offer};
@@ -11,7 +11,7 @@ use super::file::{PipelineFile, Span, Spanned};
 use super::include::{INCLUDE, follow};
 use super::language::{DEFAULTS, Language, PARAMS, PIPELINE, PROFILE};
 use super::lint;
-use super::matrix::{self, MATRIX, Values, described, parse_name};
+use super::matrix::{self, MATRIX, PLACE, Values, described, parse_name};
 use super::name::StageName;
 use super::params::{self, Overrides, Params};
 use super::profile::{Overlays, in_force};
@@ -76,6 +76,13 @@ pub struct Pipeline {
     places: HashMap<String, usize>,
 }
 
+/// Whether all of a pipeline is decoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Part,
+}
+
 impl Pipeline {
     /// Decodes a pipeline, with the files that it includes. What could be decoded comes back beside all that is wrong.
     #[must_use]
@@ -83,51 +90,47 @@ impl Pipeline {
         let (file, nodes) = follow(file);
         match nodes {
             Ok(nodes) => {
-                let (pipeline, errors) = Self::decode_nodes(file.clone(), &nodes, language, overrides, None);
+                let (pipeline, errors) = Self::decode_nodes(file.clone(), &nodes, language, overrides, Extent::Whole);
                 (file, Some(pipeline), errors)
             }
-            Err(errors) => (file, None, errors),
+            Err((nodes, mut errors)) => {
+                // What is in the files that cannot be had may be what others speak of.
+                let (_, found) = Self::decode_nodes(file.clone(), &nodes, language, overrides, Extent::Whole);
+                errors.extend(found.into_iter().filter(|error| !may_be_elsewhere(error)));
+                (file, None, errors)
+            }
         }
     }
 
-    /// Decodes some of the top-level nodes of a text that is known to be right, and of their instances only those that are wanted,
-    /// as if the others were not there.
+    /// Decodes some of the top-level nodes of a text that is known to be right, as if the others were not there.
     #[must_use]
-    pub fn decode_part(
-        file: PipelineFile,
-        nodes: &[Span],
-        wanted: &HashSet<&str>,
-        language: Language,
-        overrides: &Overrides,
-    ) -> (Option<Self>, Vec<ConfigError>) {
+    pub fn decode_part(file: PipelineFile, nodes: &[Span], language: Language, overrides: &Overrides) -> (Option<Self>, Vec<ConfigError>) {
         match parse::excerpt(&file.text, nodes) {
             Ok(nodes) => {
-                let (pipeline, errors) = Self::decode_nodes(file, &nodes, language, overrides, Some(wanted));
+                let (pipeline, errors) = Self::decode_nodes(file, &nodes, language, overrides, Extent::Part);
                 (Some(pipeline), errors)
             }
             Err(errors) => (None, errors),
         }
     }
 
-    fn decode_nodes(
-        file: PipelineFile,
-        nodes: &[KdlNode],
-        language: Language,
-        overrides: &Overrides,
-        wanted: Option<&HashSet<&str>>,
-    ) -> (Self, Vec<ConfigError>) {
+    fn decode_nodes(file: PipelineFile, nodes: &[KdlNode], language: Language, overrides: &Overrides, extent: Extent) -> (Self, Vec<ConfigError>) {
         let (mut errors, mut seen) = (Vec::new(), Seen::default());
         let root = PipelineFile::workspace_of(&file.path);
         let text = file.text.clone();
         let profile = in_force(nodes, overrides, &mut errors);
-        let params = params::collect(nodes, profile, overrides, (&text, &root), &mut seen, &mut errors);
+        let (params, order) = params::collect(nodes, profile, overrides, (&text, &root), &mut seen, &mut errors);
         let declared = nodes.iter().filter(|node| node.name().value() == language.provider.name);
         let declared = declared.filter_map(|node| node.get(0).and_then(|name| name.as_string()).map(str::to_owned));
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
         let no_axes = Params::new();
         let scope = Scope { text: &text, root: &root, params: &params, axes: &no_axes };
-        let mut decoder = Decoder { scope, providers: &providers, errors, seen, is_partial: false };
-        let overlays = Overlays::of(nodes, profile, language, &mut decoder);
+        let mut decoder = Decoder { scope, providers: &providers, errors, seen, is_partial: false, axes: BTreeSet::new() };
+        let overlays = Overlays::of(nodes, profile);
+        if extent == Extent::Whole {
+            decoder.axes = axes_in(nodes);
+            Overlays::check(nodes, profile, &order, language, &mut decoder);
+        }
         let mut pipeline = Self {
             name: String::new(),
             profile: overrides.profile.clone(),
@@ -144,11 +147,13 @@ impl Pipeline {
             file,
         };
         let written = pipeline.take_nodes(nodes, &overlays, language, &mut decoder);
-        pipeline.take_stages(&written, &mut decoder, wanted);
+        pipeline.take_stages(&written, &mut decoder);
         let Decoder { mut errors, seen, .. } = decoder;
         pipeline.seen = seen;
         pipeline.resolve(&mut errors);
-        if errors.is_empty() && wanted.is_none() {
+        // A parameter whose value cannot be had is no parameter that is missing as well.
+        errors.retain(|error| !matches!(error, ConfigError::UnknownParam { name, .. } if order.contains(name) && !params.contains_key(name)));
+        if errors.is_empty() && extent == Extent::Whole {
             pipeline.warnings = lint::lint(&pipeline, nodes, &params);
         }
         (pipeline, errors)
@@ -220,15 +225,12 @@ impl Pipeline {
         }
     }
 
-    fn take_stages(&mut self, written: &[Written], decoder: &mut Decoder<'_>, wanted: Option<&HashSet<&str>>) {
+    fn take_stages(&mut self, written: &[Written], decoder: &mut Decoder<'_>) {
         let all = instances(written, decoder.scope, &mut decoder.errors);
         for (stage, instances) in written.iter().zip(all) {
             // A stage of which nothing came is no stage that is missing as well.
             self.declared.insert(stage.name.clone(), stage.setting.name);
             for instance in instances {
-                if wanted.is_some_and(|wanted| !wanted.contains(instance.name.as_str())) {
-                    continue;
-                }
                 self.declared.insert(instance.name.clone(), stage.setting.name);
                 let Some(mut block) = decoder.instance(&stage.node, stage.setting, &instance.values) else {
                     continue;
@@ -287,6 +289,34 @@ impl Pipeline {
     }
 }
 
+/// Whether an error would not be one if another file could be read.
+const fn may_be_elsewhere(error: &ConfigError) -> bool {
+    matches!(
+        error,
+        ConfigError::UnknownParam { .. }
+            | ConfigError::DanglingReference { .. }
+            | ConfigError::NothingToOverride { .. }
+            | ConfigError::UnknownProfile { .. }
+            | ConfigError::UnknownChoice { .. }
+            | ConfigError::BadSet { .. }
+            | ConfigError::UnnamedPipeline { .. }
+            | ConfigError::MissingNode { .. }
+    )
+}
+
+/// The names of all axes that nodes have, wherever a matrix stands.
+fn axes_in(nodes: &[KdlNode]) -> BTreeSet<String> {
+    let mut axes = BTreeSet::from([PLACE.to_owned()]);
+    for node in nodes {
+        let inside = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        if node.name().value() == MATRIX.name {
+            axes.extend(inside.iter().map(|axis| axis.name().value().to_owned()));
+        }
+        axes.extend(axes_in(inside));
+    }
+    axes
+}
+
 /// A stage as it is written, with its name and its own matrix.
 fn written(mut node: KdlNode, setting: &'static Setting, decoder: &mut Decoder<'_>, names: &mut HashMap<String, Span>) -> Option<Written> {
     let named = node.entries().iter().find(|entry| entry.name().is_none());
@@ -296,7 +326,7 @@ fn written(mut node: KdlNode, setting: &'static Setting, decoder: &mut Decoder<'
         return None;
     };
     if StageName::new(&text).is_none() {
-        decoder.errors.push(ConfigError::BadName { name: text, at: name_span.into() });
+        decoder.errors.push(ConfigError::BadName { name: text, of: "a stage".into(), at: name_span.into() });
         return None;
     }
     if let Some(first) = names.get(&text) {
@@ -317,11 +347,12 @@ fn written(mut node: KdlNode, setting: &'static Setting, decoder: &mut Decoder<'
             children.nodes_mut().retain(|child| !is_matrix(child));
             own = matrix::combinations(&matrix, &text, decoder.scope, &mut decoder.seen, &mut decoder.errors);
         }
+        // What is wrong with the number is told where it is decoded.
         let spread = setting.spread.and_then(|by| children.nodes().iter().find(|child| child.name().value() == by));
-        if let Some(count) = spread.and_then(|node| node.entries().first()).and_then(|entry| entry.value().as_integer())
-            && let Ok(count @ 2..=100) = i64::try_from(count)
-        {
-            own = matrix::places(count, name_span);
+        let spread = spread.and_then(|node| node.entries().first());
+        let count = spread.and_then(|entry| decoder.scope.value(entry, "", "", &mut Seen::default()).ok());
+        if let Some(Value::Integer(count @ 2..=100)) = count {
+            own = matrix::with_places(&own, count, name_span);
         }
     }
     Some(Written { node, setting, name: text, name_span, own })

@@ -8,6 +8,7 @@ use super::decode::{Decoder, offer};
 use super::error::ConfigError;
 use super::file::Span;
 use super::language::{DEFAULTS, Language, PROFILE};
+use super::name::StageName;
 use super::nearest::nearest;
 use super::overlay::{fill, overlay};
 use super::params::{self, Overrides};
@@ -52,16 +53,20 @@ fn inside(node: &KdlNode) -> impl Iterator<Item = &KdlNode> {
 }
 
 impl<'a> Overlays<'a> {
-    /// Takes the profile in force and the defaults, as far as nothing is wrong with them; all profiles are checked.
-    pub fn of(nodes: &'a [KdlNode], in_force: Option<&'a KdlNode>, language: Language, decoder: &mut Decoder<'_>) -> Self {
-        let mut overlays = Self::default();
+    /// Takes the profile in force and the defaults.
+    pub fn of(nodes: &'a [KdlNode], in_force: Option<&'a KdlNode>) -> Self {
+        Self { over: in_force, under: nodes.iter().filter(|node| node.name().value() == DEFAULTS.name).collect() }
+    }
+
+    /// Looks for what is wrong with all profiles and defaults, those that are not in force among them. `order` are the parameters in
+    /// the order in which they are declared.
+    pub fn check(nodes: &[KdlNode], in_force: Option<&KdlNode>, order: &[String], language: Language, decoder: &mut Decoder<'_>) {
         decoder.is_partial = true;
         let mut known: Vec<(&str, Span)> = Vec::new();
         for node in nodes {
-            let before = decoder.errors.len();
             match node.name().value() {
                 name if name == PROFILE.name => {
-                    check_profile(node, nodes, in_force, language, decoder);
+                    check_profile(node, nodes, in_force, order, language, decoder);
                     if let Some(name) = argument(node) {
                         let at = Span::from(node.name().span());
                         match known.iter().find(|(first, _)| *first == name) {
@@ -76,21 +81,12 @@ impl<'a> Overlays<'a> {
                             None => known.push((name, at)),
                         }
                     }
-                    if in_force.is_some_and(|profile| std::ptr::eq(profile, node)) && decoder.errors.len() == before {
-                        overlays.over = Some(node);
-                    }
                 }
-                name if name == DEFAULTS.name => {
-                    check_defaults(node, language, decoder);
-                    if decoder.errors.len() == before {
-                        overlays.under.push(node);
-                    }
-                }
+                name if name == DEFAULTS.name => check_defaults(node, language, decoder),
                 _ => {}
             }
         }
         decoder.is_partial = false;
-        overlays
     }
 
     /// A stage or provider with what lies over and under it.
@@ -113,10 +109,32 @@ impl<'a> Overlays<'a> {
     }
 }
 
-fn check_profile(profile: &KdlNode, nodes: &[KdlNode], in_force: Option<&KdlNode>, language: Language, decoder: &mut Decoder<'_>) {
+/// Each node inside that says something of what another one speaks of already.
+fn repeated(node: &KdlNode, errors: &mut Vec<ConfigError>) {
+    let mut known: Vec<(&str, Option<&str>, Span)> = Vec::new();
+    for child in inside(node).filter(|child| child.name().value() != "params") {
+        let (name, of, at) = (child.name().value(), argument(child), Span::from(child.name().span()));
+        match known.iter().find(|(known, about, _)| *known == name && *about == of) {
+            Some((.., first)) => {
+                let name = of.map_or_else(|| name.to_owned(), |of| format!("{name} \"{of}\""));
+                errors.push(ConfigError::Repeated { name, place: format!("`{}`", node.name().value()), first: (*first).into(), at: at.into() });
+            }
+            None => known.push((name, of, at)),
+        }
+    }
+}
+
+fn check_profile(profile: &KdlNode, nodes: &[KdlNode], in_force: Option<&KdlNode>, order: &[String], language: Language, decoder: &mut Decoder<'_>) {
+    repeated(profile, &mut decoder.errors);
     let is_in_force = in_force.is_some_and(|found| std::ptr::eq(found, profile));
     match profile.entries() {
-        [name] if name.name().is_none() && name.value().as_string().is_some() => {}
+        [name] if name.name().is_none() && name.value().as_string().is_some() => {
+            // It is part of the name of a file.
+            let text = name.value().as_string().unwrap_or_default();
+            if StageName::new(text).is_none() {
+                decoder.errors.push(ConfigError::BadName { name: text.into(), of: "a profile".into(), at: name.span() });
+            }
+        }
         [] => decoder.errors.push(ConfigError::MissingValue {
             node: PROFILE.name.into(),
             what: "a name".into(),
@@ -128,7 +146,7 @@ fn check_profile(profile: &KdlNode, nodes: &[KdlNode], in_force: Option<&KdlNode
         }
     }
     if !is_in_force {
-        params::check(profile, decoder.scope, &mut decoder.seen, &mut decoder.errors);
+        params::check(profile, decoder.scope, order, &mut decoder.seen, &mut decoder.errors);
     }
     let table = language.inside(&PROFILE);
     for node in inside(profile).filter(|node| node.name().value() != "params") {
@@ -157,6 +175,7 @@ fn check_profile(profile: &KdlNode, nodes: &[KdlNode], in_force: Option<&KdlNode
 }
 
 fn check_defaults(defaults: &KdlNode, language: Language, decoder: &mut Decoder<'_>) {
+    repeated(defaults, &mut decoder.errors);
     if let Some(entry) = defaults.entries().first() {
         decoder.errors.push(ConfigError::SurplusArgument { node: DEFAULTS.name.into(), takes: "no value".into(), at: entry.span() });
     }

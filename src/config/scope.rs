@@ -33,6 +33,8 @@ pub struct Seen {
     pub files: BTreeMap<String, blake3::Hash>,
     /// Parameters.
     pub params: BTreeSet<String>,
+    /// The bytes of all texts that parameters and files were put into, or stand for.
+    pub bytes: usize,
 }
 
 /// A value that grows beyond this, by parameters that hold each other, is not meant. In bytes.
@@ -40,6 +42,17 @@ const LONGEST: usize = 4 << 20;
 
 /// The largest file that is a value.
 const LARGEST: u64 = 1 << 20;
+
+/// All of them together, over all instances.
+const LONGEST_TOGETHER: usize = 256 << 20;
+
+impl Seen {
+    /// Takes the bytes of a value into account.
+    fn weigh(&mut self, bytes: usize, span: Span) -> Result<(), ConfigError> {
+        self.bytes += bytes;
+        if self.bytes > LONGEST_TOGETHER { Err(ConfigError::TooLong { limit: LONGEST_TOGETHER, at: span.into() }) } else { Ok(()) }
+    }
+}
 
 /// The scalar that a KDL value stands for, if it stands for one.
 pub fn scalar(value: &KdlValue) -> Option<Value> {
@@ -87,6 +100,9 @@ impl<'a> Scope<'a> {
             (Some("param"), Value::Text(param)) => {
                 let value = self.param(&param).ok_or_else(|| unknown(&param, span, self.params))?;
                 seen.params.insert(param);
+                if let Value::Text(text) = &value.value {
+                    seen.weigh(text.len(), span)?;
+                }
                 Ok(value.value.clone())
             }
             (Some("env"), Value::Text(variable)) => {
@@ -163,13 +179,15 @@ impl<'a> Scope<'a> {
             }
         }
         out.push_str(rest);
+        seen.weigh(out.len(), span)?;
         Ok(out)
     }
 
     /// Where in the text of a value a part of it stands.
     fn place(&self, part: &str, span: Span) -> Span {
         let raw = self.text.get(span.start..span.start + span.length).unwrap_or_default();
-        raw.find(part).map_or(span, |at| Span { start: span.start + at, length: part.len() })
+        let unescaped = |(at, _): &(usize, &str)| !raw[..*at].ends_with('$');
+        raw.match_indices(part).find(unescaped).map(|(at, _)| at).map_or(span, |at| Span { start: span.start + at, length: part.len() })
     }
 
     fn content(&self, path: &str, span: Span, seen: &mut Seen) -> Result<String, ConfigError> {

@@ -35,6 +35,15 @@ fn a_mistake_is_shown_in_the_file_that_it_is_in() {
 }
 
 #[test]
+fn what_cannot_be_read_hides_nothing_of_the_rest() {
+    let workspace = with(&[
+        ("p.kdl", "pipeline \"p\"\ninclude \"gone.kdl\"\ninclude \"a.kdl\"\nexec \"x\" {\n    rnu \"true ${param.elsewhere}\"\n    output \"o\"\n}\n"),
+        ("a.kdl", "exec \"y\" {\n"),
+    ]);
+    assert_eq!(codes(&found(&workspace, &[])), ["config::unreadable_include", "config::unknown_node", "config::syntax"]);
+}
+
+#[test]
 fn two_places_in_two_files_are_both_shown() {
     let text = says("x", "1");
     let done = wrong(&[("p.kdl", &format!("pipeline \"p\"\ninclude \"a.kdl\"\n{text}")), ("a.kdl", &text)], &[]);

@@ -20,6 +20,8 @@ fn what_is_hard_to_lay_out_is_kept() {
     for (text, wanted) in [
         ("a \\\n   b\n", "a \\\n    b\n"),
         ("a \\ // c\n b\n", "a \\ // c\n    b\n"),
+        ("a \\ /* c */\n b\n", "a \\ /* c */\n    b\n"),
+        ("/* c\r\n d */ a\r\n", "/* c\n d */ a\n"),
         ("a \"\"\"\n   x\n   y\n   \"\"\" b\n", "a \"\"\"\n   x\n   y\n   \"\"\" b\n"),
         ("/- a\nb\n", "/-a\nb\n"),
         ("/-\n\na\nb\n", "/-a\nb\n"),

@@ -51,6 +51,7 @@ fn values_that_no_file_could_be_called_by_are_cut_short() {
     assert!(names[0].starts_with("x[model=a-b-c~") && names[1].starts_with("x[model=a-b-d~") && names[2] == "x[model=builtin:tiny]", "{names:?}");
     assert_eq!(workspace.ran(&[]).len(), 3);
     assert_eq!(workspace.read("out a-b d"), "a-b d");
+    assert_eq!(workspace.retune(&["show", "x[model=a-b d]", "p.kdl"]).code, 0, "as the file writes it");
 }
 
 const TRAINED: &str = r#"pipeline "p"
@@ -122,6 +123,10 @@ fn the_best_is_passed_on() {
     assert_eq!(workspace.ran(&[]), ["model[rate=0.00001]", "best"]);
     workspace.write("p.kdl", format!("{TRAINED}{}", one("max")));
     assert_eq!(workspace.ran(&[]), ["best", "final", "out"]);
+    // How many are kept may be a parameter.
+    let kept = select(2, "min").replace("keep 2", "keep (param)\"k\"").replace("${param.n}", "${param.place}");
+    workspace.write("p.kdl", format!("{}{kept}", TRAINED.replace("pipeline \"p\"", "pipeline \"p\"\nparams {\n    k 2\n}")));
+    assert_eq!(stages(&workspace, &[])[4..6], ["best[place=1]", "best[place=2]"]);
     // Two are kept, and each is followed by stages of its own.
     workspace.write("p.kdl", format!("{TRAINED}{}", select(2, "min").replace("${param.n}", "${param.place}")));
     let names = stages(&workspace, &[]);
@@ -152,6 +157,7 @@ fn what_makes_no_sense_is_told() {
         (train("rate a=1"), "config::bad_axis"),
         (train("\"a b\" 1"), "config::bad_axis"),
         (train("rate 0.1 1e-1"), "config::repeated_value"),
+        (train("rate 1 \"1\""), "config::repeated_value"),
         (train("rate 0.1\n        rate 0.2"), "config::repeated"),
         (train("rate 0.1\n        exclude rat=0.1"), "config::unknown_cell"),
         (train("rate 0.1\n        exclude rate=0.3"), "config::unknown_cell"),

@@ -110,6 +110,41 @@ fn profiles_that_are_not_in_force_are_checked_too() {
 }
 
 #[test]
+fn stages_that_a_profile_speaks_of_run_again_where_they_are_kept_compiled() {
+    let text = format!("pipeline \"p\"\nprofile \"ci\" {{\n    exec \"y\" {{\n        timeout \"5s\"\n    }}\n}}\n{}{}", says("x", "1"), says("y", "2"));
+    let workspace = with(&[("p.kdl", &text)]);
+    for number in 0..4 {
+        workspace.run(&[], 0);
+        std::fs::write(workspace.path().join("x.out"), format!("{number}")).expect("it is ours");
+        workspace.run(&["--force", "x"], 0);
+        workspace.run(&["--profile", "ci", "--force", "x"], 0);
+    }
+}
+
+#[test]
+fn what_lies_over_or_under_a_stage_may_take_its_axes() {
+    let text = "pipeline \"p\"\ndefaults {\n    exec {\n        matrix {\n            a 1 2\n        }\n        env \"PATH\"\n    }\n}\nprofile \"ci\" {\n    exec \"x\" {\n        run \"echo ${param.a} ci > o${param.a}\"\n    }\n}\nexec \"x\" {\n    run \"echo ${param.a} > o${param.a}\"\n    output \"o${param.a}\"\n}\n";
+    let workspace = with(&[("p.kdl", text)]);
+    workspace.run(&["--profile", "ci"], 0);
+    assert_eq!((workspace.read("o1").as_str(), workspace.read("o2").as_str()), ("1 ci\n", "2 ci\n"));
+}
+
+#[test]
+fn a_profile_says_each_thing_once_and_has_the_name_of_a_file() {
+    let text = |profile: &str| format!("pipeline \"p\"\nparams {{\n    e 1\n}}\n{profile}\n{}", says("x", "${param.e}"));
+    for (profile, code) in [
+        ("profile \"ci\" { params { e 1; e 2 } }", "config::repeated"),
+        ("profile \"ci\" { exec \"x\" { timeout \"1s\" }; exec \"x\" { timeout \"2s\" } }", "config::repeated"),
+        ("profile \"ci\" { budget usd=1; budget usd=2 }", "config::repeated"),
+        ("profile \"../evil\"", "config::bad_name"),
+        ("profile \"\"", "config::bad_name"),
+        ("profile \"ci\" { params { e (param)\"late\" } }\nparams { late 2 }", "config::unknown_param"),
+    ] {
+        assert!(wrong(&[("p.kdl", &text(profile))], &[]).stderr.contains(code), "{profile}");
+    }
+}
+
+#[test]
 fn defaults_that_are_wrong_are_told_once() {
     let text = format!(
         "pipeline \"p\"\ndefaults {{\n    train {{\n        sead 1\n    }}\n    train \"one\" {{\n        seed 1\n    }}\n    provider \"local\"\n}}\n{STAGES}"

@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::PipelineErrors;
-use crate::engine::discover;
+use crate::config::{Finding, PipelineErrors};
+use crate::engine::{EngineError, discover};
 
 use super::super::exit::Exit;
 use super::super::findings::Checked;
@@ -44,11 +44,18 @@ pub fn check(arguments: &Arguments) -> Result<Exit, Problem> {
 }
 
 fn as_json(arguments: &Arguments) -> Result<Exit, Problem> {
-    let path = discover(arguments.pipeline.as_deref())?;
+    let path = match discover(arguments.pipeline.as_deref()) {
+        Ok(path) => path,
+        Err(EngineError::Usage(error)) => {
+            print_json(&Checked::of("", None, &[Finding::from(&error)], false, None));
+            return Ok(Exit::Wrong);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let (name, denies) = (path.display().to_string(), arguments.changes.denies());
     let checked = match checked(&path, &arguments.changes.overrides()) {
         Ok(recipe) => Checked::of(&name, Some(&recipe.file), &recipe.warnings, denies, Some((recipe.stages.len(), recipe.order.len()))),
-        Err(PipelineErrors { file, found, .. }) => Checked::of(&name, file.as_ref(), &found, denies, None),
+        Err(PipelineErrors { file, found, .. }) => Checked::of(&name, file.as_deref(), &found, denies, None),
     };
     print_json(&checked);
     Ok(if checked.ok() { Exit::Done } else { Exit::Wrong })

@@ -30,7 +30,7 @@ pub struct Arguments {
 
 pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words)?;
-    let recipe = arguments.changes.load(target.pipeline.as_ref())?;
+    let recipe = arguments.changes.load_aloud(target.pipeline.as_ref())?;
     let plan = engine::plan(&recipe, &Workspace::look(&recipe.file.path), &target.stages)?;
     if arguments.json {
         print_json(&plan.summary());
@@ -46,10 +46,14 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     let unpriced = plan.stages.iter().any(|stage| stage.actions.iter().any(|action| action.estimate.is_unpriced));
     budget("the budget", recipe.budget, plan.stages.iter().collect(), unpriced);
-    for (place, declared) in recipe.stages.iter().enumerate() {
-        let first = recipe.stages[..place].iter().all(|other| !is_named(other.name.as_str(), stem(declared)));
+    let mut told: Vec<&str> = Vec::new();
+    for declared in recipe.stages.iter().filter(|stage| !stage.scheduling.budget.is_open()) {
+        if told.contains(&stem(declared)) {
+            continue;
+        }
+        told.push(stem(declared));
         let of: Vec<&PlannedStage> = plan.stages.iter().filter(|stage| is_named(&stage.name, stem(declared))).collect();
-        if first && !declared.scheduling.budget.is_open() && !of.is_empty() {
+        if !of.is_empty() {
             let unpriced = of.iter().any(|stage| stage.actions.iter().any(|action| action.estimate.is_unpriced));
             budget(&format!("the budget of `{}`", stem(declared)), declared.scheduling.budget, of, unpriced);
         }

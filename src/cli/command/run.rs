@@ -76,7 +76,7 @@ fn label(text: &str) -> Result<String, String> {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let target = Target::of(&arguments.words)?;
-    let recipe = Arc::new(arguments.changes.load(target.pipeline.as_ref())?);
+    let recipe = Arc::new(arguments.changes.load_aloud(target.pipeline.as_ref())?);
     let workspace = Arc::new(Workspace::open(&recipe.file.path)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {

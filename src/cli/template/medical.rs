@@ -13,6 +13,8 @@ const CODES: &[(&str, &[&str])] = &[
     ("REFER", &["crushing pain in the chest", "chest pain and sweating", "sudden chest pressure"]),
 ];
 const SINCE: &[&str] = &["for two days", "since monday", "for a week", "since yesterday"];
+const BEGINS: &[&str] = &["", "reports ", "complains of ", "came in with ", "again ", "still has "];
+const ENDS: &[&str] = &["", ", no fever", ", mild fever", ", sleeps badly"];
 const BANDS: &[&str] = &["18-39", "40-64", "65+"];
 
 fn files() -> Vec<(&'static str, String)> {
@@ -21,7 +23,7 @@ fn files() -> Vec<(&'static str, String)> {
         let (code, notes) = CODES[draw.below(CODES.len())];
         // Some patients come again, and belong together.
         let patient = format!("P{:03}", row % 240);
-        vec![patient, format!("{} {}", draw.one(notes), draw.one(SINCE)), draw.one(BANDS).to_owned(), code.to_owned()]
+        vec![patient, format!("{}{} {}{}", draw.one(BEGINS), draw.one(notes), draw.one(SINCE), draw.one(ENDS)), draw.one(BANDS).to_owned(), code.to_owned()]
     });
     vec![("data/notes.csv", csv(&["patient", "note", "age", "code"], rows))]
 }

@@ -10,7 +10,7 @@ const TASKS: &[(&str, &str, &str)] = &[
     ("my {x} is broken", "I am sorry, we send a new one.", "Too bad."),
     ("can I return the {x}", "Yes, within thirty days.", "Read the terms."),
 ];
-const THINGS: &[&str] = &["lamp", "parcel", "phone", "coat", "order", "chair", "book", "bike"];
+const THINGS: &[&str] = &["lamp", "parcel", "phone", "coat", "order", "chair", "book", "bike", "desk", "shirt", "clock", "bag", "kettle", "rug"];
 const ENDS: &[&str] = &["", "?", " please", ", again", " today"];
 
 fn files() -> Vec<(&'static str, String)> {

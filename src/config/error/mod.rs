@@ -26,7 +26,7 @@ pub enum ConfigError {
 
     /// The file is far too large to be a pipeline.
     #[error("{path} has {bytes} bytes, which is no pipeline file")]
-    #[diagnostic(code(config::too_large), help("a pipeline file is KDL text of at most 64 MiB; was a data file given by accident?"))]
+    #[diagnostic(code(config::too_large), help("a pipeline file is KDL text of at most 8 MiB; was a data file given by accident?"))]
     TooLarge { path: String, bytes: u64 },
 
     /// The file is not text.
@@ -255,7 +255,7 @@ pub enum ConfigError {
     },
 
     /// A value that grows without bound.
-    #[error("this value is longer than {limit} bytes once the parameters are put in")]
+    #[error("more than {limit} bytes are put in here by parameters")]
     #[diagnostic(code(config::too_long), help("put large texts into files of their own, and name these as inputs"))]
     TooLong {
         limit: usize,
@@ -296,11 +296,12 @@ pub enum ConfigError {
         help: String,
     },
 
-    /// A name that cannot be the name of a stage.
-    #[error("`{name}` cannot be the name of a stage")]
+    /// A name that cannot be the name of a stage, or of a profile.
+    #[error("`{name}` cannot be the name of {of}")]
     #[diagnostic(code(config::bad_name), help("use letters, digits, `-`, `_` and `.`, at most 100 of them"))]
     BadName {
         name: String,
+        of: String,
         #[label("not a name")]
         at: SourceSpan,
     },

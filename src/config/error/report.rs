@@ -74,17 +74,22 @@ impl Diagnostic for Finding {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let labels = self.labels.iter().map(|label| LabeledSpan::new_with_span(label.text.clone(), label.span));
+        // A report is for people, who do not read more of one place.
+        let shown = |span: Span| Span { length: span.length.min(SHOWN), ..span };
+        let labels = self.labels.iter().map(move |label| LabeledSpan::new_with_span(label.text.clone(), shown(label.span)));
         (!self.labels.is_empty()).then(|| Box::new(labels) as Box<dyn Iterator<Item = LabeledSpan>>)
     }
 }
+
+/// The longest part of the text that is underlined, in bytes.
+const SHOWN: usize = 400;
 
 /// All that is wrong with one pipeline, in one report.
 #[derive(Debug)]
 pub struct PipelineErrors {
     name: String,
     /// The text that the labels point into, where it could be read.
-    pub file: Option<PipelineFile>,
+    pub file: Option<Box<PipelineFile>>,
     /// What was found, by place: errors, and warnings where there are errors too or warnings are denied.
     pub found: Vec<Finding>,
 }
@@ -109,7 +114,7 @@ impl PipelineErrors {
                 each.push(finding);
             }
         }
-        Self { name: file.name.clone(), file: Some(file.clone()), found: each }
+        Self { name: file.name.clone(), file: Some(Box::new(file.clone())), found: each }
     }
 
     /// A report about a file that could not even be read.
@@ -143,7 +148,7 @@ impl Diagnostic for PipelineErrors {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.file.as_ref().map(|file| file as &dyn SourceCode)
+        self.file.as_deref().map(|file| file as &dyn SourceCode)
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {

@@ -1,14 +1,13 @@
 //! The formatter: one way to lay out a pipeline file, which keeps comments, blank lines between groups, and all that is written.
 
-mod lex;
 mod tree;
 
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 use unicode_width::UnicodeWidthStr;
 
 use super::error::ConfigError;
+use super::lex::{Token, tokens};
 use super::parse;
-use lex::{Token, tokens};
 use tree::{Block, Line, Piece, lines};
 
 /// Lines are not made longer than this.
@@ -106,7 +105,8 @@ impl Layout {
             last.text.push(' ');
         }
         match token {
-            Token::Word(text) | Token::BlockComment(text) => last.text.push_str(text),
+            // Line ends are the same all over the file.
+            Token::Word(text) | Token::BlockComment(text) => last.text.push_str(&text.replace("\r\n", "\n")),
             Token::LineComment(text) => {
                 last.text.push_str(text);
                 if before.is_some() {

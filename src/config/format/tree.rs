@@ -1,6 +1,6 @@
 //! Tokens to lines and blocks.
 
-use super::lex::Token;
+use super::super::lex::Token;
 
 /// What stands on a line of its own.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,24 +117,29 @@ fn within(root: &Path, path: &Path) -> Option<String> {
     absolute.strip_prefix(root).ok()?.to_str().map(str::to_owned)
 }
 
-/// Compiles one stage of a file that has been compiled whole before.
-pub fn stage(recipe: &Recipe, stage: usize) -> Result<Vec<Action>, StageError> {
+/// Compiles one stage of a text that has been compiled whole before; in a pipeline with matrices all stages at once, since the
+/// instances of one are found by those of others.
+pub fn stage(recipe: &Recipe, stage: usize) -> Result<Vec<(usize, Vec<Action>)>, StageError> {
     let broken = |problem: String| StageError::Unreadable { what: "its own settings", problem };
-    let mut meant = BTreeSet::from([stage]);
-    let mut open = vec![stage];
+    let is_instance = |stage: &StageNode| stage.name.as_str().contains('[');
+    let asked: Vec<usize> = if recipe.stages.iter().any(is_instance) { (0..recipe.stages.len()).collect() } else { vec![stage] };
+    let mut meant: BTreeSet<usize> = asked.iter().copied().collect();
+    let mut open = asked.clone();
     while let Some(stage) = open.pop() {
         open.extend(recipe.stages[stage].references.iter().copied().filter(|&named| meant.insert(named)));
     }
     // Instances of one stage have one text.
     let texts: BTreeSet<Span> = meant.iter().map(|&stage| recipe.stages[stage].span).collect();
     let spans: Vec<Span> = recipe.shared.iter().copied().chain(texts).collect();
-    let names: HashSet<&str> = meant.iter().map(|&stage| recipe.stages[stage].name.as_str()).collect();
-    let (pipeline, errors) = Pipeline::decode_part(recipe.file.clone(), &spans, &names, LANGUAGE, &recipe.overrides);
+    let (pipeline, errors) = Pipeline::decode_part(recipe.file.clone(), &spans, LANGUAGE, &recipe.overrides);
     let problem = |error: Option<&ConfigError>| error.map_or_else(|| "the stage is not there".to_owned(), ToString::to_string);
     let pipeline = pipeline.filter(|_| errors.is_empty()).ok_or_else(|| broken(problem(errors.first())))?;
-    let declared = pipeline.stage(recipe.stages[stage].name.as_str()).ok_or_else(|| broken(problem(None)))?;
     let mut compiler = Compiler { pipeline: &pipeline, outputs: &recipe.outputs, warnings: Vec::new() };
-    compile_stage(declared, &mut compiler).map_err(|error| broken(error.to_string()))
+    let compiled = asked.into_iter().map(|stage| {
+        let declared = pipeline.stage(recipe.stages[stage].name.as_str()).ok_or_else(|| broken(problem(None)))?;
+        Ok((stage, compile_stage(declared, &mut compiler).map_err(|error| broken(error.to_string()))?))
+    });
+    compiled.collect()
 }
 
 /// The actions with the maker of each input found.

@@ -1,4 +1,6 @@
-use crate::config::{ConfigError, Kind, Lint, Pipeline, Setting};
+use std::collections::HashSet;
+
+use crate::config::{ConfigError, Kind, Lint, Pipeline, Setting, Span};
 use crate::stage::{KINDS, StageKind};
 
 /// Stages whose result nothing takes, although there is a stage that could.
@@ -8,8 +10,14 @@ pub fn unused(pipeline: &Pipeline) -> Vec<ConfigError> {
     let there: Vec<&StageKind> = KINDS.iter().filter(|kind| pipeline.stages.iter().any(|stage| stage.kind == kind.setting.name)).collect();
     let could_use = |made: &str| there.iter().any(|kind| takes(kind.setting, made, &mut Vec::new()));
     let waste: Vec<&str> = KINDS.iter().filter(|kind| !kind.is_end).map(|kind| kind.setting.name).filter(|made| could_use(made)).collect();
-    let unused = pipeline.stages.iter().zip(used).filter(|(stage, used)| !used && waste.contains(&stage.kind));
-    unused.map(|(stage, _)| Lint::UnusedStage { name: stage.name.to_string(), at: stage.name_span.into() }.into()).collect()
+    // Instances of one stage have one text: it is used where one of them is.
+    let texts: HashSet<Span> = pipeline.stages.iter().zip(&used).filter(|(_, used)| **used).map(|(stage, _)| stage.name_span).collect();
+    let mut told = HashSet::new();
+    let unused = pipeline.stages.iter().zip(used).filter(|(stage, used)| !used && waste.contains(&stage.kind) && !texts.contains(&stage.name_span));
+    unused
+        .filter(|(stage, _)| told.insert(stage.name_span))
+        .map(|(stage, _)| Lint::UnusedStage { name: stage.name.to_string(), at: stage.name_span.into() }.into())
+        .collect()
 }
 
 /// Whether a kind of stage, or a node inside it, can name a stage of another kind.

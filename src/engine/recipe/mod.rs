@@ -250,9 +250,10 @@ impl Recipe {
         if let Some(known) = self.lock().get(&stage) {
             return Ok(Arc::clone(known));
         }
-        let actions = Arc::new(compile::stage(self, stage)?);
-        self.lock().insert(stage, Arc::clone(&actions));
-        Ok(actions)
+        let compiled = compile::stage(self, stage)?;
+        let mut works = self.lock();
+        works.extend(compiled.into_iter().map(|(stage, actions)| (stage, Arc::new(actions))));
+        Ok(works.get(&stage).map(Arc::clone).unwrap_or_default())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Works> {

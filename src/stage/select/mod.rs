@@ -56,8 +56,10 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let Some(first) = block.child(FROM.name) else {
         return Err(ConfigError::MissingNode { node: stage.kind.into(), child: FROM.name.into(), at: block.name_span.into(), help: FROM.doc.into() });
     };
-    if block.all(FROM.name).any(|from| compiler.pipeline.stage(from.text("stage")).is_none()) {
-        // One that has a mistake of its own is no second mistake.
+    // A stage that has a mistake of its own is no second mistake.
+    let is_broken = |name: &str| compiler.pipeline.declared.contains_key(name) && compiler.pipeline.stage(name).is_none();
+    let judges_broken = |name: &str| compiler.pipeline.stage(name).is_some_and(|stage| stage.kind == "evaluate" && is_broken(evaluate::judged(&stage.block)));
+    if block.all(FROM.name).map(|from| from.text("stage")).any(|name| is_broken(name) || judges_broken(name)) {
         return Ok(Vec::new());
     }
     if compared.len() < named {

@@ -24,12 +24,17 @@ pub enum Token<'a> {
 
 /// The tokens of a text that is KDL.
 pub fn tokens(text: &str) -> Vec<Token<'_>> {
+    places(text).map(|(_, token)| token).collect()
+}
+
+/// The tokens of a text, each with the offset at which it begins.
+pub fn places(text: &str) -> impl Iterator<Item = (usize, Token<'_>)> {
     let mut lexer = Lexer { rest: text.strip_prefix('\u{feff}').unwrap_or(text) };
-    let mut tokens = Vec::new();
-    while let Some(token) = lexer.next() {
-        tokens.push(token);
-    }
-    tokens
+    std::iter::from_fn(move || {
+        lexer.skip_spaces();
+        let at = text.len() - lexer.rest.len();
+        Some((at, lexer.next()?))
+    })
 }
 
 struct Lexer<'a> {
@@ -43,7 +48,6 @@ const fn is_newline(c: char) -> bool {
 
 impl<'a> Lexer<'a> {
     fn next(&mut self) -> Option<Token<'a>> {
-        self.rest = self.rest.trim_start_matches(|c: char| (c.is_whitespace() || c == '\u{feff}') && !is_newline(c));
         let first = self.rest.chars().next()?;
         if is_newline(first) {
             self.take_newline();
@@ -66,7 +70,7 @@ impl<'a> Lexer<'a> {
             return Some(Token::LineComment(self.take_line()));
         }
         if self.rest.starts_with("/*") {
-            let length = block_comment(self.rest);
+            let (length, _) = block_comment(self.rest);
             return Some(Token::BlockComment(self.take(length)));
         }
         if self.rest.starts_with("/-") {
@@ -75,13 +79,25 @@ impl<'a> Lexer<'a> {
         }
         if first == '\\' {
             self.take(1);
-            self.rest = self.rest.trim_start_matches(|c: char| c.is_whitespace() && !is_newline(c));
-            let comment = self.rest.starts_with("//").then(|| self.take_line());
+            self.skip_spaces();
+            let begin = self.rest;
+            while self.rest.starts_with("/*") {
+                self.take(block_comment(self.rest).0);
+                self.skip_spaces();
+            }
+            if self.rest.starts_with("//") {
+                self.take_line();
+            }
+            let comment = begin[..begin.len() - self.rest.len()].trim_end();
             self.take_newline();
-            return Some(Token::Continued(comment));
+            return Some(Token::Continued((!comment.is_empty()).then_some(comment)));
         }
         let length = string(self.rest).unwrap_or_else(|| word(self.rest));
         Some(Token::Word(self.take(length)))
+    }
+
+    fn skip_spaces(&mut self) {
+        self.rest = self.rest.trim_start_matches(|c: char| (c.is_whitespace() || c == '\u{feff}') && !is_newline(c));
     }
 
     fn take(&mut self, length: usize) -> &'a str {
@@ -101,23 +117,24 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The length of a block comment, those inside it among it.
-fn block_comment(text: &str) -> usize {
-    let (mut depth, mut at) = (0_usize, 0);
+/// The length of a block comment, those inside it among it, and how deep they are nested.
+pub fn block_comment(text: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
     while at < text.len() {
         let rest = &text.as_bytes()[at..];
         if rest.starts_with(b"/*") {
             (depth, at) = (depth + 1, at + 2);
+            deepest = deepest.max(depth);
         } else if rest.starts_with(b"*/") {
             (depth, at) = (depth - 1, at + 2);
             if depth == 0 {
-                return at;
+                return (at, deepest);
             }
         } else {
             at += 1;
         }
     }
-    text.len()
+    (text.len(), deepest)
 }
 
 /// The length of a string that is quoted in one of the ways.
@@ -127,8 +144,9 @@ fn string(text: &str) -> Option<usize> {
     if !quotes.starts_with('"') {
         return None;
     }
-    let quote =
-        if quotes.starts_with("\"\"\"") && !(hashes == 0 && !quotes[3..].starts_with(is_newline)) && !quotes[3..].starts_with('#') { "\"\"\"" } else { "\"" };
+    // Three quotes begin several lines; `#""#` is an empty string, and so is `""` before whatever comes next.
+    let is_block = quotes.strip_prefix("\"\"\"").is_some_and(|rest| rest.starts_with(is_newline) || hashes > 0 && !rest.starts_with('#'));
+    let quote = if is_block { "\"\"\"" } else { "\"" };
     let end = format!("{quote}{}", "#".repeat(hashes));
     let mut at = hashes + quote.len();
     loop {
