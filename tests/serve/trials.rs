@@ -92,7 +92,11 @@ async fn what_users_say_counts() {
         let id = reply.headers()["x-request-id"].to_str().expect("a name").to_owned();
         let reply: Value = serde_json::from_slice(&reply.bytes().await.expect("a body")).expect("JSON");
         let score = if reply["model"] == "ft:b" { 0.0 } else { 1.0 };
-        assert_eq!(feedback(id.clone(), score).await.0, 200);
+        if feedback(id.clone(), score).await.0 == 400 {
+            let is_open = workspace.read("deployments/front.kdl").contains("\ncanary ");
+            assert!(!is_open, "only an answer that came after the decision has no trial to be graded for");
+            break;
+        }
         assert_eq!(feedback(id, score).await.0, 400, "an answer is graded once");
     }
     assert_eq!(feedback("nobody".into(), 2.0).await.0, 400);
