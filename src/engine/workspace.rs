@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::config::{ConfigError, PipelineFile};
 use crate::fingerprint::{ActionKey, Digest};
-use crate::store::{Artifact, FileState, FileStates, Lock, Reading, Record, RecordOutcome, Store, files_below, is_passed_over};
+use crate::store::{Artifact, FileState, FileStates, Lock, Placed, Reading, Record, RecordOutcome, Store, files_below, is_passed_over};
 
 use super::EngineError;
 
@@ -21,6 +21,8 @@ pub struct Workspace {
     pub store: Store,
     /// The digests of its files.
     pub files: FileStates,
+    /// Where outputs of the pipeline appeared in it.
+    pub placed: Placed,
 }
 
 impl Workspace {
@@ -37,7 +39,7 @@ impl Workspace {
     pub fn open(pipeline: &Path) -> Result<Self, EngineError> {
         let root = Self::root_of(pipeline);
         let store = Store::open(&root.join(".retune")).map_err(|error| EngineError::Workspace { path: root.clone(), reason: error.to_string() })?;
-        Ok(Self::with(root, store))
+        Ok(Self::with(root, store, pipeline))
     }
 
     /// Opens the workspace of a pipeline file for looking: nothing is written but remembered digests, where there is a place for them.
@@ -45,7 +47,7 @@ impl Workspace {
     pub fn look(pipeline: &Path) -> Self {
         let root = Self::root_of(pipeline);
         let store = Store::at(&root.join(".retune"));
-        Self::with(root, store)
+        Self::with(root, store, pipeline)
     }
 
     /// Whether a run is going on here.
@@ -116,9 +118,18 @@ impl Workspace {
         self.store.tree_of(&place, false).ok().filter(|tree| tree.digest() == digest)
     }
 
-    fn with(root: PathBuf, store: Store) -> Self {
+    /// Whether a file is what a stage made that the pipeline does not have any more, where no other makes it.
+    #[must_use]
+    pub fn is_left(&self, path: &str) -> bool {
+        self.placed.covers(path, || self.files.digest(path, Reading::Bytes).ok().map(|(digest, _)| digest))
+    }
+
+    fn with(root: PathBuf, store: Store, pipeline: &Path) -> Self {
         let files = FileStates::load(&root, &store.root().join("files"));
-        Self { root, store, files }
+        // By its name inside of the workspace, so that both may be moved.
+        let name = pipeline.canonicalize().ok().zip(root.canonicalize().ok()).and_then(|(pipeline, root)| pipeline.strip_prefix(root).ok().map(Path::to_owned));
+        let placed = Placed::of(store.root(), name.as_deref().unwrap_or(pipeline));
+        Self { root, store, files, placed }
     }
 }
 

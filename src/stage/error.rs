@@ -48,6 +48,11 @@ pub enum StageError {
         help: String,
     },
 
+    /// A folder or glob that means nothing but what is left of stages that are gone.
+    #[error("all that `{pattern}` means was made by stages that the pipeline does not have any more, as `{path}`")]
+    #[diagnostic(code(stage::only_left), help("delete it; or name it by itself, if it is to be an input as it is"))]
+    OnlyLeft { pattern: String, path: String },
+
     /// A glob that would leave out what a stage makes.
     #[error("`{pattern}` reaches into `{folder}`, which a stage writes")]
     #[diagnostic(

@@ -93,7 +93,7 @@ impl Store {
             models: part(&["models"]),
             displaced: part(&["displaced"]),
             attempts: part(&["tmp"]),
-            tables: part(&["files", "known", "compiled"]),
+            tables: part(&["files", "known", "compiled", "placed"]),
         }
     }
 

@@ -44,6 +44,25 @@ fn some_or_all_instances_are_named() {
 }
 
 #[test]
+fn what_former_instances_left_is_no_input_of_a_glob() {
+    let reader = "exec \"all\" {\n    run \"cat out-* > all.txt\"\n    input \"out-*\"\n    output \"all.txt\"\n}\n";
+    let profile = "profile \"other\" {\n    exec \"x\" {\n        matrix {\n            rank 16\n        }\n    }\n}\n";
+    let text = |ranks: &str| format!("{}{reader}{profile}", sweep(&format!("rank {ranks}\nepochs 1")));
+    let workspace = with(&[("p.kdl", &text("4 8"))]);
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("all.txt"), "1 41 8");
+    assert_eq!(workspace.retune(&["run", "p.kdl", "--profile", "other"]).code, 0);
+    assert_eq!(workspace.read("all.txt"), "1 16", "and not what those without the profile left");
+    workspace.write("p.kdl", text("4"));
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(workspace.read("all.txt"), "1 4", "{}", done.stderr);
+    assert!(done.said().contains("not read: out-1-16 and 1 more"), "{}", done.said());
+    workspace.write("out-1-8", "mine");
+    workspace.run(&[], 0);
+    assert_eq!(workspace.read("all.txt"), "1 4mine", "what somebody wrote there is theirs");
+}
+
+#[test]
 fn values_that_no_file_could_be_called_by_are_cut_short() {
     let text = "pipeline \"p\"\nexec \"x\" {\n    matrix {\n        model \"a/b c\" \"a/b d\" \"builtin:tiny\"\n    }\n    run \"printf '%s' '${param.model}' > 'out ${param.model}'\"\n    output \"out ${param.model}\"\n}\n";
     let workspace = with(&[("p.kdl", &text.replace("a/b", "a-b"))]);

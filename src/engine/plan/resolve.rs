@@ -25,6 +25,8 @@ pub struct Ready<'a> {
     made: Vec<SeenArtifact<'a>>,
     files: Vec<SeenFile<'a>>,
     folders: Vec<Folder<'a>>,
+    /// Files that stages made which are gone, and that are no input for that.
+    left: Vec<String>,
 }
 
 /// What an action gets of an output of another.
@@ -90,7 +92,7 @@ pub struct Seen<'a> {
 
 /// Looks at all inputs of an action. `made` holds the artifacts of the inputs that stages make, in their order.
 pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode, made: &[Artifact], seen: &mut Seen<'a>) -> Result<Ready<'a>, StageError> {
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    let (mut files, mut folders, mut left) = (Vec::new(), Vec::new(), Vec::new());
     for input in &node.inputs {
         let NodeInput::Files(FileSource { pattern, pinned, optional, reading }) = input else {
             continue;
@@ -101,21 +103,28 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
         }
         let before = files.len();
         if let Some(pinned) = pinned {
-            for (path, _) in &matches(recipe, workspace, pattern)? {
+            for (path, _) in &matches(recipe, workspace, pattern)?.files {
                 let (found, _) = workspace.files.digest(path, Reading::Bytes)?;
                 if found != *pinned {
                     return Err(StageError::PinMismatch { path: path.clone(), found: found.to_string() });
                 }
             }
         }
-        let look = || Ok::<_, StageError>(workspace.files.digests(matches(recipe, workspace, pattern)?, *reading)?);
+        let look = || {
+            let Matches { files, left } = matches(recipe, workspace, pattern)?;
+            Ok::<_, StageError>((workspace.files.digests(files, *reading)?, left))
+        };
         // A file may come and go while it is looked for: then it is looked once more.
-        let found = look().or_else(|error| if error.is_gone() { look() } else { Err(error) })?;
+        let (found, passed) = look().or_else(|error| if error.is_gone() { look() } else { Err(error) })?;
         files.extend(found.into_iter().map(|(path, digest, state)| SeenFile { pattern, path: Cow::Owned(path), digest, state }));
         if files.len() - before > FOLDED {
             let inside: Vec<(&str, Digest)> = files[before..].iter().map(|file: &SeenFile<'_>| (file.path.as_ref(), file.digest)).collect();
             folders.push(Folder { pattern, digest: merkle(&inside), files: before..files.len() });
         }
+        if let Some(path) = passed.first().filter(|_| files.len() == before && !optional) {
+            return Err(StageError::OnlyLeft { pattern: pattern.clone(), path: path.clone() });
+        }
+        left.extend(passed);
         if files.len() == before && !optional {
             return Err(DataError::NoSource { pattern: pattern.clone(), workspace: workspace.root.display().to_string() }.into());
         }
@@ -128,7 +137,7 @@ pub fn ready<'a>(recipe: &'a Recipe, workspace: &Workspace, node: &'a ActionNode
     inputs.sort_unstable();
     inputs.dedup_by_key(|(name, _)| *name);
     let key = node.base.key(inputs.into_iter());
-    Ok(Ready { key, recipe, node, made, files, folders })
+    Ok(Ready { key, recipe, node, made, files, folders, left })
 }
 
 /// The files that are inputs by themselves.
@@ -201,6 +210,13 @@ impl Ready<'_> {
         Ok(preimage)
     }
 
+    /// What there is to say of files that are no input, though a folder or glob means them.
+    pub fn left_out(&self) -> Option<String> {
+        let (first, more) = self.left.split_first()?;
+        let others = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        Some(format!("not read: {first}{others}, made by a stage that the pipeline does not have like this any more; delete it, or name it by itself"))
+    }
+
     /// Keeps the lists of files that stand behind a preimage, so that it can be explained later.
     pub fn keep_listings(&self, store: &Store, preimage: &mut Preimage) -> Result<(), StageError> {
         for folder in &self.folders {
@@ -238,7 +254,7 @@ impl Ready<'_> {
         });
         for FileSource { pattern, .. } in files {
             let before: BTreeSet<&str> = self.files.iter().filter(|file| file.pattern == pattern).map(|file| file.path.as_ref()).collect();
-            let now: BTreeSet<String> = matches(self.recipe, workspace, pattern).ok()?.into_iter().map(|(path, _)| path).collect();
+            let now: BTreeSet<String> = matches(self.recipe, workspace, pattern).ok()?.files.into_iter().map(|(path, _)| path).collect();
             let come = now.iter().find(|path| !before.contains(path.as_str())).cloned();
             let gone = || before.iter().find(|path| !now.contains(**path)).map(|path| (*path).to_owned());
             if let Some(path) = come.or_else(gone) {
@@ -294,23 +310,32 @@ impl Ready<'_> {
     }
 }
 
-/// The files that a path, folder or glob of the workspace means and no stage writes, sorted, with `/`, and their states.
-fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<(String, FileState)>, StageError> {
+/// The files that a path, folder or glob of the workspace means and no stage writes.
+#[derive(Debug, Default)]
+struct Matches {
+    /// Sorted, with `/`, and their states.
+    files: Vec<(String, FileState)>,
+    /// Those that stages wrote which are gone.
+    left: Vec<String>,
+}
+
+fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Matches, StageError> {
     let (root, plain) = (&workspace.root, plain(pattern));
     let kind = std::fs::metadata(root.join(plain.as_ref()));
     if kind.as_ref().is_ok_and(std::fs::Metadata::is_file) {
         let state = workspace.files.state(&plain)?;
-        return Ok(if recipe.outputs.covers(&plain) { Vec::new() } else { vec![(plain.into_owned(), state)] });
+        let files = if recipe.outputs.covers(&plain) { Vec::new() } else { vec![(plain.into_owned(), state)] };
+        return Ok(Matches { files, left: Vec::new() });
     }
     let found = if kind.is_ok_and(|kind| kind.is_dir()) {
         files_below(root, &plain, &|_| true)?
     } else {
         let Ok(glob) = GlobBuilder::new(&plain).literal_separator(true).build() else {
-            return Ok(Vec::new());
+            return Ok(Matches::default());
         };
         let fixed = plain.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect::<Vec<_>>().join("/");
         if !root.join(&fixed).is_dir() {
-            return Ok(Vec::new());
+            return Ok(Matches::default());
         }
         let matcher = glob.compile_matcher();
         let found = files_below(root, &fixed, &|path| matcher.is_match(path))?;
@@ -321,7 +346,15 @@ fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Vec<
     };
     // What retune writes itself is no input of a folder: it would change with every run.
     let own = |path: &str| path.starts_with("deployments/") || is_lock_file(root, path) || is_part(path);
-    Ok(found.into_iter().filter(|(path, _)| !recipe.outputs.covers(path) && !own(path)).collect())
+    let mut matches = Matches::default();
+    for (path, state) in found.into_iter().filter(|(path, _)| !recipe.outputs.covers(path) && !own(path)) {
+        if workspace.is_left(&path) {
+            matches.left.push(path);
+        } else {
+            matches.files.push((path, state));
+        }
+    }
+    Ok(matches)
 }
 
 /// Whether a file is the lock file of a pipeline beside it, of the file alone or of one of its profiles. Other tools call theirs

@@ -170,6 +170,9 @@ impl Shared {
             at: Timestamp::now(),
         })?;
         let mut preimage = ready.preimage()?;
+        if let Some(note) = ready.left_out() {
+            watch.note(&note);
+        }
         if self.forced(id) {
             // What is done by force is done from nothing.
             self.workspace.store.clear_checkpoints(ready.key);
@@ -328,6 +331,7 @@ impl Shared {
         let mut notes = Vec::new();
         for (path, &artifact) in &outcome.outputs {
             let place = self.workspace.root.join(path);
+            self.workspace.placed.note(path, artifact).map_err(|source| StageError::Io { doing: "remember", path: place.clone(), source })?;
             if self.workspace.stands(path, artifact) {
                 continue;
             }
