@@ -6,7 +6,7 @@ use kdl::{KdlDocument, KdlEntry, KdlNode};
 
 use super::block::Block;
 use super::checked::{Written, checked, expected};
-use super::error::ConfigError;
+use super::error::{ConfigError, ValueError};
 use super::file::{Span, Spanned};
 use super::matrix::{MATRIX, Values, combinations};
 use super::nearest::nearest;
@@ -32,11 +32,8 @@ impl Decoder<'_> {
         let before = self.errors.len();
         let name_span = Span::from(node.name().span());
         if let Some(annotation) = node.ty() {
-            self.errors.push(ConfigError::UnknownAnnotation {
-                name: annotation.value().into(),
-                at: annotation.span(),
-                help: "annotations stand before values, and nodes have none".into(),
-            });
+            let help = "annotations stand before values, and nodes have none".into();
+            self.errors.push(ValueError::UnknownAnnotation { name: annotation.value().into(), at: annotation.span(), help }.into());
         }
         let mut slots: BTreeMap<&'static str, Spanned<Value>> = BTreeMap::new();
         let mut rest = Vec::new();
@@ -120,11 +117,12 @@ impl Decoder<'_> {
         });
         // A profile that is not in force need not find the environment that it is meant for.
         let is_away = |error: &ConfigError| match error {
-            ConfigError::UnsetVariable { .. } => self.is_partial,
-            ConfigError::UnknownParam { name, .. } => self.is_partial && self.axes.contains(name),
+            ConfigError::Value(ValueError::UnsetVariable { .. }) => self.is_partial,
+            ConfigError::Value(ValueError::UnknownParam { name, .. }) => self.is_partial && self.axes.contains(name),
             _ => false,
         };
-        found.map_err(|error| if is_away(&error) { None } else { Some(error) }).map_err(|error| self.errors.extend(error)).ok()
+        let also = std::mem::take(&mut self.seen.also);
+        found.map_err(|error| self.errors.extend(also.into_iter().chain([error]).filter(|error| !is_away(error)))).ok()
     }
 
     fn found(&mut self, entry: &KdlEntry, kind: Kind, name: &str) -> Result<Value, ConfigError> {

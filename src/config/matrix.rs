@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 
 use super::decode::offer;
-use super::error::{ConfigError, MatrixError};
+use super::error::{ConfigError, MatrixError, ValueError};
 use super::file::{Span, Spanned};
 use super::params::{Params, fits};
 use super::scope::{Scope, Seen, value_span};
@@ -144,7 +144,7 @@ fn axis(node: &KdlNode, known: &[Axis], scope: Scope<'_>, seen: &mut Seen, error
         if let Some(declared) = declared {
             let found = format!("{} {}", value.value.noun(), value.value);
             let expected = declared.value.noun().to_owned();
-            errors.push(ConfigError::WrongParam { name: name.into(), expected, found, declared: declared.span.into(), at: at.into() });
+            errors.push(ValueError::WrongParam { name: name.into(), expected, found, declared: declared.span.into(), at: at.into() }.into());
         }
         // What is written in the same way in names is the same to all that go by them.
         match values.iter().find(|known| known.value.is_same(&value.value) || known.value.plain() == value.value.plain()) {

@@ -36,7 +36,7 @@ mod value;
 pub use block::Block;
 pub use budget::{BUDGET, Budget};
 pub use checked::{expected, scheme};
-pub use error::{ConfigError, Finding, FindingLabel, IncludeError, Lint, MatrixError, MeasureError, PipelineErrors};
+pub use error::{ConfigError, Finding, FindingLabel, IncludeError, Lint, MatrixError, MeasureError, PipelineErrors, ValueError};
 pub use expand::is_named;
 pub use file::{Part, PipelineFile, Place, Span, Spanned};
 pub use format::format;

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, ValueError};
 use super::file::{Span, Spanned};
 use super::nearest::nearest;
 use super::scope::{Scope, Seen, value_span};
@@ -44,10 +44,11 @@ pub fn collect(
             continue;
         }
         let scope = Scope { text, root, params: &params, axes: &none };
+        let is_later = |later: &str| later == *name || (!names.contains_key(later) && declarations.iter().any(|(known, ..)| *known == later));
         let base = match scope.value(entry, name, SCALAR, seen) {
             Ok(value) => Spanned { value, span: value_span(entry) },
             Err(error) => {
-                errors.push(error);
+                errors.extend(problems(error, seen, is_later));
                 continue;
             }
         };
@@ -59,7 +60,7 @@ pub fn collect(
                     base
                 }
                 Err(error) => {
-                    errors.push(error);
+                    errors.extend(problems(error, seen, is_later));
                     base
                 }
             },
@@ -103,11 +104,20 @@ pub fn check(profile: &KdlNode, scope: Scope<'_>, order: &[String], seen: &mut S
                 Ok(value) if fits(&value, &base.value) => {}
                 Ok(value) => errors.push(wrong(name, base, &Spanned { value, span: value_span(entry) })),
                 // What it takes of the environment need not be there before it is in force.
-                Err(ConfigError::UnsetVariable { .. }) => {}
-                Err(error) => errors.push(error),
+                Err(ConfigError::Value(ValueError::UnsetVariable { .. })) => {}
+                Err(error) => errors.extend(problems(error, seen, |later| scope.params.contains_key(later))),
             }
         }
     }
+}
+
+/// All that is wrong with the value of a parameter. One that is declared after it is not unknown.
+fn problems(error: ConfigError, seen: &mut Seen, is_later: impl Fn(&str) -> bool) -> Vec<ConfigError> {
+    let told = |error| match error {
+        ConfigError::Value(ValueError::UnknownParam { name, at, .. }) if is_later(&name) => ValueError::LaterParam { name, at }.into(),
+        error => error,
+    };
+    seen.also.drain(..).chain([error]).map(told).collect()
 }
 
 /// Parameters that stand twice in one place.
@@ -143,13 +153,9 @@ fn declared<'a>(node: &'a KdlNode, errors: &mut Vec<ConfigError>) -> Vec<(&'a st
 }
 
 fn wrong(name: &str, declared: &Spanned<Value>, given: &Spanned<Value>) -> ConfigError {
-    ConfigError::WrongParam {
-        name: name.to_owned(),
-        expected: declared.value.noun().into(),
-        found: format!("{} {}", given.value.noun(), given.value),
-        declared: declared.span.into(),
-        at: given.span.into(),
-    }
+    let found = format!("{} {}", given.value.noun(), given.value);
+    let expected = declared.value.noun().into();
+    ValueError::WrongParam { name: name.to_owned(), expected, found, declared: declared.span.into(), at: given.span.into() }.into()
 }
 
 /// Whether a value can stand for one of the type of another.
@@ -158,7 +164,9 @@ pub fn fits(value: &Value, declared: &Value) -> bool {
 }
 
 fn apply_set(given: &str, params: &mut Params, errors: &mut Vec<ConfigError>) {
-    let bad = |problem: String, at: Option<Span>, help: String| ConfigError::BadSet { given: given.to_owned(), problem, at: at.map(Into::into), help };
+    let bad = |problem: String, at: Option<Span>, help: String| {
+        ConfigError::from(ValueError::BadSet { given: given.to_owned(), problem, at: at.map(Into::into), help })
+    };
     let Some((name, text)) = given.split_once('=') else {
         errors.push(bad("expected name=value".into(), None, "for example `--set epochs=8`".into()));
         return;
@@ -189,7 +197,7 @@ pub fn unknown(name: &str, at: Span, params: &Params) -> ConfigError {
         None if params.is_empty() => format!("declare it: `params {{ {name} ... }}`"),
         None => format!("declared are: {}", listed(params)),
     };
-    ConfigError::UnknownParam { name: name.to_owned(), at: at.into(), help }
+    ValueError::UnknownParam { name: name.to_owned(), at: at.into(), help }.into()
 }
 
 fn listed(params: &Params) -> String {

@@ -50,7 +50,7 @@ fn shift(node: &mut KdlNode, by: usize) {
 }
 
 /// What the recursive parser should not be shown: braces that do not match, annotations that are none, and nesting deeper than
-/// it should be asked to follow. It looks at tokens and not at signs, so that strings and comments hide nothing and count for nothing.
+/// it should be asked to follow; and what it has no place for: a property without a value. It looks at tokens and not at signs, so that strings and comments hide nothing and count for nothing.
 fn refused(text: &str, start: usize) -> Option<ConfigError> {
     let syntax = |at: usize, problem: &str, label: &str, help: &str| ConfigError::Syntax {
         problem: problem.into(),
@@ -59,8 +59,17 @@ fn refused(text: &str, start: usize) -> Option<ConfigError> {
         help: help.into(),
     };
     let too_deep = |at: usize| Some(ConfigError::TooDeep { limit: DEEPEST, at: Span { start: start + at, length: 1 }.into() });
+    let no_value = |at: usize| Some(syntax(at, "this `=` has no value", "expected a value right after it", "write a property as `name=value`"));
     let (mut open, mut dashes, mut annotation): (Vec<usize>, usize, Option<(usize, bool)>) = (Vec::new(), 0, None);
+    let mut equals = None;
     for (at, token) in lex::places(text) {
+        match token {
+            Token::Word(_) | Token::TypeOpen => equals = None,
+            Token::BlockComment(_) | Token::Continued(_) => {}
+            _ if equals.is_some() => break,
+            Token::Equals => equals = Some(at),
+            _ => {}
+        }
         match (token, annotation) {
             (Token::BlockComment(comment), _) if lex::block_comment(comment).1 > DEEPEST => return too_deep(at),
             (Token::BlockComment(_) | Token::Continued(_), _) => continue,
@@ -85,6 +94,9 @@ fn refused(text: &str, start: usize) -> Option<ConfigError> {
     }
     if let Some((begin, _)) = annotation {
         return Some(syntax(begin, "this annotation does not end", "expected a name and `)`", "write it as `(param)\"name\"`"));
+    }
+    if let Some(at) = equals {
+        return no_value(at);
     }
     let unclosed = open.last()?;
     Some(syntax(*unclosed, "this `{` is not closed", "no `}` for it", "close it by `}`, or look for one that is missing below"))

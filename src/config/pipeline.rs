@@ -5,7 +5,7 @@ use kdl::{KdlDocument, KdlNode};
 
 use super::budget::{BUDGET, Budget};
 use super::decode::{Decoder, offer};
-use super::error::{ConfigError, with_article};
+use super::error::{ConfigError, ValueError, with_article};
 use super::expand::{Written, instances};
 use super::file::{PipelineFile, Span, Spanned};
 use super::include::{INCLUDE, follow};
@@ -152,7 +152,8 @@ impl Pipeline {
         pipeline.seen = seen;
         pipeline.resolve(&mut errors);
         // A parameter whose value cannot be had is no parameter that is missing as well.
-        errors.retain(|error| !matches!(error, ConfigError::UnknownParam { name, .. } if order.contains(name) && !params.contains_key(name)));
+        errors
+            .retain(|error| !matches!(error, ConfigError::Value(ValueError::UnknownParam { name, .. }) if order.contains(name) && !params.contains_key(name)));
         if errors.is_empty() && extent == Extent::Whole {
             pipeline.warnings = lint::lint(&pipeline, nodes, &params);
         }
@@ -209,9 +210,10 @@ impl Pipeline {
             }
         }
         overlays.over(BUDGET.name).for_each(|node| self.take_budget(node, decoder));
-        let is_told = decoder.errors.iter().any(|error| error.offset() == 0 && !matches!(error, ConfigError::BadSet { .. }));
-        if named.is_none() && !is_told {
-            let first = nodes.first().map_or(Span::default(), |node| Span::from(node.name().span()));
+        let first = nodes.first().map_or(Span::default(), |node| Span::from(node.name().span()));
+        // What is wrong with the very first node, or with no place in particular, is most likely why.
+        let is_why = |error: &ConfigError| [0, first.start].contains(&error.offset()) && !matches!(error, ConfigError::Value(ValueError::BadSet { .. }));
+        if named.is_none() && !decoder.errors.iter().any(is_why) {
             decoder.errors.push(ConfigError::UnnamedPipeline { at: first.into() });
         }
         stages
@@ -293,12 +295,11 @@ impl Pipeline {
 const fn may_be_elsewhere(error: &ConfigError) -> bool {
     matches!(
         error,
-        ConfigError::UnknownParam { .. }
+        ConfigError::Value(ValueError::UnknownParam { .. } | ValueError::BadSet { .. })
             | ConfigError::DanglingReference { .. }
             | ConfigError::NothingToOverride { .. }
             | ConfigError::UnknownProfile { .. }
             | ConfigError::UnknownChoice { .. }
-            | ConfigError::BadSet { .. }
             | ConfigError::UnnamedPipeline { .. }
             | ConfigError::MissingNode { .. }
     )

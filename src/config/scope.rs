@@ -6,7 +6,7 @@ use std::path::Path;
 use kdl::{KdlEntry, KdlValue};
 
 use super::checked::leads_out;
-use super::error::ConfigError;
+use super::error::{ConfigError, ValueError};
 use super::file::{Span, Spanned};
 use super::nearest::nearest;
 use super::params::{Params, unknown};
@@ -35,6 +35,8 @@ pub struct Seen {
     pub params: BTreeSet<String>,
     /// The bytes of all texts that parameters and files were put into, or stand for.
     pub bytes: usize,
+    /// What else is wrong with the value that was looked at last, beside the error that was returned of it.
+    pub also: Vec<ConfigError>,
 }
 
 /// A value that grows beyond this, by parameters that hold each other, is not meant. In bytes.
@@ -50,7 +52,7 @@ impl Seen {
     /// Takes the bytes of a value into account.
     fn weigh(&mut self, bytes: usize, span: Span) -> Result<(), ConfigError> {
         self.bytes += bytes;
-        if self.bytes > LONGEST_TOGETHER { Err(ConfigError::TooLong { limit: LONGEST_TOGETHER, at: span.into() }) } else { Ok(()) }
+        if self.bytes > LONGEST_TOGETHER { Err(ValueError::TooLong { limit: LONGEST_TOGETHER, at: span.into() }.into()) } else { Ok(()) }
     }
 }
 
@@ -108,7 +110,7 @@ impl<'a> Scope<'a> {
             (Some("env"), Value::Text(variable)) => {
                 let variable = self.interpolated(variable, span, seen)?;
                 seen.variables.insert(variable.clone());
-                std::env::var(&variable).map(Value::Text).map_err(|_| ConfigError::UnsetVariable { name: variable, at: span.into() })
+                std::env::var(&variable).map(Value::Text).map_err(|_| ValueError::UnsetVariable { name: variable, at: span.into() }.into())
             }
             (Some("file"), Value::Text(path)) => {
                 let path = self.interpolated(path, span, seen)?;
@@ -129,7 +131,7 @@ impl<'a> Scope<'a> {
                 help: "a secret stands where a key, a token or a password is wanted, so that it is in no fingerprint; here write `(env)\"NAME\"`, which is"
                     .into(),
             }),
-            (Some(other), _) => Err(ConfigError::UnknownAnnotation {
+            (Some(other), _) => Err(ValueError::UnknownAnnotation {
                 name: other.into(),
                 at: span.into(),
                 help: match nearest(other, ["param", "env", "secret", "file"]) {
@@ -138,7 +140,8 @@ impl<'a> Scope<'a> {
                              `(secret)\"NAME\"` a secret where one is wanted"
                         .into(),
                 },
-            }),
+            }
+            .into()),
         }
     }
 
@@ -149,6 +152,7 @@ impl<'a> Scope<'a> {
         }
         let mut out = String::with_capacity(text.len());
         let mut rest = text.as_str();
+        let (mut told, mut problem) = (BTreeSet::new(), None);
         while let Some(at) = rest.find("${") {
             let (before, after) = rest.split_at(at);
             let inside = after[2..].split('}').next().filter(|inside| inside.len() + 2 < after.len());
@@ -164,19 +168,29 @@ impl<'a> Scope<'a> {
                 out.push_str(before);
                 out.push_str(whole);
             } else {
-                let at = self.place(whole, span);
-                if word != "param" {
-                    return Err(ConfigError::UnknownInterpolation { text: whole.to_owned(), at: at.into(), help: "did you mean `param`?".into() });
+                let at = || self.place(whole, span);
+                let found = if word == "param" {
+                    self.param(name).ok_or_else(|| unknown(name, at(), self.params))
+                } else {
+                    Err(ValueError::UnknownInterpolation { text: whole.to_owned(), at: at().into(), help: "did you mean `param`?".into() }.into())
+                };
+                match found {
+                    Ok(value) => {
+                        seen.params.insert(name.to_owned());
+                        out.push_str(before);
+                        out.push_str(&value.value.plain());
+                    }
+                    Err(error) if told.insert(whole) => seen.also.extend(problem.replace(error)),
+                    Err(_) => {}
                 }
-                let value = self.param(name).ok_or_else(|| unknown(name, at, self.params))?;
-                seen.params.insert(name.to_owned());
-                out.push_str(before);
-                out.push_str(&value.value.plain());
             }
             rest = &after[whole.len()..];
             if out.len() > LONGEST {
-                return Err(ConfigError::TooLong { limit: LONGEST, at: span.into() });
+                return Err(ValueError::TooLong { limit: LONGEST, at: span.into() }.into());
             }
+        }
+        if let Some(problem) = problem {
+            return Err(problem);
         }
         out.push_str(rest);
         seen.weigh(out.len(), span)?;
@@ -194,7 +208,7 @@ impl<'a> Scope<'a> {
         if leads_out(path) {
             return Err(ConfigError::OutsidePath { path: path.to_owned(), at: span.into() });
         }
-        let unreadable = |reason: String| ConfigError::UnreadableValue { path: path.to_owned(), reason, at: span.into() };
+        let unreadable = |reason: String| ConfigError::from(ValueError::UnreadableValue { path: path.to_owned(), reason, at: span.into() });
         let place = self.root.join(path);
         let found = std::fs::metadata(&place).map_err(|error| unreadable(error.to_string()))?;
         let length = found.len();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, Value, ValueError};
 
 use super::dialect::{Auth, DIALECTS, Dialect, dialect};
 use super::{Limits, Secret};
@@ -310,18 +310,12 @@ pub fn declared(name: &str, declarations: &[Block]) -> Result<Option<Declared>, 
     // The variable that OpenAI's own clients honour.
     let elsewhere = std::env::var("OPENAI_BASE_URL").ok().filter(|url| name == "openai" && !url.is_empty());
     if elsewhere.as_deref().is_some_and(has_login) {
-        return Err(ConfigError::BadVariable {
-            name: "OPENAI_BASE_URL".into(),
-            problem: "holds a name and a password, which would be stored".into(),
-            help: "give the key by OPENAI_API_KEY".into(),
-        });
+        let problem = "holds a name and a password, which would be stored".into();
+        return Err(ValueError::BadVariable { name: "OPENAI_BASE_URL".into(), problem, help: "give the key by OPENAI_API_KEY".into() }.into());
     }
     if elsewhere.as_deref().is_some_and(|url| !is_address(url)) {
-        return Err(ConfigError::BadVariable {
-            name: "OPENAI_BASE_URL".into(),
-            problem: "is no address".into(),
-            help: "write it up to and with the version, as in `https://api.openai.com/v1`".into(),
-        });
+        let help = "write it up to and with the version, as in `https://api.openai.com/v1`".into();
+        return Err(ValueError::BadVariable { name: "OPENAI_BASE_URL".into(), problem: "is no address".into(), help }.into());
     }
     let endpoint = Endpoint::of(name, elsewhere.unwrap_or_else(|| base_url.to_owned()));
     Ok(BUILT_IN.contains(&name).then(|| Declared {

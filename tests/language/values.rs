@@ -116,6 +116,42 @@ fn what_stands_for_nothing_is_told() {
 }
 
 #[test]
+fn all_that_is_wrong_with_a_text_is_told_at_once() {
+    let text =
+        format!("pipeline \"p\"\nparams {{\n    size \"a\"\n}}\n{}", says("x", "${param.siez} ${param.size} ${params.size} ${param.siez} ${param.other}"));
+    let found = found(&with(&[("p.kdl", &text)]), &[]);
+    assert_eq!(codes(&found), ["config::unknown_param", "config::unknown_interpolation", "config::unknown_param"], "each once, by place");
+}
+
+#[test]
+fn a_property_without_a_value_is_told_where_it_is() {
+    for (written, column) in [("b=", 16), ("b= ; d 1", 16), ("b=\n    retry 1", 16), ("b=}", 16)] {
+        let found = found(&with(&[("p.kdl", &format!("pipeline \"p\"\nexec \"x\" {{\n    output \"a\" {written}\n}}\n"))]), &[]);
+        assert_eq!(codes(&found), ["config::syntax"], "{written}");
+        assert_eq!((found[0]["labels"][0]["line"].as_i64(), found[0]["labels"][0]["column"].as_i64()), (Some(3), Some(column + 1)), "{written}");
+    }
+}
+
+#[test]
+fn a_stage_that_is_named_as_a_base_model_is_told_as_a_stage() {
+    let text =
+        "pipeline \"p\"\ntrain \"one\" {\n    examples \"a.jsonl\"\n    model \"builtin:tiny\"\n    method \"supervised\" {\n        epochs 1\n    }\n}\n";
+    let text = format!("{text}{}", text.replace("pipeline \"p\"\n", "").replace("one", "two").replace("builtin:tiny", "one"));
+    let done = wrong(&[("p.kdl", &text)], &[]);
+    assert!(done.said().contains("`one` is a stage, and a training begins with a base model"), "{}", done.stderr);
+}
+
+#[test]
+fn parameters_take_only_those_before_them() {
+    for (params, told) in [("a \"${param.b}\"\n    b \"x\"", 1), ("a \"${param.b}\"\n    b (param)\"a\"", 1), ("a \"${param.a}\"", 1)] {
+        let text = format!("pipeline \"p\"\nparams {{\n    {params}\n}}\n{}", says("x", "${param.a}"));
+        let done = wrong(&[("p.kdl", &text)], &[]);
+        assert_eq!(done.stderr.matches("config::unknown_param").count(), told, "{params}: {}", done.stderr);
+        assert!(done.said().contains("is not declared before this"), "{params}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn labels_are_on_the_exact_signs_after_others_than_ascii() {
     let workspace = with(&[("p.kdl", "pipeline \"p\" description=\"größer → 🎉\"\n/* ü */ exec \"x\" { run \"ä ${param.nö}\"; output \"ö\" }\n")]);
     let found = found(&workspace, &[]);

@@ -5,6 +5,7 @@ mod lint;
 mod matrix;
 mod measure;
 mod report;
+mod value;
 
 use miette::{Diagnostic, LabeledSpan, SourceSpan};
 use thiserror::Error;
@@ -14,6 +15,7 @@ pub use lint::Lint;
 pub use matrix::MatrixError;
 pub use measure::MeasureError;
 pub use report::{Finding, FindingLabel, PipelineErrors};
+pub use value::ValueError;
 
 /// One thing that is wrong with a pipeline file, or with the way it was named.
 #[derive(Clone, Debug, Error, Diagnostic)]
@@ -178,37 +180,6 @@ pub enum ConfigError {
         help: String,
     },
 
-    /// A type annotation that means nothing.
-    #[error("unknown annotation `({name})`")]
-    #[diagnostic(code(config::unknown_annotation))]
-    UnknownAnnotation {
-        name: String,
-        #[label("means nothing here")]
-        at: SourceSpan,
-        #[help]
-        help: String,
-    },
-
-    /// A parameter that is not declared.
-    #[error("no parameter `{name}` is declared")]
-    #[diagnostic(code(config::unknown_param))]
-    UnknownParam {
-        name: String,
-        #[label("used here")]
-        at: SourceSpan,
-        #[help]
-        help: String,
-    },
-
-    /// An environment variable that is asked for and not set.
-    #[error("the environment variable `{name}` is not set")]
-    #[diagnostic(code(config::unset_variable), help("set it before the command: `{name}=value retune ...`"))]
-    UnsetVariable {
-        name: String,
-        #[label("asked for here")]
-        at: SourceSpan,
-    },
-
     /// A profile that is not declared.
     #[error("no profile `{name}` is declared")]
     #[diagnostic(code(config::unknown_profile))]
@@ -216,61 +187,6 @@ pub enum ConfigError {
         name: String,
         #[help]
         help: String,
-    },
-
-    /// `--set` of something that is not a parameter, or with a value of another type.
-    #[error("--set {given}: {problem}")]
-    #[diagnostic(code(config::bad_set))]
-    BadSet {
-        given: String,
-        problem: String,
-        #[label("declared here")]
-        at: Option<SourceSpan>,
-        #[help]
-        help: String,
-    },
-
-    /// A parameter that is given a value of another type than it was declared with.
-    #[error("the parameter `{name}` must be {expected}, found {found}")]
-    #[diagnostic(code(config::wrong_param), help("give it the type that its declaration has, or change the declaration"))]
-    WrongParam {
-        name: String,
-        expected: String,
-        found: String,
-        #[label("declared here as {expected}")]
-        declared: SourceSpan,
-        #[label("{found}")]
-        at: SourceSpan,
-    },
-
-    /// A `${...}` in a string that stands for nothing.
-    #[error("`{text}` stands for nothing")]
-    #[diagnostic(code(config::unknown_interpolation))]
-    UnknownInterpolation {
-        text: String,
-        #[label("not a parameter")]
-        at: SourceSpan,
-        #[help]
-        help: String,
-    },
-
-    /// A value that grows without bound.
-    #[error("more than {limit} bytes are put in here by parameters")]
-    #[diagnostic(code(config::too_long), help("put large texts into files of their own, and name these as inputs"))]
-    TooLong {
-        limit: usize,
-        #[label("too long")]
-        at: SourceSpan,
-    },
-
-    /// A file whose content is asked for and cannot be had.
-    #[error("cannot take the content of `{path}`: {reason}")]
-    #[diagnostic(code(config::unreadable_value), help("`(file)\"path\"` is the content of a text file of the workspace, at most 1 MiB of it"))]
-    UnreadableValue {
-        path: String,
-        reason: String,
-        #[label("asked for here")]
-        at: SourceSpan,
     },
 
     /// A setting that a profile or `defaults` has for a stage or provider that is not there.
@@ -282,16 +198,6 @@ pub enum ConfigError {
         name: String,
         #[label("is not declared")]
         at: SourceSpan,
-        #[help]
-        help: String,
-    },
-
-    /// An environment variable that cannot be what it is.
-    #[error("the environment variable `{name}` {problem}")]
-    #[diagnostic(code(config::bad_variable))]
-    BadVariable {
-        name: String,
-        problem: String,
         #[help]
         help: String,
     },
@@ -444,6 +350,11 @@ pub enum ConfigError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Include(#[from] IncludeError),
+
+    /// In what a value stands for: a parameter, a variable, a file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Value(#[from] ValueError),
 
     /// In a value with a unit or a range of its own.
     #[error(transparent)]

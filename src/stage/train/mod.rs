@@ -104,7 +104,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let at = block.child("provider").map_or(stage.name_span, |child| child.span_of("name"));
     let declared = providers::find(provider_name(block), &compiler.pipeline.providers, at)?;
     let base = block.child_text("model").unwrap_or_default().to_owned();
-    check_model(block, &declared, &base)?;
+    check_model(block, &declared, &base, compiler.pipeline.stage(&base).is_some())?;
     method::check(block)?;
     check_method(block, &declared)?;
     check_start(block, &declared)?;
@@ -199,7 +199,7 @@ fn examples(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<(Examples, Vec
     }
 }
 
-fn check_model(block: &Block, declared: &Declared, base: &str) -> Result<(), ConfigError> {
+fn check_model(block: &Block, declared: &Declared, base: &str, is_stage: bool) -> Result<(), ConfigError> {
     let unknown = declared.api == Api::Local && Source::of(base).is_none();
     if !unknown {
         return Ok(());
@@ -212,6 +212,11 @@ fn check_model(block: &Block, declared: &Declared, base: &str) -> Result<(), Con
             "a model of the hub is `hf:OWNER/NAME@` and a whole commit of 40 digits: a branch or tag may be another model tomorrow; `git ls-remote` of its \
              page tells the commit of `main`"
                 .into()
+        } else if is_stage {
+            format!(
+                "`{base}` is a stage, and a training begins with a base model: write what that stage made as one, by `export` with the format `safetensors` \
+                 in a deploy stage, and name a copy of the folder here"
+            )
         } else {
             "the local engine has `builtin:tiny`, folders (`models/NAME`), GGUF files (`models/NAME.gguf`) and models of the hub \
              (`hf:OWNER/NAME@COMMIT`); for a hosted model name its `provider`"
