@@ -39,7 +39,7 @@ pub enum EngineError {
 
     /// `--force` names a stage that is not asked for.
     #[error("`--force {stage}`, and none of the stages asked for needs `{stage}`")]
-    #[diagnostic(code(engine::not_asked), help("ask for it too: `retune run STAGE {stage} --force {stage}`"))]
+    #[diagnostic(code(engine::not_asked), help("ask for it too: `retune run STAGE '{stage}' --force '{stage}'`"))]
     NotAsked { stage: String },
 
     /// A result that cannot be kept over a change.

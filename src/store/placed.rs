@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -38,7 +38,9 @@ impl Placed {
         // A line begins anew, whatever a killed process left of the one before.
         let line = serde_json::to_string(&(path, digest)).map_err(io::Error::other)?;
         fs::create_dir_all(self.place.parent().unwrap_or(&self.place))?;
-        OpenOptions::new().create(true).append(true).open(&self.place)?.write_all(format!("\n{line}").as_bytes())?;
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.place)?;
+        file.lock()?;
+        file.write_all(format!("\n{line}").as_bytes())?;
         known.insert(path.to_owned(), digest);
         Ok(())
     }
@@ -58,9 +60,34 @@ impl Placed {
     fn known(&self) -> &Mutex<HashMap<String, Option<Digest>>> {
         self.known.get_or_init(|| {
             let text = fs::read_to_string(&self.place).unwrap_or_default();
-            Mutex::new(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+            let known = parsed(&text);
+            if text.lines().count() > 2 * known.len() + SPARE {
+                // A help only: what is long is read all the same.
+                let _ = self.shorten();
+            }
+            Mutex::new(known)
         })
     }
+
+    /// Leaves out what later lines say anew.
+    fn shorten(&self) -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).write(true).open(&self.place)?;
+        file.lock()?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let lines: Vec<String> = parsed(&text).iter().map(|line| serde_json::to_string(&line)).collect::<Result<_, _>>()?;
+        let text = lines.join("\n");
+        file.rewind()?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
+    }
+}
+
+/// So many lines that say nothing new any more are no matter.
+const SPARE: usize = 1000;
+
+fn parsed(text: &str) -> HashMap<String, Option<Digest>> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// The content of a file; none of a folder, in which everything is the stage's.
@@ -88,6 +115,16 @@ mod tests {
             assert!(placed.covers("out/1.txt", || Some(one)) && placed.covers("made/a/b", || None));
             assert!(!placed.covers("out/1.txt", || Some(other)) && !placed.covers("out/2.txt", || Some(one)) && !placed.covers("made", || Some(one)));
         }
+        let many = |from: u32| {
+            let placed = Placed::of(folder.path(), Path::new("p.kdl"));
+            (from..from + 600).for_each(|number| {
+                placed.note("out/1.txt", Artifact::File { digest: Digest::of(&number.to_le_bytes()), size: 4 }).expect("it is kept");
+            });
+            fs::read_to_string(&placed.place).expect("it is there").lines().count()
+        };
+        assert!(many(0) > 600 && many(600) > 1200 && many(1200) < 700, "what is said anew is left out");
+        let placed = Placed::of(folder.path(), Path::new("p.kdl"));
+        assert!(placed.covers("out/1.txt", || Some(Digest::of(&1799_u32.to_le_bytes()))) && placed.covers("made/a", || None));
         assert!(!Placed::of(folder.path(), Path::new("q.kdl")).covers("out/1.txt", || Some(one)), "other pipelines may read it");
     }
 }

@@ -36,6 +36,8 @@ fn some_or_all_instances_are_named() {
     assert_eq!(ran(&workspace.run(&["x[rank=4,epochs=2]"], 0)), ["x[epochs=2,rank=4]"]);
     assert_eq!(ran(&workspace.run(&["x[rank=8]"], 0)).len(), 2);
     assert_eq!(ran(&workspace.run(&["x"], 0)).len(), 1);
+    assert_eq!(ran(&workspace.run(&["x[rank=4]", "--force", "x[epochs=2]"], 0)), ["x[epochs=2,rank=4]"], "of those that are forced the one that is asked for");
+    assert!(workspace.retune(&["run", "p.kdl", "x[rank=4]", "--force", "x[rank=8]"]).said().contains("--force 'x[rank=8]'"));
     let several = workspace.retune(&["show", "x", "p.kdl"]);
     assert!(several.code == 2 && several.said().contains("has 4 instances"), "{}", several.stderr);
     assert_eq!(workspace.retune(&["show", "x[rank=4,epochs=2]", "p.kdl"]).code, 0);

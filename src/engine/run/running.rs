@@ -90,15 +90,18 @@ impl Start {
     /// When a stage is named that is not there, the lock file cannot be read, or `--locked` finds something stale.
     pub fn new(recipe: Arc<Recipe>, workspace: Arc<Workspace>, options: RunOptions) -> Result<Self, EngineError> {
         let began = Instant::now();
-        let forced: Vec<usize> = options.force.iter().map(|name| recipe.all_named(name)).collect::<Result<Vec<_>, _>>()?.concat();
+        let named = options.force.iter().map(|name| recipe.all_named(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut forced: Vec<usize> = named.concat();
         let mut history = History::read(&recipe, &workspace)?;
         history.held = options.locked;
         let keeps = |id| !forced.contains(&recipe.actions.node(id).stage) && history.frozen(&recipe, &workspace, id).is_some();
         let wanted = recipe.selection(&options.stages, keeps)?;
         let asked = |stage: usize| recipe.actions_of(stage).any(|id| wanted.contains(&id));
-        if let Some(&stage) = forced.iter().find(|stage| !asked(**stage)) {
-            return Err(EngineError::NotAsked { stage: recipe.stages[stage].name.to_string() });
+        // Of the instances of a stage those that are needed.
+        if let Some((name, _)) = options.force.iter().zip(&named).find(|(_, stages)| !stages.iter().any(|stage| asked(*stage))) {
+            return Err(EngineError::NotAsked { stage: name.clone() });
         }
+        forced.retain(|stage| asked(*stage));
         let mut start = Self { recipe, workspace, options, history, wanted, forced, progress: Progress::default(), began };
         let stands = settle(&start.recipe, &start.workspace, &start.history, Some(&start.wanted));
         if start.options.locked {
