@@ -1,9 +1,9 @@
 //! Whether a value is what its slot takes.
 
-use super::decode::offer;
 use super::error::{ConfigError, MeasureError};
-use super::file::{Span, Spanned};
+use super::file::{Span, Spanned, leads_out};
 use super::measure;
+use super::nearest::offer;
 use super::table::Kind;
 use super::value::Value;
 
@@ -147,13 +147,6 @@ fn reserved(path: &str) -> bool {
         Some(Component::Normal(name)) => matches!(name.to_str(), Some(".git" | ".retune" | "deployments")) || path.ends_with(".lock.kdl"),
         _ => !path.is_empty() && first.is_none(),
     }
-}
-
-/// Whether a path leads out of the workspace, or nowhere.
-pub fn leads_out(path: &str) -> bool {
-    use std::path::{Component, Path};
-    let mut components = Path::new(path).components();
-    path.is_empty() || components.any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn widened(value: Value, kind: Kind) -> Value {

@@ -9,7 +9,7 @@ use super::checked::{Written, checked, expected};
 use super::error::{ConfigError, ValueError};
 use super::file::{Span, Spanned};
 use super::matrix::{MATRIX, Values, combinations};
-use super::nearest::nearest;
+use super::nearest::{nearest, offer};
 use super::scope::{Scope, Seen, scalar, value_span};
 use super::table::{Fallback, Kind, Repeat, Setting, Slot};
 use super::value::Value;
@@ -213,15 +213,5 @@ impl Decoder<'_> {
             self.errors.push(ConfigError::MissingNode { node: setting.name.into(), child: child.name.into(), at: at.into(), help: child.doc.into() });
         }
         children
-    }
-}
-
-/// "did you mean", or the list of what there is.
-pub fn offer<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, none: &str) -> String {
-    let candidates: Vec<&str> = candidates.collect();
-    match nearest(name, candidates.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if candidates.is_empty() => none.to_owned(),
-        None => format!("there are: {}", candidates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     }
 }

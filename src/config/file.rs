@@ -1,5 +1,5 @@
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
@@ -215,4 +215,10 @@ fn read_text(path: &Path, name: &str, largest: u64) -> Result<String, ConfigErro
         return too_large(bytes.len() as u64);
     }
     String::from_utf8(bytes).map_err(|error| ConfigError::NotText { path: name.to_owned(), offset: error.utf8_error().valid_up_to() })
+}
+
+/// Whether a path leads out of the workspace, or nowhere.
+pub fn leads_out(path: &str) -> bool {
+    let mut components = Path::new(path).components();
+    path.is_empty() || components.any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }

@@ -7,16 +7,15 @@ use regex::Regex;
 
 use super::error::{ConfigError, Lint};
 use super::file::Span;
-use super::params::Params;
-use super::pipeline::Pipeline;
-use super::scope::value_span;
+use super::scope::{Seen, value_span};
+use super::value::Params;
 
-/// Looks through a pipeline that is right.
-pub fn lint(pipeline: &Pipeline, nodes: &[KdlNode], params: &Params) -> Vec<ConfigError> {
-    let unused = params.iter().filter(|(name, _)| !pipeline.seen.params.contains(*name));
+/// Looks through the text of a pipeline that is right. `seen` is what was taken of its parameters.
+pub fn lint(text: &str, seen: &Seen, nodes: &[KdlNode], params: &Params) -> Vec<ConfigError> {
+    let unused = params.iter().filter(|(name, _)| !seen.params.contains(*name));
     let mut found: Vec<ConfigError> = unused.map(|(name, value)| Lint::UnusedParam { name: name.clone(), at: value.span.into() }.into()).collect();
     for node in nodes {
-        secrets(node, &pipeline.file.text, &mut found);
+        secrets(node, text, &mut found);
     }
     found
 }

@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 
-use super::decode::offer;
 use super::error::{ConfigError, MatrixError, ValueError};
 use super::file::{Span, Spanned};
-use super::params::{Params, fits};
+use super::nearest::offer;
 use super::scope::{Scope, Seen, value_span};
 use super::table::{Kind, Setting, Slot};
-use super::value::Value;
+use super::value::{Params, Value, fits};
 
 /// The node.
 pub static MATRIX: Setting =

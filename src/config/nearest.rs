@@ -13,3 +13,13 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate);
     near.or(begun)
 }
+
+/// "did you mean", or the list of what there is.
+pub fn offer<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, none: &str) -> String {
+    let candidates: Vec<&str> = candidates.collect();
+    match nearest(name, candidates.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if candidates.is_empty() => none.to_owned(),
+        None => format!("there are: {}", candidates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    }
+}

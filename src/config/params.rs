@@ -6,8 +6,8 @@ use kdl::{KdlDocument, KdlEntry, KdlNode};
 use super::error::{ConfigError, ValueError};
 use super::file::{Span, Spanned};
 use super::nearest::nearest;
-use super::scope::{Scope, Seen, value_span};
-use super::value::Value;
+use super::scope::{Scope, Seen, listed, unknown, value_span};
+use super::value::{Params, Value, fits};
 
 /// What the command line changes of a pipeline: a profile, and parameters one by one.
 #[derive(Clone, Debug, Default)]
@@ -17,9 +17,6 @@ pub struct Overrides {
     /// `--set name=value`, in order.
     pub set: Vec<String>,
 }
-
-/// The parameters of a run: the file's, then the profile's, then the command line's.
-pub type Params = BTreeMap<String, Spanned<Value>>;
 
 /// What a parameter may be, in words.
 const SCALAR: &str = "a string, a number or a boolean";
@@ -158,11 +155,6 @@ fn wrong(name: &str, declared: &Spanned<Value>, given: &Spanned<Value>) -> Confi
     ValueError::WrongParam { name: name.to_owned(), expected, found, declared: declared.span.into(), at: given.span.into() }.into()
 }
 
-/// Whether a value can stand for one of the type of another.
-pub fn fits(value: &Value, declared: &Value) -> bool {
-    value.noun() == declared.noun() || matches!((value, declared), (Value::Integer(_), Value::Number(_)))
-}
-
 fn apply_set(given: &str, params: &mut Params, errors: &mut Vec<ConfigError>) {
     let bad = |problem: String, at: Option<Span>, help: String| {
         ConfigError::from(ValueError::BadSet { given: given.to_owned(), problem, at: at.map(Into::into), help })
@@ -188,18 +180,4 @@ fn apply_set(given: &str, params: &mut Params, errors: &mut Vec<ConfigError>) {
             "give a value of the type that the parameter is declared with".into(),
         )),
     }
-}
-
-/// The error about a parameter that is used or overridden and not declared.
-pub fn unknown(name: &str, at: Span, params: &Params) -> ConfigError {
-    let help = match nearest(name, params.keys().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if params.is_empty() => format!("declare it: `params {{ {name} ... }}`"),
-        None => format!("declared are: {}", listed(params)),
-    };
-    ValueError::UnknownParam { name: name.to_owned(), at: at.into(), help }.into()
-}
-
-fn listed(params: &Params) -> String {
-    params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

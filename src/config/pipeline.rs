@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use kdl::{KdlDocument, KdlNode};
 
 use super::budget::{BUDGET, Budget};
-use super::decode::{Decoder, offer};
+use super::decode::Decoder;
 use super::error::{ConfigError, ValueError, with_article};
 use super::expand::{Written, instances};
 use super::file::{PipelineFile, Span, Spanned};
@@ -13,11 +13,12 @@ use super::language::{DEFAULTS, Language, PARAMS, PIPELINE, PROFILE};
 use super::lint;
 use super::matrix::{self, MATRIX, PLACE, Values, described, parse_name};
 use super::name::StageName;
-use super::params::{self, Overrides, Params};
+use super::nearest::offer;
+use super::params::{self, Overrides};
 use super::profile::{Overlays, in_force};
 use super::scope::{Scope, Seen};
 use super::table::{Kind, Setting, Slot};
-use super::value::Value;
+use super::value::{Params, Value};
 use super::{Block, parse};
 
 /// A stage as declared: for one with a matrix, one of its instances.
@@ -155,7 +156,7 @@ impl Pipeline {
         errors
             .retain(|error| !matches!(error, ConfigError::Value(ValueError::UnknownParam { name, .. }) if order.contains(name) && !params.contains_key(name)));
         if errors.is_empty() && extent == Extent::Whole {
-            pipeline.warnings = lint::lint(&pipeline, nodes, &params);
+            pipeline.warnings = lint::lint(&pipeline.file.text, &pipeline.seen, nodes, &params);
         }
         (pipeline, errors)
     }

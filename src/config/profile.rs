@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use kdl::{KdlDocument, KdlNode, KdlValue};
 
-use super::decode::{Decoder, offer};
+use super::decode::Decoder;
 use super::error::ConfigError;
 use super::file::Span;
 use super::language::{DEFAULTS, Language, PROFILE};
 use super::name::StageName;
-use super::nearest::nearest;
+use super::nearest::{nearest, offer};
 use super::overlay::{fill, overlay};
 use super::params::{self, Overrides};
 use super::table::Setting;

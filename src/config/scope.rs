@@ -5,12 +5,10 @@ use std::path::Path;
 
 use kdl::{KdlEntry, KdlValue};
 
-use super::checked::leads_out;
 use super::error::{ConfigError, ValueError};
-use super::file::{Span, Spanned};
+use super::file::{Span, Spanned, leads_out};
 use super::nearest::nearest;
-use super::params::{Params, unknown};
-use super::value::Value;
+use super::value::{Params, Value};
 
 /// Where written values take theirs from.
 #[derive(Clone, Copy, Debug)]
@@ -222,4 +220,19 @@ impl<'a> Scope<'a> {
         seen.files.insert(path.to_owned(), blake3::hash(&bytes));
         String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".into()))
     }
+}
+
+/// The error about a parameter that is used or overridden and not declared.
+pub fn unknown(name: &str, at: Span, params: &Params) -> ConfigError {
+    let help = match nearest(name, params.keys().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if params.is_empty() => format!("declare it: `params {{ {name} ... }}`"),
+        None => format!("declared are: {}", listed(params)),
+    };
+    ValueError::UnknownParam { name: name.to_owned(), at: at.into(), help }.into()
+}
+
+/// The parameters that there are, in words.
+pub fn listed(params: &Params) -> String {
+    params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,10 @@
+use std::collections::BTreeMap;
 use std::fmt;
+
+use super::file::Spanned;
+
+/// The parameters of a run, by name: the file's, then the profile's, then the command line's.
+pub type Params = BTreeMap<String, Spanned<Value>>;
 
 /// A scalar of the pipeline file.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,4 +77,9 @@ impl fmt::Display for Value {
             Self::Flag(flag) => write!(f, "#{flag}"),
         }
     }
+}
+
+/// Whether a value can stand for one of the type of another.
+pub fn fits(value: &Value, declared: &Value) -> bool {
+    value.noun() == declared.noun() || matches!((value, declared), (Value::Integer(_), Value::Number(_)))
 }
