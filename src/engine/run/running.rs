@@ -301,7 +301,7 @@ impl Running {
         let deaf = shared.log.deaf().map(|problem| format!("not all events could be told: {problem}"));
         let tape = shared.network.tape().and_then(Tape::failed).map(|problem| format!("not all exchanges could be recorded: {problem}"));
         let left = |(path, stage): (String, String)| {
-            format!("{path} was written by `{stage}` once, and no stage writes it now: it counts as a file of yours; delete it if it is not")
+            format!("{path} was written by `{stage}` once, and no stage writes it now: folders and globs leave it out; delete it if you need it no more")
         };
         let troubles = deaf.into_iter().chain(tape).chain(orphans.into_iter().map(left)).collect();
         Ok(Finished { summary: RunSummary { run: shared.run.to_string(), status, seconds, stages }, asked, errors, troubles })
