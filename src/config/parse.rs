@@ -50,7 +50,8 @@ fn shift(node: &mut KdlNode, by: usize) {
 }
 
 /// What the recursive parser should not be shown: braces that do not match, annotations that are none, and nesting deeper than
-/// it should be asked to follow; and what it has no place for: a property without a value. It looks at tokens and not at signs, so that strings and comments hide nothing and count for nothing.
+/// it should be asked to follow. Also a property without a value, for which it has no place. It looks at tokens and not at signs, so
+/// that strings and comments hide nothing and count for nothing.
 fn refused(text: &str, start: usize) -> Option<ConfigError> {
     let syntax = |at: usize, problem: &str, label: &str, help: &str| ConfigError::Syntax {
         problem: problem.into(),
@@ -59,7 +60,6 @@ fn refused(text: &str, start: usize) -> Option<ConfigError> {
         help: help.into(),
     };
     let too_deep = |at: usize| Some(ConfigError::TooDeep { limit: DEEPEST, at: Span { start: start + at, length: 1 }.into() });
-    let no_value = |at: usize| Some(syntax(at, "this `=` has no value", "expected a value right after it", "write a property as `name=value`"));
     let (mut open, mut dashes, mut annotation): (Vec<usize>, usize, Option<(usize, bool)>) = (Vec::new(), 0, None);
     let mut equals = None;
     for (at, token) in lex::places(text) {
@@ -96,7 +96,7 @@ fn refused(text: &str, start: usize) -> Option<ConfigError> {
         return Some(syntax(begin, "this annotation does not end", "expected a name and `)`", "write it as `(param)\"name\"`"));
     }
     if let Some(at) = equals {
-        return no_value(at);
+        return Some(syntax(at, "this `=` has no value", "expected a value right after it", "write a property as `name=value`"));
     }
     let unclosed = open.last()?;
     Some(syntax(*unclosed, "this `{` is not closed", "no `}` for it", "close it by `}`, or look for one that is missing below"))

@@ -125,10 +125,10 @@ fn all_that_is_wrong_with_a_text_is_told_at_once() {
 
 #[test]
 fn a_property_without_a_value_is_told_where_it_is() {
-    for (written, column) in [("b=", 16), ("b= ; d 1", 16), ("b=\n    retry 1", 16), ("b=}", 16)] {
+    for written in ["b=", "b= ; d 1", "b=\n    retry 1", "b=}"] {
         let found = found(&with(&[("p.kdl", &format!("pipeline \"p\"\nexec \"x\" {{\n    output \"a\" {written}\n}}\n"))]), &[]);
         assert_eq!(codes(&found), ["config::syntax"], "{written}");
-        assert_eq!((found[0]["labels"][0]["line"].as_i64(), found[0]["labels"][0]["column"].as_i64()), (Some(3), Some(column + 1)), "{written}");
+        assert_eq!((found[0]["labels"][0]["line"].as_i64(), found[0]["labels"][0]["column"].as_i64()), (Some(3), Some(17)), "{written}");
     }
 }
 
@@ -143,10 +143,10 @@ fn a_stage_that_is_named_as_a_base_model_is_told_as_a_stage() {
 
 #[test]
 fn parameters_take_only_those_before_them() {
-    for (params, told) in [("a \"${param.b}\"\n    b \"x\"", 1), ("a \"${param.b}\"\n    b (param)\"a\"", 1), ("a \"${param.a}\"", 1)] {
+    for params in ["a \"${param.b}\"\n    b \"x\"", "a \"${param.b}\"\n    b (param)\"a\"", "a \"${param.a}\""] {
         let text = format!("pipeline \"p\"\nparams {{\n    {params}\n}}\n{}", says("x", "${param.a}"));
         let done = wrong(&[("p.kdl", &text)], &[]);
-        assert_eq!(done.stderr.matches("config::unknown_param").count(), told, "{params}: {}", done.stderr);
+        assert_eq!(done.stderr.matches("config::unknown_param").count(), 1, "{params}: {}", done.stderr);
         assert!(done.said().contains("is not declared before this"), "{params}: {}", done.stderr);
     }
 }

@@ -319,6 +319,7 @@ struct Matches {
     left: Vec<String>,
 }
 
+/// Looks for them.
 fn matches(recipe: &Recipe, workspace: &Workspace, pattern: &str) -> Result<Matches, StageError> {
     let (root, plain) = (&workspace.root, plain(pattern));
     let kind = std::fs::metadata(root.join(plain.as_ref()));
