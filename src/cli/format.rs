@@ -64,11 +64,6 @@ pub fn one_line(text: String) -> String {
     if text.contains(char::is_control) { text.escape_debug().to_string() } else { text }
 }
 
-/// The name of a stage as a shell takes it: brackets of an instance want quotes.
-pub fn in_shell(stage: &str) -> String {
-    if stage.contains('[') { format!("'{stage}'") } else { stage.to_owned() }
-}
-
 /// What the metrics of a stage say, in one line.
 pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
     let figure = |name: &str| metrics.get(name).copied();

@@ -201,7 +201,7 @@ impl Decoder<'_> {
             }
             if child.name == MATRIX.name {
                 // That of a stage was taken out of it before; this one is of a profile, or of defaults.
-                combinations(node, setting.name, self.scope, &mut self.seen, &mut self.errors);
+                combinations(node, setting.name, None, self.scope, &mut self.seen, &mut self.errors);
                 continue;
             }
             children.extend(self.block(node, child));

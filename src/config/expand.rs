@@ -3,6 +3,10 @@
 //! A stage that refers to one with several instances in a node that may stand once (`model`, `data`) stands as many times itself,
 //! one for each; in a node that may stand several times (`from`, `requires`) it gets all of them. Instances of two stages go
 //! together where they agree in the values of the axes that they share.
+//!
+//! An axis whose value is given where a stage is named (`router[rank=8]`) is no part of the instance's own name. Other stages that
+//! are named beside come with the same value of it; the same stage does not, where it is named without: `model "router"` with
+//! `baseline "router[rank=8]"` compares all with one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,22 +14,13 @@ use kdl::{KdlDocument, KdlNode};
 
 use super::block::Block;
 use super::error::{ConfigError, MatrixError};
-use super::file::{Span, Spanned};
-use super::matrix::{MOST, Values, instance_name, is_meant, is_wanted, parse_name};
+use super::file::Span;
+use super::matrix::{MOST, Values, instance_name};
 use super::scope::{Scope, Seen};
 use super::table::{Kind, Repeat, Setting, Slot};
 use super::value::Value;
-
-/// A stage as it is written, settings of profiles and defaults put in, and its own matrix taken out.
-#[derive(Debug)]
-pub struct Written {
-    pub node: KdlNode,
-    pub setting: &'static Setting,
-    pub name: String,
-    pub name_span: Span,
-    /// What its own matrix makes of it.
-    pub own: Vec<Values>,
-}
+use super::wanted::{Wanted, stem};
+use super::written::Written;
 
 /// One of the stages that a written stage stands for.
 #[derive(Clone, Debug, Default)]
@@ -43,12 +38,14 @@ pub struct Instance {
 #[derive(Clone, Default)]
 struct Partial {
     values: Values,
-    /// Values that are given where a stage is named, which tell what goes with it and are no part of the name.
-    pinned: Values,
     /// The stage that brought in each axis.
     origins: BTreeMap<String, usize>,
     meant: BTreeMap<String, Vec<String>>,
 }
+
+/// The value of an axis that is given where a stage is named, by the axis and the stage that it is from. `None` where several are
+/// given, which say nothing of the others.
+type Pins<'a> = BTreeMap<(&'a str, usize), Option<&'a Value>>;
 
 /// More references than this between the instances of two stages are not meant.
 const MOST_NAMED: usize = 1_000_000;
@@ -57,6 +54,36 @@ struct Named {
     text: String,
     span: Span,
     is_many: bool,
+}
+
+/// What a name means: some instances of a stage.
+struct Meant<'a> {
+    named: &'a Named,
+    stage: usize,
+    instances: Vec<&'a Instance>,
+    given: Given<'a>,
+}
+
+/// The axes whose values a name gives.
+enum Given<'a> {
+    /// The name is that of one instance.
+    All,
+    Some(Wanted<'a>),
+}
+
+impl Meant<'_> {
+    fn gives(&self, axis: &str) -> bool {
+        match &self.given {
+            Given::All => true,
+            Given::Some(wanted) => wanted.gives(axis),
+        }
+    }
+
+    /// The axes of an instance whose values the name leaves open.
+    fn open(&self, instance: &Instance) -> Values {
+        let open = instance.values.iter().filter(|(axis, _)| !self.gives(axis));
+        open.map(|(axis, value)| (axis.clone(), value.clone())).collect()
+    }
 }
 
 /// The instances of each stage, in the order of the stages.
@@ -68,7 +95,7 @@ pub fn instances(stages: &[Written], scope: Scope<'_>, errors: &mut Vec<ConfigEr
     }
     let places: HashMap<&str, usize> = stages.iter().enumerate().map(|(place, stage)| (stage.name.as_str(), place)).collect();
     let named: Vec<Vec<Vec<Named>>> = stages.iter().map(|stage| stage.own.iter().map(|own| names_in(stage, scope, own)).collect()).collect();
-    let needs = |stage: usize| named[stage].iter().flatten().filter_map(|named| places.get(parse_name(&named.text).0).copied()).collect::<BTreeSet<usize>>();
+    let needs = |stage: usize| named[stage].iter().flatten().filter_map(|named| places.get(stem(&named.text)).copied()).collect::<BTreeSet<usize>>();
     let mut found: Vec<Option<Vec<Instance>>> = vec![None; stages.len()];
     for stage in order(stages.len(), needs) {
         let (mut instances, mut names) = (Vec::new(), 0);
@@ -132,92 +159,100 @@ struct Expanding<'a> {
 impl Expanding<'_> {
     /// The instances of a stage with these values of its own, and with the stages that are named in it then.
     fn with(&self, own: &Values, named: &[Named]) -> Result<Vec<Instance>, ConfigError> {
+        let (many, single): (Vec<Meant<'_>>, Vec<Meant<'_>>) = named.iter().filter_map(|named| self.meant(named)).partition(|meant| meant.named.is_many);
+        let pins = pins(&single);
         let origins = own.keys().map(|axis| (axis.clone(), self.stage)).collect();
         let mut partials = vec![Partial { values: own.clone(), origins, ..Partial::default() }];
-        for named in named.iter().filter(|named| !named.is_many) {
-            if let Some(instances) = self.meant(named) {
-                partials = self.joined(&partials, named, &instances)?;
-            }
+        for meant in &single {
+            partials = self.joined(&partials, meant, &pins)?;
         }
         let mut count = 0;
-        for named in named.iter().filter(|named| named.is_many) {
-            if let Some(instances) = self.meant(named) {
-                for partial in &mut partials {
-                    let fitting = instances.iter().filter(|instance| agree(&partial.values, &instance.values) && agree(&partial.pinned, &instance.values));
-                    let fitting: Vec<String> = fitting.map(|instance| instance.name.clone()).collect();
-                    if fitting.is_empty() {
-                        return Err(self.none(named));
+        for meant in &many {
+            for partial in &mut partials {
+                let mut fitting = Vec::new();
+                for instance in &meant.instances {
+                    if self.goes_with(partial, &pins, meant, instance)? {
+                        fitting.push(instance.name.clone());
                     }
-                    count += fitting.len();
-                    if count > MOST_NAMED {
-                        let stage = self.stages[self.stage].name.clone();
-                        return Err(MatrixError::TooMany { stage, limit: MOST, at: named.span.into() }.into());
-                    }
-                    partial.meant.insert(named.text.clone(), fitting);
                 }
+                if fitting.is_empty() {
+                    return Err(self.none(meant.named));
+                }
+                count += fitting.len();
+                if count > MOST_NAMED {
+                    return Err(self.too_many(meant.named));
+                }
+                partial.meant.insert(meant.named.text.clone(), fitting);
             }
         }
         let name = &self.stages[self.stage].name;
-        let instance = |Partial { values, origins, meant, .. }| Instance { name: instance_name(name, &values), values, origins, meant };
+        let instance = |Partial { values, origins, meant }| Instance { name: instance_name(name, &values), values, origins, meant };
         Ok(partials.into_iter().map(instance).collect())
     }
 
     /// The instances that a name means, where it means others than the stage itself.
-    fn meant(&self, named: &Named) -> Option<Vec<&Instance>> {
-        let (stage, wanted) = parse_name(&named.text);
-        let &place = self.places.get(stage)?;
-        let all = self.found[place].as_ref()?;
+    fn meant<'b>(&'b self, named: &'b Named) -> Option<Meant<'b>> {
+        let &stage = self.places.get(stem(&named.text))?;
+        let all = self.found[stage].as_ref()?;
         let plain = all.len() == 1 && all[0].values.is_empty();
-        let instances: Vec<&Instance> = all.iter().filter(|instance| is_wanted(&instance.values, &wanted)).collect();
+        let (instances, given) = match all.iter().find(|instance| instance.name == named.text) {
+            Some(exact) => (vec![exact], Given::All),
+            None => {
+                let wanted = Wanted::parse(&named.text).ok()?;
+                (wanted.among(all, |instance, axis| instance.values.get(axis).map(|value| &value.value)), Given::Some(wanted))
+            }
+        };
         // What nothing answers to is told of as a reference to nothing.
-        (!plain && !instances.is_empty()).then_some(instances)
+        (!plain && !instances.is_empty()).then_some(Meant { named, stage, instances, given })
     }
 
-    fn joined(&self, partials: &[Partial], named: &Named, instances: &[&Instance]) -> Result<Vec<Partial>, ConfigError> {
-        let (_, wanted) = parse_name(&named.text);
+    fn joined(&self, partials: &[Partial], meant: &Meant<'_>, pins: &Pins<'_>) -> Result<Vec<Partial>, ConfigError> {
         let mut joined = Vec::new();
         for partial in partials {
-            for instance in instances {
-                self.check_origins(partial, instance)?;
-                // Values that are given need not be those that are given elsewhere: a model may be compared with another instance.
-                let is_given = |(axis, _): &(&String, &Spanned<Value>)| wanted.contains_key(axis.as_str());
-                let open: Values = instance.values.iter().filter(|value| !is_given(value)).map(|(axis, value)| (axis.clone(), value.clone())).collect();
-                if !agree(&partial.values, &open) || !agree(&partial.pinned, &open) {
+            for instance in &meant.instances {
+                if !self.goes_with(partial, pins, meant, instance)? {
                     continue;
                 }
                 let mut with = partial.clone();
-                for (axis, value) in &instance.values {
-                    if wanted.contains_key(axis.as_str()) {
-                        // What is given twice, and in two ways, says nothing of the others.
-                        let other = with.pinned.insert(axis.clone(), value.clone()).is_some_and(|other| !other.value.is_same(&value.value));
-                        if other {
-                            with.pinned.remove(axis);
-                        }
-                    } else {
-                        with.values.insert(axis.clone(), value.clone());
-                    }
+                for (axis, value) in meant.open(instance) {
+                    with.origins.extend(instance.origins.get(&axis).map(|&origin| (axis.clone(), origin)));
+                    with.values.insert(axis, value);
                 }
-                with.origins.extend(instance.origins.clone());
-                with.meant.insert(named.text.clone(), vec![instance.name.clone()]);
+                with.meant.insert(meant.named.text.clone(), vec![instance.name.clone()]);
                 joined.push(with);
                 if joined.len() > MOST {
-                    let stage = self.stages[self.stage].name.clone();
-                    return Err(MatrixError::TooMany { stage, limit: MOST, at: named.span.into() }.into());
+                    return Err(self.too_many(meant.named));
                 }
             }
         }
-        if joined.is_empty() { Err(self.none(named)) } else { Ok(joined) }
+        if joined.is_empty() { Err(self.none(meant.named)) } else { Ok(joined) }
     }
 
-    /// Makes sure that an axis of one name is one axis.
-    fn check_origins(&self, partial: &Partial, instance: &Instance) -> Result<(), ConfigError> {
-        let other = |axis: &&String| partial.origins.get(*axis).is_some_and(|origin| instance.origins.get(*axis) != Some(origin));
-        let Some(axis) = instance.values.keys().find(other) else {
-            return Ok(());
-        };
-        let span = |values: &Values| values.get(axis).map_or(self.stages[self.stage].name_span, |value| value.span);
-        let (first, at) = (span(&partial.values).into(), span(&instance.values).into());
-        Err(MatrixError::Ambiguous { stage: self.stages[self.stage].name.clone(), axis: axis.clone(), first, at }.into())
+    /// Whether an instance that a name means can be had beside what has been decided: where both have an axis, they have the same
+    /// value of it. What the name gives itself is as it gives it.
+    fn goes_with(&self, partial: &Partial, pins: &Pins<'_>, meant: &Meant<'_>, instance: &Instance) -> Result<bool, ConfigError> {
+        for (axis, value) in instance.values.iter().filter(|(axis, _)| !meant.gives(axis)) {
+            let origin = instance.origins.get(axis);
+            if let Some(known) = partial.values.get(axis) {
+                // An axis of one name may be another one.
+                if partial.origins.get(axis) != origin {
+                    let stage = self.stages[self.stage].name.clone();
+                    return Err(MatrixError::Ambiguous { stage, axis: axis.clone(), first: known.span.into(), at: value.span.into() }.into());
+                }
+                if !known.value.is_same(&value.value) {
+                    return Ok(false);
+                }
+            }
+            let pinned = origin.and_then(|&origin| *pins.get(&(axis.as_str(), origin))?);
+            if pinned.is_some_and(|pinned| !pinned.is_same(&value.value)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn too_many(&self, named: &Named) -> ConfigError {
+        MatrixError::TooMany { stage: self.stages[self.stage].name.clone(), limit: MOST, at: named.span.into() }.into()
     }
 
     fn none(&self, named: &Named) -> ConfigError {
@@ -225,9 +260,24 @@ impl Expanding<'_> {
     }
 }
 
-/// Whether two instances can go together: where both have an axis, they have the same value of it.
-fn agree(one: &Values, other: &Values) -> bool {
-    one.iter().all(|(axis, value)| other.get(axis).is_none_or(|found| found.value.is_same(&value.value)))
+/// The values that names give, but for those of a stage that is named without as well.
+fn pins<'a>(single: &[Meant<'a>]) -> Pins<'a> {
+    let mut pins = Pins::new();
+    for meant in single {
+        for instance in &meant.instances {
+            for (axis, value) in instance.values.iter().filter(|(axis, _)| meant.gives(axis)) {
+                let Some(&origin) = instance.origins.get(axis) else {
+                    continue;
+                };
+                let is_open = single.iter().any(|other| other.stage == meant.stage && !other.gives(axis));
+                let pin = pins.entry((axis.as_str(), origin)).or_insert(Some(&value.value));
+                if is_open || pin.is_some_and(|known| !known.is_same(&value.value)) {
+                    *pin = None;
+                }
+            }
+        }
+    }
+    pins
 }
 
 /// Where the text of a stage names others, with these values of its own.
@@ -298,13 +348,6 @@ impl Instance {
             }
         }
     }
-}
-
-/// Whether what is wanted (`router`, `router[rank=8]`) means the stage or instance of this name.
-#[must_use]
-pub fn is_named(name: &str, wanted: &str) -> bool {
-    let ((stage, values), (wanted, some)) = (parse_name(name), parse_name(wanted));
-    stage == wanted && some.iter().all(|(axis, wanted)| values.get(axis).is_some_and(|value| is_meant(value, wanted)))
 }
 
 #[cfg(test)]

@@ -16,6 +16,15 @@ pub struct Span {
     pub length: usize,
 }
 
+impl Span {
+    /// Where in this stretch of a text a part of it stands: all of it where it is written in another way there.
+    #[must_use]
+    pub fn part(self, text: &str, part: &str) -> Self {
+        let raw = text.get(self.start..self.start + self.length).unwrap_or_default();
+        raw.find(part).map_or(self, |at| Self { start: self.start + at, length: part.len() })
+    }
+}
+
 impl From<SourceSpan> for Span {
     fn from(span: SourceSpan) -> Self {
         Self { start: span.offset(), length: span.len() }

@@ -6,14 +6,16 @@ use kdl::{KdlDocument, KdlNode};
 use regex::Regex;
 
 use super::error::{ConfigError, Lint};
-use super::file::Span;
+use super::matrix::Axis;
 use super::scope::{Seen, value_span};
 use super::value::Params;
 
-/// Looks through the text of a pipeline that is right. `seen` is what was taken of its parameters.
-pub fn lint(text: &str, seen: &Seen, nodes: &[KdlNode], params: &Params) -> Vec<ConfigError> {
+/// Looks through the text of a pipeline that is right. `seen` is what was taken of its parameters and axes.
+pub fn lint(text: &str, seen: &Seen, nodes: &[KdlNode], params: &Params, axes: &[&Axis]) -> Vec<ConfigError> {
     let unused = params.iter().filter(|(name, _)| !seen.params.contains(*name));
     let mut found: Vec<ConfigError> = unused.map(|(name, value)| Lint::UnusedParam { name: name.clone(), at: value.span.into() }.into()).collect();
+    let unused = axes.iter().filter(|axis| !axis.values.iter().any(|value| seen.axes.contains(&value.span)));
+    found.extend(unused.map(|axis| Lint::UnusedAxis { name: axis.name.clone(), at: axis.span.into() }.into()));
     for node in nodes {
         secrets(node, text, &mut found);
     }
@@ -43,10 +45,8 @@ fn secrets(node: &KdlNode, text: &str, found: &mut Vec<ConfigError>) {
             continue;
         };
         if let Some((secret, what)) = SECRETS.iter().find_map(|(pattern, what)| Some((pattern.find(value)?.as_str(), what))) {
-            let whole = value_span(entry);
-            let raw = text.get(whole.start..whole.start + whole.length).unwrap_or_default();
-            let at = raw.find(secret).map_or(whole, |at| Span { start: whole.start + at, length: secret.len() });
-            found.push(Lint::PlainSecret { what: (*what).to_owned(), at: at.into() }.into());
+            let at = value_span(entry).part(text, secret).into();
+            found.push(Lint::PlainSecret { what: (*what).to_owned(), at }.into());
         }
     }
     for child in node.children().into_iter().flat_map(KdlDocument::nodes) {

@@ -30,14 +30,24 @@ pub const MOST: usize = 10_000;
 /// The values that an instance stands for, by axis.
 pub type Values = Params;
 
-struct Axis {
-    name: String,
-    span: Span,
-    values: Vec<Spanned<Value>>,
+/// An axis as it is written.
+#[derive(Debug)]
+pub struct Axis {
+    pub name: String,
+    pub span: Span,
+    pub values: Vec<Spanned<Value>>,
 }
 
-/// Reads a matrix: all combinations that it has.
-pub fn combinations(node: &KdlNode, stage: &str, scope: Scope<'_>, seen: &mut Seen, errors: &mut Vec<ConfigError>) -> Vec<Values> {
+/// A matrix, multiplied out.
+#[derive(Debug)]
+pub struct Matrix {
+    pub axes: Vec<Axis>,
+    /// The combinations that it has; none where something is wrong.
+    pub all: Vec<Values>,
+}
+
+/// Reads a matrix. `places` is the axis that the stage has by itself, and by which setting.
+pub fn combinations(node: &KdlNode, stage: &str, places: Option<(&str, &str)>, scope: Scope<'_>, seen: &mut Seen, errors: &mut Vec<ConfigError>) -> Matrix {
     let before = errors.len();
     if let Some(entry) = node.entries().first() {
         errors.push(ConfigError::SurplusArgument { node: MATRIX.name.into(), takes: "no value".into(), at: entry.span() });
@@ -46,6 +56,10 @@ pub fn combinations(node: &KdlNode, stage: &str, scope: Scope<'_>, seen: &mut Se
     let mut axes: Vec<Axis> = Vec::new();
     for child in own {
         match axis(child, &axes, scope, seen, errors) {
+            Ok(Axis { name, span, .. }) if places.is_some_and(|(place, _)| place == name) => {
+                let problem = places.map_or_else(String::new, |(_, by)| format!("it is the one that `{by}` makes"));
+                errors.push(MatrixError::BadAxis { axis: name, problem, at: span.into() }.into());
+            }
             Ok(axis) => axes.push(axis),
             Err(error) => errors.push(error),
         }
@@ -70,7 +84,7 @@ pub fn combinations(node: &KdlNode, stage: &str, scope: Scope<'_>, seen: &mut Se
     };
     let (excluded, only) = (cell(EXCLUDE.name), cell(ONLY.name));
     if errors.len() > before {
-        return Vec::new();
+        return Matrix { axes: Vec::new(), all: Vec::new() };
     }
     let mut all = product(&axes);
     let has = |values: &Values, cell: &Values| cell.iter().all(|(axis, value)| values.get(axis).is_some_and(|own| own.value.is_same(&value.value)));
@@ -81,20 +95,17 @@ pub fn combinations(node: &KdlNode, stage: &str, scope: Scope<'_>, seen: &mut Se
         errors.push(MatrixError::TooMany { stage: stage.to_owned(), limit: MOST, at: at.into() }.into());
         all.clear();
     }
-    all
+    Matrix { axes, all }
 }
 
-/// Each of these instances in so many places: with one more axis, `place`.
-pub fn with_places(all: &[Values], count: i64, span: Span) -> Vec<Values> {
-    let places = |values: &Values| {
-        let values = values.clone();
-        (1..=count).map(move |place| {
-            let mut values = values.clone();
-            values.insert(PLACE.to_owned(), Spanned { value: Value::Integer(place), span });
-            values
-        })
+/// An instance in so many places: with one more axis, `place`.
+pub fn with_places(values: &Values, count: i64, span: Span) -> Vec<Values> {
+    let place = |place| {
+        let mut values = values.clone();
+        values.insert(PLACE.to_owned(), Spanned { value: Value::Integer(place), span });
+        values
     };
-    all.iter().flat_map(places).collect()
+    (1..=count).map(place).collect()
 }
 
 /// The axis of a stage that stands in several places.
@@ -219,7 +230,7 @@ const LONGEST_NAME: usize = 200;
 
 /// A value in the name of an instance. What is long, or has signs that files and shells do not like, is cut short and told apart
 /// by its hash.
-fn short(value: &Value) -> String {
+pub fn short(value: &Value) -> String {
     const LONGEST: usize = 32;
     let plain = value.plain();
     let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '+');
@@ -228,26 +239,6 @@ fn short(value: &Value) -> String {
     }
     let cut: String = plain.chars().take(20).map(|c| if fine(c) { c } else { '-' }).collect();
     format!("{cut}~{}", &blake3::hash(plain.as_bytes()).to_hex()[..6])
-}
-
-/// What the name of a stage or of some of its instances means: the stage, and the values that are wanted by axis.
-pub fn parse_name(name: &str) -> (&str, BTreeMap<&str, &str>) {
-    let Some((stage, inside)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) else {
-        return (name, BTreeMap::new());
-    };
-    (stage, inside.split(',').filter_map(|part| part.split_once('=')).map(|(axis, value)| (axis.trim(), value.trim())).collect())
-}
-
-/// Whether an instance has the values that are wanted.
-pub fn is_wanted(values: &Values, wanted: &BTreeMap<&str, &str>) -> bool {
-    wanted.iter().all(|(axis, wanted)| values.get(*axis).is_some_and(|own| is_meant(&short(&own.value), wanted)))
-}
-
-/// Whether a value, as it stands in the name of an instance, is meant by what somebody writes for it: the same, the value as it
-/// stands in the file, or the same number in another way.
-pub fn is_meant(short: &str, written: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    short == written || short == self::short(&Value::Text(written.to_owned())) || number(short).is_some() && number(short) == number(written)
 }
 
 /// The axes of a stage with their values, in words.

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::wanted::stem;
+
 /// The name of a stage: letters, digits, `-`, `_` and `.`; of an instance of one, its values in brackets after that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -21,11 +23,23 @@ impl StageName {
         Self(name)
     }
 
+    /// The name of the stage that it is an instance of, or its own.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        stem(&self.0)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The name of a stage as a shell takes it: the brackets of an instance want quotes.
+#[must_use]
+pub fn in_shell(stage: &str) -> String {
+    if stage.contains('[') { format!("'{stage}'") } else { stage.to_owned() }
 }
 
 impl fmt::Display for StageName {

@@ -1,5 +1,7 @@
 //! Text to KDL nodes whose places are counted over all files of a pipeline.
 
+use std::borrow::Cow;
+
 use kdl::{KdlDocument, KdlError, KdlNode};
 
 use super::error::ConfigError;
@@ -107,6 +109,7 @@ const MANY: usize = 500;
 const STACK: usize = 1 << 30;
 
 fn parsed(text: &str) -> Result<KdlDocument, KdlError> {
+    let text = &*dashed_by_lines(text);
     let bytes = text.as_bytes();
     let opens = bytes.iter().enumerate().filter(|&(at, byte)| match byte {
         b'{' | b'(' => true,
@@ -125,6 +128,49 @@ fn parsed(text: &str) -> Result<KdlDocument, KdlError> {
             Err(_) => KdlDocument::parse_v2(text),
         }
     })
+}
+
+/// The text with each `;` that ends a slashdashed node as a line break, which is as long: the parser knows no other end of one.
+fn dashed_by_lines(text: &str) -> Cow<'_, str> {
+    if !text.contains("/-") {
+        return Cow::Borrowed(text);
+    }
+    // Of the node that is open at each depth: whether it is slashdashed.
+    let mut dashed = vec![false];
+    let (mut begins, mut waits) = (true, false);
+    let mut ends = Vec::new();
+    for (at, token) in lex::places(text) {
+        let depth = dashed.len() - 1;
+        match token {
+            Token::LineComment(_) | Token::BlockComment(_) | Token::Continued(_) => continue,
+            // What is slashdashed may stand in the next line.
+            Token::Newline if waits => continue,
+            Token::Slashdash => {
+                dashed[depth] |= begins;
+                waits = true;
+                continue;
+            }
+            Token::Newline | Token::Semicolon => {
+                if token == Token::Semicolon && dashed[depth] {
+                    ends.push(at);
+                }
+                (dashed[depth], begins) = (false, true);
+            }
+            Token::Open => {
+                dashed.push(false);
+                begins = true;
+            }
+            Token::Close => {
+                dashed.truncate(depth.max(1));
+                begins = false;
+            }
+            Token::Word(_) | Token::Equals | Token::TypeOpen | Token::TypeClose => begins = false,
+        }
+        waits = false;
+    }
+    let mut text = text.to_owned();
+    ends.into_iter().for_each(|at| text.replace_range(at..=at, "\n"));
+    Cow::Owned(text)
 }
 
 /// More than this many are no help.

@@ -5,20 +5,22 @@ use kdl::{KdlDocument, KdlNode};
 
 use super::budget::{BUDGET, Budget};
 use super::decode::Decoder;
-use super::error::{ConfigError, ValueError, with_article};
-use super::expand::{Written, instances};
+use super::error::{ConfigError, MatrixError, ValueError, with_article};
+use super::expand::instances;
 use super::file::{PipelineFile, Span, Spanned};
 use super::include::{INCLUDE, follow};
 use super::language::{DEFAULTS, Language, PARAMS, PIPELINE, PROFILE};
 use super::lint;
-use super::matrix::{self, MATRIX, PLACE, Values, described, parse_name};
+use super::matrix::{Axis, MATRIX, PLACE, Values, described};
 use super::name::StageName;
 use super::nearest::offer;
 use super::params::{self, Overrides};
 use super::profile::{Overlays, in_force};
 use super::scope::{Scope, Seen};
-use super::table::{Kind, Setting, Slot};
+use super::table::{Kind, Slot};
 use super::value::{Params, Value};
+use super::wanted::{HOW, Wanted, stem};
+use super::written::Written;
 use super::{Block, parse};
 
 /// A stage as declared: for one with a matrix, one of its instances.
@@ -156,7 +158,8 @@ impl Pipeline {
         errors
             .retain(|error| !matches!(error, ConfigError::Value(ValueError::UnknownParam { name, .. }) if order.contains(name) && !params.contains_key(name)));
         if errors.is_empty() && extent == Extent::Whole {
-            pipeline.warnings = lint::lint(&pipeline.file.text, &pipeline.seen, nodes, &params);
+            let axes: Vec<&Axis> = written.iter().flat_map(|stage| &stage.axes).collect();
+            pipeline.warnings = lint::lint(&pipeline.file.text, &pipeline.seen, nodes, &params, &axes);
         }
         (pipeline, errors)
     }
@@ -176,7 +179,7 @@ impl Pipeline {
             let kind = node.name().value();
             if let Some(setting) = language.stage(kind) {
                 let node = overlays.settled(node, setting);
-                stages.extend(written(node.into_owned(), setting, decoder, &mut names));
+                stages.extend(Written::of(node.into_owned(), setting, decoder, &mut names));
                 continue;
             }
             self.shared.push(node.span().into());
@@ -230,10 +233,16 @@ impl Pipeline {
 
     fn take_stages(&mut self, written: &[Written], decoder: &mut Decoder<'_>) {
         let all = instances(written, decoder.scope, &mut decoder.errors);
+        let mut names: HashMap<String, Span> = HashMap::new();
         for (stage, instances) in written.iter().zip(all) {
             // A stage of which nothing came is no stage that is missing as well.
             self.declared.insert(stage.name.clone(), stage.setting.name);
             for instance in instances {
+                if let Some(first) = names.insert(instance.name.clone(), stage.name_span) {
+                    let (name, first, at) = (instance.name, first.into(), stage.name_span.into());
+                    decoder.errors.push(ConfigError::DuplicateStage { name, first, at });
+                    continue;
+                }
                 self.declared.insert(instance.name.clone(), stage.setting.name);
                 let Some(mut block) = decoder.instance(&stage.node, stage.setting, &instance.values) else {
                     continue;
@@ -253,7 +262,7 @@ impl Pipeline {
                 let (kinds, name): (&[&str], &str) = match (slot.kind, &value.value) {
                     (Kind::Stage(kinds), Value::Text(name)) => (kinds, name),
                     // What is no stage, nor an instance of one, is a model's own name.
-                    (Kind::Model(kinds), Value::Text(name)) if self.declared.get(parse_name(name).0).is_some_and(|kind| kinds.contains(kind)) => (kinds, name),
+                    (Kind::Model(kinds), Value::Text(name)) if self.declared.get(stem(name)).is_some_and(|kind| kinds.contains(kind)) => (kinds, name),
                     _ => return,
                 };
                 match self.declared.get(name) {
@@ -273,8 +282,12 @@ impl Pipeline {
     }
 
     fn dangling(&self, name: &str, kinds: &[&str], span: Span) -> ConfigError {
-        let (stage, _) = parse_name(name);
-        let instances = self.stages.iter().filter(|found| parse_name(found.name.as_str()).0 == stage && !found.values.is_empty()).map(|found| &found.values);
+        let stage = stem(name);
+        if let Some(bad) = Wanted::parse(name).err().filter(|_| self.declared.contains_key(stage)) {
+            let at = span.part(&self.file.text, bad.part).into();
+            return MatrixError::BadInstance { name: name.to_owned(), problem: bad.problem, at, help: HOW.into() }.into();
+        }
+        let instances = self.stages.iter().filter(|found| found.name.stem() == stage && !found.values.is_empty()).map(|found| &found.values);
         let known = described(instances);
         let help = if name != stage && !known.is_empty() {
             format!("`{stage}` has {known}")
@@ -317,47 +330,6 @@ fn axes_in(nodes: &[KdlNode]) -> BTreeSet<String> {
         axes.extend(axes_in(inside));
     }
     axes
-}
-
-/// A stage as it is written, with its name and its own matrix.
-fn written(mut node: KdlNode, setting: &'static Setting, decoder: &mut Decoder<'_>, names: &mut HashMap<String, Span>) -> Option<Written> {
-    let named = node.entries().iter().find(|entry| entry.name().is_none());
-    let Some((text, name_span)) = named.and_then(|entry| Some((entry.value().as_string()?.to_owned(), Span::from(entry.span())))) else {
-        // What else is wrong with it is told too.
-        drop(decoder.block(&node, setting));
-        return None;
-    };
-    if StageName::new(&text).is_none() {
-        decoder.errors.push(ConfigError::BadName { name: text, of: "a stage".into(), at: name_span.into() });
-        return None;
-    }
-    if let Some(first) = names.get(&text) {
-        decoder.errors.push(ConfigError::DuplicateStage { name: text, first: (*first).into(), at: name_span.into() });
-        return None;
-    }
-    names.insert(text.clone(), name_span);
-    let mut own = vec![Values::new()];
-    if let Some(children) = node.children_mut() {
-        let is_matrix = |child: &KdlNode| child.name().value() == MATRIX.name;
-        if let Some(place) = children.nodes().iter().position(is_matrix).filter(|_| (setting.children)().iter().any(|child| child.name == MATRIX.name)) {
-            // A second one stays, and is one too many.
-            let matrix = children.nodes_mut().remove(place);
-            if let Some(again) = children.nodes().iter().find(|child| is_matrix(child)) {
-                let (name, place, first) = (MATRIX.name.into(), format!("`{}`", setting.name), matrix.name().span());
-                decoder.errors.push(ConfigError::Repeated { name, place, first, at: again.name().span() });
-            }
-            children.nodes_mut().retain(|child| !is_matrix(child));
-            own = matrix::combinations(&matrix, &text, decoder.scope, &mut decoder.seen, &mut decoder.errors);
-        }
-        // What is wrong with the number is told where it is decoded.
-        let spread = setting.spread.and_then(|by| children.nodes().iter().find(|child| child.name().value() == by));
-        let spread = spread.and_then(|node| node.entries().first());
-        let count = spread.and_then(|entry| decoder.scope.value(entry, "", "", &mut Seen::default()).ok());
-        if let Some(Value::Integer(count @ 2..=100)) = count {
-            own = matrix::with_places(&own, count, name_span);
-        }
-    }
-    Some(Written { node, setting, name: text, name_span, own })
 }
 
 /// Calls `visit` with every slot of a block and of all blocks inside it.

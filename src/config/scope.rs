@@ -31,6 +31,8 @@ pub struct Seen {
     pub files: BTreeMap<String, blake3::Hash>,
     /// Parameters.
     pub params: BTreeSet<String>,
+    /// Values of axes, by where they are written.
+    pub axes: BTreeSet<Span>,
     /// The bytes of all texts that parameters and files were put into, or stand for.
     pub bytes: usize,
     /// What else is wrong with the value that was looked at last, beside the error that was returned of it.
@@ -71,15 +73,23 @@ pub fn value_span(entry: &KdlEntry) -> Span {
     let Some(name) = entry.name() else {
         return whole;
     };
-    let start = name.span().offset() + name.span().len() + 1;
+    // Blanks and comments may stand around the sign between the two.
+    let around = entry.format().map_or(0, |format| format.after_key.len() + format.after_eq.len());
+    let start = name.span().offset() + name.span().len() + 1 + around;
     let end = whole.start + whole.length;
     if start < end { Span { start, length: end - start } } else { whole }
 }
 
 impl<'a> Scope<'a> {
-    /// The parameter of this name, or the axis.
-    pub fn param(&self, name: &str) -> Option<&'a Spanned<Value>> {
-        self.axes.get(name).or_else(|| self.params.get(name))
+    /// The value of the axis of this name, or of the parameter.
+    fn param(&self, name: &str, span: Span, seen: &mut Seen) -> Result<&'a Value, ConfigError> {
+        if let Some(Spanned { value, span }) = self.axes.get(name) {
+            seen.axes.insert(*span);
+            return Ok(value);
+        }
+        let value = self.params.get(name).ok_or_else(|| unknown(name, span, self.params))?;
+        seen.params.insert(name.to_owned());
+        Ok(&value.value)
     }
 
     /// What an entry stands for. `name` is what messages call it, `expected` what it should be.
@@ -98,12 +108,11 @@ impl<'a> Scope<'a> {
             (None, Value::Text(text)) => self.interpolated(text, span, seen).map(Value::Text),
             (None, value) => Ok(value),
             (Some("param"), Value::Text(param)) => {
-                let value = self.param(&param).ok_or_else(|| unknown(&param, span, self.params))?;
-                seen.params.insert(param);
-                if let Value::Text(text) = &value.value {
+                let value = self.param(&param, span, seen)?;
+                if let Value::Text(text) = value {
                     seen.weigh(text.len(), span)?;
                 }
-                Ok(value.value.clone())
+                Ok(value.clone())
             }
             (Some("env"), Value::Text(variable)) => {
                 let variable = self.interpolated(variable, span, seen)?;
@@ -168,15 +177,14 @@ impl<'a> Scope<'a> {
             } else {
                 let at = || self.place(whole, span);
                 let found = if word == "param" {
-                    self.param(name).ok_or_else(|| unknown(name, at(), self.params))
+                    self.param(name, at(), seen)
                 } else {
                     Err(ValueError::UnknownInterpolation { text: whole.to_owned(), at: at().into(), help: "did you mean `param`?".into() }.into())
                 };
                 match found {
                     Ok(value) => {
-                        seen.params.insert(name.to_owned());
                         out.push_str(before);
-                        out.push_str(&value.value.plain());
+                        out.push_str(&value.plain());
                     }
                     Err(error) if told.insert(whole) => seen.also.extend(problem.replace(error)),
                     Err(_) => {}

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::file::Spanned;
 
 /// The parameters of a run, by name: the file's, then the profile's, then the command line's.
 pub type Params = BTreeMap<String, Spanned<Value>>;
 
 /// A scalar of the pipeline file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// A string.
     Text(String),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::config::{ConfigError, PipelineErrors};
+use crate::config::{ConfigError, PipelineErrors, in_shell};
 use crate::ledger::LedgerError;
 use crate::stage::StageError;
 use crate::store::StoreError;
@@ -39,12 +39,12 @@ pub enum EngineError {
 
     /// `--force` names a stage that is not asked for.
     #[error("`--force {stage}`, and none of the stages asked for needs `{stage}`")]
-    #[diagnostic(code(engine::not_asked), help("ask for it too: `retune run STAGE '{stage}' --force '{stage}'`"))]
+    #[diagnostic(code(engine::not_asked), help("ask for it too: `retune run STAGE {0} --force {0}`", in_shell(stage)))]
     NotAsked { stage: String },
 
     /// A result that cannot be kept over a change.
     #[error("the last result of `{stage}` cannot be kept: {why}")]
-    #[diagnostic(code(engine::not_accepted), help("`retune why {stage}` tells how it stands; `retune run {stage}` makes it"))]
+    #[diagnostic(code(engine::not_accepted), help("`retune why {0}` tells how it stands; `retune run {0}` makes it", in_shell(stage)))]
     NotAccepted { stage: String, why: String },
 
     /// A run is live where nothing may be at work.

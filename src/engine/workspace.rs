@@ -126,11 +126,24 @@ impl Workspace {
 
     fn with(root: PathBuf, store: Store, pipeline: &Path) -> Self {
         let files = FileStates::load(&root, &store.root().join("files"));
-        // By its name inside of the workspace, so that both may be moved.
-        let name = pipeline.canonicalize().ok().zip(root.canonicalize().ok()).and_then(|(pipeline, root)| pipeline.strip_prefix(root).ok().map(Path::to_owned));
-        let placed = Placed::of(store.root(), name.as_deref().unwrap_or(pipeline));
+        let placed = Placed::of(store.root(), &name_in(&root, pipeline));
         Self { root, store, files, placed }
     }
+
+    /// What a file is called inside of the workspace.
+    #[must_use]
+    pub fn name_of(&self, file: &Path) -> PathBuf {
+        name_in(&self.root, file)
+    }
+}
+
+/// What a file, which need not be there, is called inside of a workspace: the same wherever somebody stands who speaks of it, and
+/// when the workspace is moved.
+pub fn name_in(root: &Path, file: &Path) -> PathBuf {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let place = absolute.parent().zip(absolute.file_name()).and_then(|(folder, name)| Some(folder.canonicalize().ok()?.join(name)));
+    let inside = place.zip(root.canonicalize().ok()).and_then(|(place, root)| place.strip_prefix(root).ok().map(Path::to_owned));
+    inside.unwrap_or(absolute)
 }
 
 /// The pipeline that is meant: the one that is named, else `retune.kdl`, else the only one in `pipelines/`, else the only one here.

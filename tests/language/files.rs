@@ -1,4 +1,4 @@
-use super::{codes, found, says, stages, with, wrong};
+use super::{Done, codes, found, says, stages, with, wrong};
 
 #[test]
 fn what_a_file_includes_stands_there() {
@@ -84,4 +84,29 @@ fn a_pipeline_in_parts_is_found_compiled_again() {
     assert_eq!(compiled(), before, "it was not written anew");
     workspace.write("a.kdl", says("y", "2"));
     assert_eq!(workspace.ran(&[]), ["y"]);
+}
+
+#[test]
+fn files_of_one_name_in_two_folders_are_two_pipelines() {
+    let workspace = with(&[("a/p.kdl", &format!("pipeline \"a\"\n{}", says("x", "a"))), ("b/p.kdl", &format!("pipeline \"b\"\n{}", says("y", "b")))]);
+    std::fs::create_dir(workspace.path().join(".retune")).expect("a folder can be made");
+    let run = |folder: &str| {
+        let mut command = workspace.command(&["run"]);
+        command.arg("p.kdl").current_dir(workspace.path().join(folder));
+        Done::from(command.output().expect("the program starts"))
+    };
+    for _ in 0..2 {
+        for folder in ["a", "b"] {
+            let done = run(folder);
+            assert!(done.code == 0 && !done.stderr.contains("no stage"), "{}", done.stderr);
+        }
+    }
+    assert_eq!((workspace.read("x.out"), workspace.read("y.out")), ("a".into(), "b".into()));
+    for folder in ["a", "b"] {
+        let done = run(folder);
+        assert!(done.stdout.contains("up to date"), "{}", done.stderr);
+    }
+    // The same from elsewhere.
+    let done = workspace.retune(&["run", "a/p.kdl"]);
+    assert!(done.stdout.contains("up to date"), "{}", done.stderr);
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use retune::config::format;
 
-use super::with;
+use super::{stages, with};
 
 fn formatted(text: &str) -> String {
     let once = format(text).unwrap_or_else(|errors| panic!("{text:?} is KDL: {errors:?}"));
@@ -152,6 +152,20 @@ fn meaning(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     tell(&document, 0, &mut out);
     out
+}
+
+#[test]
+fn a_slashdashed_node_may_end_by_a_semicolon() {
+    for (text, names) in [
+        ("pipeline \"q\"\nexec \"a\" { /-x 1; run \"true\"; output \"z\"; }\n", ["a"].as_slice()),
+        ("pipeline \"q\"\n/-exec \"b\" { foo; }; exec \"a\" { run \"true\"; output \"z\"; }\n", &["a"]),
+        ("pipeline \"q\"; /- // why\n exec \"b\" { run \"true\"; }; exec \"c\" { run \"true\" /-\"x\"; }; exec \"a\" { run \"true\"; }\n", &["c", "a"]),
+    ] {
+        let workspace = with(&[("p.kdl", text)]);
+        assert_eq!(stages(&workspace, &[]), names, "{text}");
+        assert_eq!(workspace.retune(&["fmt", "p.kdl"]).code, 0);
+        assert_eq!(stages(&workspace, &[]), names, "{}", workspace.read("p.kdl"));
+    }
 }
 
 /// What is left of a text without its spaces and what only separates.

@@ -5,6 +5,7 @@ mod common;
 
 mod budgets;
 mod files;
+mod instances;
 mod layout;
 mod matrices;
 mod overlays;

@@ -188,3 +188,19 @@ fn what_nobody_uses_is_told() {
     assert_eq!(codes(&found), ["config::unused_stage"], "what ends the pipeline is no waste");
     assert!(found[0]["message"].as_str().expect("text").contains("`b`"));
 }
+
+#[test]
+fn labels_are_exact_where_blanks_stand_around_the_sign() {
+    let prepare = "prepare \"chat\" {\n    from \"rows\"\n    passthrough\n    split train = 0.8 validation =\t1.5 test= /*é*/ (param)\"zz\" seed=1\n}\n";
+    let text = format!("pipeline \"é\"\ncollect \"rows\" {{\n    source \"rows.csv\"\n}}\n{prepare}");
+    let workspace = with(&[("p.kdl", &text)]);
+    let labelled: Vec<String> = found(&workspace, &[])
+        .iter()
+        .map(|finding| {
+            let label = &finding["labels"][0];
+            let number = |name: &str| usize::try_from(label[name].as_u64().expect("a number")).expect("it is small");
+            text[number("start")..number("start") + number("length")].to_owned()
+        })
+        .collect();
+    assert_eq!(labelled, ["1.5", "(param)\"zz\""]);
+}

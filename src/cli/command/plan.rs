@@ -1,7 +1,7 @@
 use clap::Args;
 
-use crate::config::{Budget, is_named};
-use crate::engine::{self, Plan, PlannedAction, PlannedStage, StageNode, Standing, Workspace};
+use crate::config::{Budget, stem};
+use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
 
 use crate::provider::{AS_OF, dollars};
 
@@ -48,23 +48,19 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
     budget("the budget", recipe.budget, plan.stages.iter().collect(), unpriced);
     let mut told: Vec<&str> = Vec::new();
     for declared in recipe.stages.iter().filter(|stage| !stage.scheduling.budget.is_open()) {
-        if told.contains(&stem(declared)) {
+        let name = declared.name.stem();
+        if told.contains(&name) {
             continue;
         }
-        told.push(stem(declared));
-        let of: Vec<&PlannedStage> = plan.stages.iter().filter(|stage| is_named(&stage.name, stem(declared))).collect();
+        told.push(name);
+        let of: Vec<&PlannedStage> = plan.stages.iter().filter(|stage| stem(&stage.name) == name).collect();
         if !of.is_empty() {
             let unpriced = of.iter().any(|stage| stage.actions.iter().any(|action| action.estimate.is_unpriced));
-            budget(&format!("the budget of `{}`", stem(declared)), declared.scheduling.budget, of, unpriced);
+            budget(&format!("the budget of `{name}`"), declared.scheduling.budget, of, unpriced);
         }
     }
     say!("\n{}", verdict(&plan));
     Ok(Exit::Done)
-}
-
-/// The name of a stage without what makes it an instance.
-fn stem(stage: &StageNode) -> &str {
-    stage.name.as_str().split('[').next().unwrap_or_default()
 }
 
 /// Says where a budget will not do for what would be done.

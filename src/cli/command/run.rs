@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::config::in_shell;
 use crate::engine::{self, Finished, Interrupt, RunOptions, RunStatus, StageSummary, Start, Workspace};
 use crate::ledger::StageStatus;
 use crate::provider::Tape;
@@ -210,7 +211,7 @@ fn next_steps(stages: &[StageSummary], status: RunStatus) -> Vec<String> {
     let of = |kind: &str, wanted: StageStatus| stages.iter().find(|stage| stage.kind == kind && stage.status == wanted);
     let mut steps: BTreeMap<u8, String> = BTreeMap::new();
     if let Some(judge) = stages.iter().find(|stage| stage.kind == "evaluate" && matches!(stage.status, StageStatus::Ran | StageStatus::Gated)) {
-        steps.insert(0, format!("retune show {}    its gates, with the figures that decided", format::in_shell(&judge.name)));
+        steps.insert(0, format!("retune show {}    its gates, with the figures that decided", in_shell(&judge.name)));
     }
     if let Some(deployed) = of("deploy", StageStatus::Ran) {
         steps.insert(1, format!("retune get MODEL_STAGE --to DIR    the tuned model as files; `{}` is deployed", deployed.name));
@@ -222,7 +223,7 @@ fn next_steps(stages: &[StageSummary], status: RunStatus) -> Vec<String> {
     if let Some(train) = of("select", StageStatus::Ran).or_else(|| of("train", StageStatus::Ran))
         && let Some(step) = steps.get_mut(&1)
     {
-        *step = step.replace("MODEL_STAGE", &format::in_shell(&train.name));
+        *step = step.replace("MODEL_STAGE", &in_shell(&train.name));
     }
     steps.into_values().filter(|step| !step.contains("MODEL_STAGE")).collect()
 }

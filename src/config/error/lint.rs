@@ -14,6 +14,19 @@ pub enum Lint {
         at: SourceSpan,
     },
 
+    /// An axis that nothing takes.
+    #[error("nothing uses the axis `{name}`")]
+    #[diagnostic(
+        code(config::unused_axis),
+        severity(Warning),
+        help("its instances do the same: take it by `(param)\"{name}\"` or `\"${{param.{name}}}\"`, or take it out")
+    )]
+    UnusedAxis {
+        name: String,
+        #[label("makes no difference")]
+        at: SourceSpan,
+    },
+
     /// A stage whose result nothing takes.
     #[error("nothing uses what `{name}` makes")]
     #[diagnostic(code(config::unused_stage), severity(Warning), help("refer to it from another stage, or take it out: it is made all the same"))]

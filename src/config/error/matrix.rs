@@ -27,6 +27,18 @@ pub enum MatrixError {
         at: SourceSpan,
     },
 
+    /// A name of instances that does not say which.
+    #[error("`{name}` names no instances: {problem}")]
+    #[diagnostic(code(config::bad_instance))]
+    BadInstance {
+        name: String,
+        problem: String,
+        #[label("means nothing")]
+        at: SourceSpan,
+        #[help]
+        help: String,
+    },
+
     /// `exclude` or `only` of what the matrix does not have.
     #[error("the matrix has no {wanted}")]
     #[diagnostic(code(config::unknown_cell))]

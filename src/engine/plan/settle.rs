@@ -64,7 +64,7 @@ impl History {
     /// When the lock file cannot be read.
     pub fn read(recipe: &Recipe, workspace: &Workspace) -> Result<Self, EngineError> {
         let path = recipe.lock_path();
-        let known = Known::load(&Known::place(workspace.store.root(), &path), recipe.layout, StoreIdentity::of(&workspace.store));
+        let known = Known::load(&Known::place(workspace.store.root(), &workspace.name_of(&path)), recipe.layout, StoreIdentity::of(&workspace.store));
         let same = known.locked.as_ref().is_some_and(|(_, state)| FileState::of(&path).ok() == Some(*state));
         let lock = if same { None } else { Some(LockFile::read(&path)?) };
         Ok(Self { known, lock, held: false })

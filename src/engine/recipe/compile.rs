@@ -76,7 +76,8 @@ pub fn compile(file: PipelineFile, overrides: &Overrides) -> Result<Whole, Pipel
     let stages = pipeline.stages.iter().zip(references).zip(schedules).enumerate().map(|(index, ((stage, references), scheduling))| {
         let mut needs: Vec<usize> = graph.needs(index).collect();
         needs.sort_unstable();
-        StageNode { name: stage.name.clone(), kind: stage.kind.to_owned(), needs, scheduling, span: stage.block.span, references }
+        let values = stage.values.iter().map(|(axis, value)| (axis.clone(), value.value.clone())).collect();
+        StageNode { name: stage.name.clone(), kind: stage.kind.to_owned(), needs, scheduling, span: stage.block.span, references, values }
     });
     let stages = stages.collect();
     let order = order(&actions);

@@ -9,6 +9,7 @@ use crate::fingerprint::Digest;
 use crate::graph::Outputs;
 use crate::store::write_atomically;
 
+use super::super::workspace::name_in;
 use super::{ActionNode, StageNode};
 
 /// What of a recipe is worth keeping: all that planning needs. The settings of a stage are read again from the text when it has to run.
@@ -75,9 +76,11 @@ pub fn variable(name: &str) -> Option<Digest> {
     std::env::var_os(name).map(|value| Digest::of(value.as_encoded_bytes()))
 }
 
+/// By what the file is called in the workspace, and in messages too: those stand in what is kept.
 fn place(state: &Path, file: &PipelineFile, overrides: &Overrides) -> PathBuf {
     let mut hasher = blake3::Hasher::new();
-    for part in [&file.name].into_iter().chain(&overrides.profile).chain(&overrides.set) {
+    let name = name_in(state.parent().unwrap_or(state), &file.path).to_string_lossy().into_owned();
+    for part in [&name, &file.name].into_iter().chain(&overrides.profile).chain(&overrides.set) {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
@@ -88,7 +91,7 @@ fn place(state: &Path, file: &PipelineFile, overrides: &Overrides) -> PathBuf {
 fn source(file: &PipelineFile, overrides: &Overrides) -> Option<Digest> {
     let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
     let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let mut hasher = blake3::Hasher::new_derive_key("retune compiled pipeline v2");
+    let mut hasher = blake3::Hasher::new_derive_key("retune compiled pipeline v3");
     hasher.update(format!("{} {} {modified:?} {overrides:?} {:?}", env!("CARGO_PKG_VERSION"), program.len(), file.name).as_bytes());
     // Where one file ends and the next begins counts too.
     for part in file.parts.iter() {

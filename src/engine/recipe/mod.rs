@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Budget, ConfigError, Finding, Overrides, PipelineErrors, PipelineFile, Span, StageName, is_named, nearest};
+use crate::config::{Budget, ConfigError, Finding, HOW, Overrides, PipelineErrors, PipelineFile, Span, StageName, Value, Wanted, in_shell, nearest, stem};
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
 use crate::ledger::LockFile;
@@ -40,6 +40,8 @@ pub struct StageNode {
     pub(super) span: Span,
     /// The stages that its settings name.
     pub(super) references: Vec<usize>,
+    /// What it stands for where it is an instance: values by axis.
+    values: BTreeMap<String, Value>,
 }
 
 /// An action of a recipe: all that its key covers but the content of its inputs.
@@ -215,7 +217,7 @@ impl Recipe {
         match self.all_named(name)?.as_slice() {
             [only] => Ok(*only),
             several => {
-                let names: Vec<&str> = several.iter().take(8).map(|&stage| self.stages[stage].name.as_str()).collect();
+                let names: Vec<String> = several.iter().take(8).map(|&stage| in_shell(self.stages[stage].name.as_str())).collect();
                 let more = if several.len() > names.len() { ", ..." } else { "" };
                 let help = format!("`{name}` has {} instances; name one, in quotes: {}{more}", several.len(), names.join(", "));
                 Err(EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help }))
@@ -232,14 +234,19 @@ impl Recipe {
         if let Some(exact) = self.stages.iter().position(|stage| stage.name.as_str() == name) {
             return Ok(vec![exact]);
         }
-        let meant: Vec<usize> = (0..self.stages.len()).filter(|&stage| is_named(self.stages[stage].name.as_str(), name)).collect();
-        if meant.is_empty() { Err(self.unnamed(name)) } else { Ok(meant) }
+        let unknown = |help: String| EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help });
+        let instances: Vec<usize> = (0..self.stages.len()).filter(|&stage| self.stages[stage].name.stem() == stem(name)).collect();
+        if instances.is_empty() {
+            return Err(unknown(self.offer(name)));
+        }
+        let wanted = Wanted::parse(name).map_err(|bad| unknown(format!("{}; {HOW}", bad.problem)))?;
+        let meant = wanted.among(&instances, |&stage, axis| self.stages[stage].values.get(axis));
+        if meant.is_empty() { Err(unknown(self.offer(name))) } else { Ok(meant.into_iter().copied().collect()) }
     }
 
-    fn unnamed(&self, name: &str) -> EngineError {
+    fn offer(&self, name: &str) -> String {
         let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
-        let help = nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
-        EngineError::Usage(ConfigError::UnknownStage { name: name.to_owned(), help })
+        nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"))
     }
 
     /// The actions of a stage with their settings and their work, read from the stage's text when they are first asked for.

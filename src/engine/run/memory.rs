@@ -41,7 +41,8 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
     }
     let path = recipe.lock_path();
     // Another run may have written it since this one began: what it did stays.
-    let _lock = Lock::wait(&workspace.store, &path.to_string_lossy())?;
+    let name = workspace.name_of(&path);
+    let _lock = Lock::wait(&workspace.store, &name.to_string_lossy())?;
     // What stages wrote before and none writes any longer: from now on it counts as a file of the user's.
     let mut orphans = BTreeSet::new();
     let mut actions = known.actions.clone();
@@ -81,7 +82,7 @@ pub fn remember(recipe: &Recipe, workspace: &Workspace, history: &History, now: 
     keep_copy(&path, &now.log.snapshot())?;
     let locked = FileState::of(&path).ok().filter(|_| same).map(|state| (now.run.to_string(), state));
     let known = Known { layout: Some(recipe.layout), actions, took, locked, store: StoreIdentity::of(&workspace.store) };
-    known.save(&Known::place(workspace.store.root(), &path));
+    known.save(&Known::place(workspace.store.root(), &name));
     Ok(Remembered { results: Some(now.run.to_string()), orphans: orphans.into_iter().collect() })
 }
 

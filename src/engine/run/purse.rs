@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::Budget;
+use crate::config::{Budget, stem};
 use crate::provider::{Cost, ProviderError, dollars};
 
 /// What may be spent, and what of it is spoken for.
@@ -112,11 +112,6 @@ impl Purses {
     pub fn settle(&self, stage: &str, spent: Spent, expected: Spent) {
         self.all(stage).for_each(|purse| purse.settle(spent, expected));
     }
-}
-
-/// The name of a stage without what makes it an instance.
-fn stem(stage: &str) -> &str {
-    stage.split('[').next().unwrap_or(stage)
 }
 
 #[cfg(test)]

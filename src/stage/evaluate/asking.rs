@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot};
+use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, stem};
 use crate::fingerprint::{Leaf, Tree};
 use crate::grade::grader::Measured;
 use crate::provider::{Api, Declared};
@@ -138,8 +138,8 @@ fn provider(name: &str, stage: &Block, compiler: &Compiler<'_>) -> Result<Declar
 
 /// A local model must be one that there is: otherwise the name of a stage was mistyped, most likely.
 fn check_named(stage: &Block, role: &str, name: &str, declared: &Declared, compiler: &Compiler<'_>) -> Result<(), ConfigError> {
-    // A train stage that is there and has a mistake of its own is no second mistake.
-    let broken = compiler.pipeline.declared.get(name).is_some_and(|kind| ["train", "select"].contains(kind));
+    // A train stage that is there and has a mistake of its own is no second mistake; neither is an instance that is told of already.
+    let broken = compiler.pipeline.declared.get(stem(name)).is_some_and(|kind| ["train", "select"].contains(kind));
     if broken || declared.api != Api::Local || train::untuned(declared, name).is_ok() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process_group};
 
+use crate::config::in_shell;
 use crate::store::end_orphans;
 
 use super::super::{Context, StageError};
@@ -215,7 +216,7 @@ fn how_it_ended(status: ExitStatus) -> String {
 
 /// What to do about a command that failed, by what it said.
 fn advice(tail: &str, launch: Launch<'_>, stage: &str, log: &Path) -> String {
-    let all = format!("all it said: `retune log {stage}`");
+    let all = format!("all it said: `retune log {}`", in_shell(stage));
     if tail.contains("No space left on device") || (tail.is_empty() && is_full(log)) {
         return format!("free some space and run again; what was finished is kept; {all}");
     }

@@ -65,8 +65,11 @@ pub struct Ranked {
 impl Work for Choose {
     async fn run(&self, context: &Context<'_>) -> Result<RecordOutcome, StageError> {
         let mut ranked = self.candidates.iter().map(|candidate| Ok((self.figure(candidate, context)?, candidate))).collect::<Result<Vec<_>, StageError>>()?;
-        // Of equals, the one that is named first.
-        ranked.sort_by(|(one, _), (other, _)| if self.is_max { other.total_cmp(one) } else { one.total_cmp(other) });
+        // Of equals, the one whose name is first: in which order they are written is no part of the fingerprint.
+        ranked.sort_by(|(one, a), (other, b)| {
+            let by_figure = if self.is_max { other.total_cmp(one) } else { one.total_cmp(other) };
+            by_figure.then_with(|| a.stage.cmp(&b.stage))
+        });
         let Some((value, best)) = ranked.get(self.place - 1) else {
             return Err(StageError::NoInput { name: format!("place {}", self.place) });
         };

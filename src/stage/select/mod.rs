@@ -2,7 +2,7 @@
 
 mod choose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{ConfigError, Fallback, Kind, PLACE, Setting, Slot, StageDecl, Value};
 use crate::fingerprint::{Leaf, Tree, settings_of};
@@ -18,11 +18,9 @@ static SETTING: Setting = Setting::new("select", "Passes on the best of several 
     .spread(KEEP.name)
     .arguments(&[Slot::new("name", Kind::Text, "The stage's name.").without_effect()])
     .children(|| scheduling::with(&[&FROM, &BY, &GOAL, &KEEP]));
-static FROM: Setting = Setting::new("from", "Whose models are compared: of a stage with a matrix all instances are.").many().arguments(&[Slot::new(
-    "stage",
-    Kind::Stage(&["train", "evaluate"]),
-    "A train stage, or an evaluate stage, which stands for the model that it judges.",
-)]);
+static FROM: Setting = Setting::new("from", "Whose models are compared, each once: of a stage with a matrix all instances are.")
+    .many()
+    .arguments(&[Slot::new("stage", Kind::Stage(&["train", "evaluate"]), "A train stage, or an evaluate stage, which stands for the model that it judges.")]);
 static BY: Setting = Setting::new("by", "The figure that they are compared by.").once().arguments(&[Slot::new(
     "metric",
     Kind::Text,
@@ -36,11 +34,16 @@ static KEEP: Setting = Setting::new("keep", "How many are passed on; with severa
 
 pub const KIND: StageKind = StageKind { setting: &SETTING, compile, is_end: false };
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The names of the stages that a select stage compares, each once.
+fn named(stage: &StageDecl) -> BTreeSet<&str> {
+    stage.block.all(FROM.name).map(|from| from.text("stage")).collect()
+}
 
 /// The stages that a select stage compares, with those whose models they stand for.
 pub fn candidates<'a>(stage: &'a StageDecl, compiler: &Compiler<'a>) -> Vec<(&'a StageDecl, MadeBy<'a>)> {
-    let named = stage.block.all(FROM.name).filter_map(|from| compiler.pipeline.stage(from.text("stage")));
+    let named = named(stage).into_iter().filter_map(|name| compiler.pipeline.stage(name));
     let made = |named: &'a StageDecl| match named.kind {
         "train" => made_by(named.name.as_str(), compiler),
         _ => made_by(evaluate::judged(&named.block), compiler),
@@ -51,7 +54,6 @@ pub fn candidates<'a>(stage: &'a StageDecl, compiler: &Compiler<'a>) -> Vec<(&'a
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
     let block = &stage.block;
     let wrong = |at, problem: String, label: &str, help: String| ConfigError::Contradiction { problem, label: label.into(), at, help };
-    let named = block.all(FROM.name).count();
     let compared = candidates(stage, compiler);
     let Some(first) = block.child(FROM.name) else {
         return Err(ConfigError::MissingNode { node: stage.kind.into(), child: FROM.name.into(), at: block.name_span.into(), help: FROM.doc.into() });
@@ -59,10 +61,10 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     // A stage that has a mistake of its own is no second mistake.
     let is_broken = |name: &str| compiler.pipeline.declared.contains_key(name) && compiler.pipeline.stage(name).is_none();
     let judges_broken = |name: &str| compiler.pipeline.stage(name).is_some_and(|stage| stage.kind == "evaluate" && is_broken(evaluate::judged(&stage.block)));
-    if block.all(FROM.name).map(|from| from.text("stage")).any(|name| is_broken(name) || judges_broken(name)) {
+    if named(stage).into_iter().any(|name| is_broken(name) || judges_broken(name)) {
         return Ok(Vec::new());
     }
-    if compared.len() < named {
+    if compared.len() < named(stage).len() {
         let from = block.all(FROM.name).find(|from| !compared.iter().any(|(stage, _)| stage.name.as_str() == from.text("stage"))).unwrap_or(first);
         let problem = format!("`{}` judges a model that no stage makes", from.text("stage"));
         return Err(wrong(from.span_of("stage").into(), problem, "has nothing to pass on", "compare stages that judge a train stage".into()));

@@ -1,0 +1,169 @@
+//! Which instances a name means, and which go together.
+
+use super::{codes, found, stages, with, wrong};
+use crate::common::{Workspace, colours, ran};
+
+/// Data and trainings with an axis each.
+fn grid(rest: &str) -> Workspace {
+    let text = format!(
+        "pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.csv\"\n}}\nprepare \"chat\" {{\n    from \"rows\"\n    chat {{\n        user \"{{{{ text }}}}\"\n        assistant \"{{{{ answer }}}}\"\n    }}\n}}\ntrain \"model\" {{\n    matrix {{\n        epochs 1 2\n        rank 2 4\n    }}\n    data \"chat\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{\n        epochs (param)\"epochs\"\n        lora rank=(param)\"rank\" alpha=16\n    }}\n}}\n{rest}"
+    );
+    with(&[("p.kdl", &text), ("rows.csv", &colours(30))])
+}
+
+fn judge(name: &str, nodes: &str) -> String {
+    format!("evaluate \"{name}\" {{\n{nodes}\n    data \"chat\"\n    grader \"exact-match\"\n}}\n")
+}
+
+/// A command for each of some texts, which writes its text into a file.
+fn texts(values: &str, rest: &str) -> String {
+    format!("pipeline \"p\"\nexec \"x\" {{\n    matrix {{\n        text {values}\n    }}\n    run \"true ${{param.text}}\"\n}}\n{rest}")
+}
+
+#[test]
+fn texts_that_would_be_one_number_are_several() {
+    let workspace = with(&[("p.kdl", &texts("\"1.1\" \"1.10\" \"01\" \"1\"", ""))]);
+    assert_eq!(stages(&workspace, &[]).len(), 4);
+    assert_eq!(ran(&workspace.run(&["x[text=1.1]"], 0)), ["x[text=1.1]"]);
+    assert_eq!(ran(&workspace.run(&["x[text=01]"], 0)), ["x[text=01]"]);
+    assert_eq!(workspace.retune(&["run", "p.kdl", "x[text=1.0]"]).code, 2);
+    let workspace = grid(&judge("q", "    model \"model[rank=4.0,epochs=1e0]\""));
+    assert_eq!(stages(&workspace, &[]).last().map(String::as_str), Some("q"), "a number is one, however it is written");
+}
+
+#[test]
+fn brackets_that_say_nothing_are_told() {
+    for brackets in ["[4]", "[rank:4]", "[]", "[4,rank=2]", "[rank=2,rank=4]", "[rank=4", "[rank=4]x"] {
+        let workspace = grid(&judge("q", &format!("    model \"model{brackets}\"")));
+        let findings = found(&workspace, &[]);
+        assert_eq!(codes(&findings), ["config::bad_instance"], "{brackets}");
+        let text = workspace.read("p.kdl");
+        let label = &findings[0]["labels"][0];
+        let at = label["start"].as_u64().expect("it has a place") as usize;
+        let part = &text[at..at + label["length"].as_u64().expect("it has a length") as usize];
+        assert!(brackets.contains(part) && !part.contains("model"), "{brackets}: {part}");
+        // Nothing is trained that was not asked for.
+        let workspace = grid("");
+        for words in [vec![format!("model{brackets}")], vec!["model".into(), "--force".into(), format!("model{brackets}")]] {
+            let words: Vec<&str> = ["run", "p.kdl"].into_iter().chain(words.iter().map(String::as_str)).collect();
+            let done = workspace.retune(&words);
+            assert!(done.code == 2 && done.said().contains("axis=value"), "{brackets}: {}", done.stderr);
+        }
+    }
+    let done = wrong(&[("p.kdl", &grid(&judge("q", "    model \"model[rank=4,epochs]\"")).read("p.kdl"))], &[]);
+    assert!(done.stderr.contains("config::dangling_reference") && done.stderr.contains("epochs 1, 2; rank 2, 4"), "{}", done.stderr);
+}
+
+#[test]
+fn the_order_of_nodes_decides_nothing() {
+    let of = |nodes: [&str; 2]| {
+        let all = |nodes: &[&str]| {
+            let workspace = grid(&judge("q", &nodes.join("\n")));
+            stages(&workspace, &[]).split_off(6)
+        };
+        let (one, other) = (all(&nodes), all(&[nodes[1], nodes[0]]));
+        assert_eq!(one, other, "{nodes:?}");
+        one
+    };
+    let all = ["q[epochs=1,rank=2]", "q[epochs=1,rank=4]", "q[epochs=2,rank=2]", "q[epochs=2,rank=4]"];
+    assert_eq!(of(["    model \"model\"", "    baseline \"model[rank=2]\""]), all, "all are compared with one");
+    assert_eq!(of(["    model \"model[rank=4]\"", "    baseline \"model\""]), all);
+    assert_eq!(of(["    model \"model[rank=4]\"", "    baseline \"model[rank=2]\""]), ["q[epochs=1]", "q[epochs=2]"]);
+    assert_eq!(of(["    model \"model[rank=4,epochs=1]\"", "    baseline \"model[rank=2]\""]), ["q[epochs=1]", "q[epochs=2]"]);
+}
+
+#[test]
+fn what_is_given_holds_for_the_others() {
+    let gated = |model: &str| {
+        let deploy = format!("deploy \"out\" {{\n    model \"{model}\"\n    requires \"q\"\n    alias \"a\"\n}}\n");
+        grid(&format!("{}{deploy}", judge("q", "    model \"model\"")))
+    };
+    let workspace = gated("model[epochs=1,rank=4]");
+    let graph = workspace.retune(&["graph", "p.kdl", "--format", "json"]).stdout;
+    let graph: serde_json::Value = serde_json::from_str(&graph).expect("it is JSON");
+    let out = graph.as_array().expect("a list").iter().find(|stage| stage["name"] == "out").expect("it is there");
+    assert_eq!(out["needs"], serde_json::json!(["model[epochs=1,rank=4]", "q[epochs=1,rank=4]"]), "the figures of its own model alone");
+}
+
+#[test]
+fn axes_of_one_name_that_are_not_one_are_told_of_in_lists_too() {
+    let text = "pipeline \"p\"\ncollect \"c\" {\n    matrix {\n        n 2 8\n    }\n    source \"rows-${param.n}.csv\"\n}\nprepare \"chat\" {\n    matrix {\n        n 2 4\n    }\n    from \"c\"\n    chat {\n        user \"{{ text }}\"\n        assistant \"${param.n} {{ answer }}\"\n    }\n}\n";
+    let files = [("p.kdl", text), ("rows-2.csv", &colours(3)), ("rows-8.csv", &colours(3))];
+    assert_eq!(codes(&found(&with(&files), &[])), ["config::ambiguous_axis"]);
+    let given = text.replace("from \"c\"", "from \"c[n=2]\"\n    from \"c[n=8]\"");
+    let workspace = with(&[("p.kdl", given.as_str()), files[1], files[2]]);
+    assert_eq!(stages(&workspace, &[]), ["c[n=2]", "c[n=8]", "chat[n=2]", "chat[n=4]"], "what is given is as it is given");
+}
+
+#[test]
+fn a_candidate_that_is_named_twice_is_one() {
+    let select = "select \"best\" {\n    from \"model\"\n    from \"model[rank=4]\"\n    by \"train-loss\"\n    goal \"min\"\n    keep 5\n}\n";
+    let done = wrong(&[("p.kdl", &grid(select).read("p.kdl")), ("rows.csv", &colours(30))], &[]);
+    assert!(done.stderr.contains("5 of 4 cannot be kept"), "{}", done.stderr);
+}
+
+#[test]
+fn equals_are_told_apart_whatever_the_order() {
+    let text = |seeds: &str| {
+        format!(
+            "pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.csv\"\n}}\nprepare \"chat\" {{\n    from \"rows\"\n    chat {{\n        user \"{{{{ text }}}}\"\n        assistant \"{{{{ answer }}}}\"\n    }}\n}}\ntrain \"model\" {{\n    matrix {{\n        seed {seeds}\n    }}\n    data \"chat\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n    seed (param)\"seed\"\n}}\nevaluate \"q\" {{\n    model \"model\"\n    data \"chat\"\n    grader \"regex\" value=\".*\"\n}}\nselect \"best\" {{\n    from \"q\"\n    by \"regex\"\n    goal \"max\"\n}}\n"
+        )
+    };
+    let chosen = |seeds: &str| {
+        let workspace = with(&[("p.kdl", &text(seeds)), ("rows.csv", &colours(12))]);
+        workspace.run(&[], 0);
+        workspace.retune(&["get", "best", "p.kdl", "--to", "got"]);
+        let choice: serde_json::Value = serde_json::from_str(&workspace.read("got/choice")).expect("it is JSON");
+        assert_eq!(choice[0]["value"], choice[1]["value"], "they are equals");
+        choice[0]["stage"].as_str().expect("it has a name").to_owned()
+    };
+    assert_eq!((chosen("1 2"), chosen("2 1")), ("q[seed=1]".into(), "q[seed=1]".into()));
+}
+
+#[test]
+fn how_many_are_kept_may_be_an_axis_and_their_places_are_no_other() {
+    let select = |matrix: &str, keep: &str| {
+        format!(
+            "select \"best\" {{\n    matrix {{\n        {matrix}\n    }}\n    from \"model\"\n    by \"train-loss\"\n    goal \"min\"\n    keep {keep}\n}}\n"
+        )
+    };
+    let workspace = grid(&select("k 1 2", "(param)\"k\""));
+    assert_eq!(stages(&workspace, &[])[6..], ["best[k=1]", "best[k=2,place=1]", "best[k=2,place=2]"]);
+    let done = wrong(&[("p.kdl", &grid(&select("place 1 2", "2")).read("p.kdl")), ("rows.csv", &colours(30))], &[]);
+    assert!(done.stderr.contains("config::bad_axis") && done.stderr.contains("`keep`"), "{}", done.stderr);
+}
+
+#[test]
+fn long_names_and_commas_are_named_by_values() {
+    let long = "m".repeat(30);
+    let axes: String = (0..6).map(|axis| format!("axis-of-a-long-name-{axis} \"{long}\"\n")).collect();
+    let taken: String = (0..6).map(|axis| format!("${{param.axis-of-a-long-name-{axis}}}")).collect();
+    let text = format!(
+        "pipeline \"p\"\nexec \"x\" {{\n    matrix {{\n        n 1 2\n        list \"a,b\" \"a,c\"\n{axes}    }}\n    run \"printf '%s' '${{param.n}} ${{param.list}}' > ran-${{param.n}}-${{param.list}}; true {taken}\"\n    output \"ran-${{param.n}}-${{param.list}}\"\n}}\n"
+    );
+    let workspace = with(&[("p.kdl", &text)]);
+    let names = stages(&workspace, &[]);
+    assert!(names.len() == 4 && names.iter().all(|name| name.starts_with("x[~")), "{names:?}");
+    assert_eq!(ran(&workspace.run(&["x[n=2,list=a,c]"], 0)).len(), 1);
+    assert_eq!(workspace.read("ran-2-a,c"), "2 a,c");
+    assert_eq!(ran(&workspace.run(&[&names[0]], 0)), [names[0].clone()]);
+}
+
+#[test]
+fn a_missing_instance_is_told_once() {
+    let workspace = grid(&judge("q", "    model \"model[rank=7]\""));
+    assert_eq!(codes(&found(&workspace, &[])), ["config::dangling_reference"]);
+}
+
+#[test]
+fn an_axis_that_nothing_takes_is_told_of() {
+    let workspace = with(&[("p.kdl", &texts("\"a\" \"b\"\n        other 1 2", ""))]);
+    let findings = found(&workspace, &[]);
+    assert_eq!(codes(&findings), ["config::unused_axis"]);
+    assert!(findings[0]["message"].as_str().is_some_and(|message| message.contains("`other`")), "{findings:?}");
+    // One that a stage after it takes is used.
+    let workspace = grid(&judge("q", "    model \"model\""));
+    assert!(codes(&found(&workspace, &[])).is_empty());
+    let hidden = texts("\"a\" \"b\"", "params {\n    text \"c\"\n}\n");
+    assert_eq!(codes(&found(&with(&[("p.kdl", &hidden)]), &[])), ["config::unused_param"], "an axis stands before it");
+}
