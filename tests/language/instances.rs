@@ -106,7 +106,7 @@ fn a_candidate_that_is_named_twice_is_one() {
 fn equals_are_told_apart_whatever_the_order() {
     let text = |seeds: &str| {
         format!(
-            "pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.csv\"\n}}\nprepare \"chat\" {{\n    from \"rows\"\n    chat {{\n        user \"{{{{ text }}}}\"\n        assistant \"{{{{ answer }}}}\"\n    }}\n}}\ntrain \"model\" {{\n    matrix {{\n        seed {seeds}\n    }}\n    data \"chat\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n    seed (param)\"seed\"\n}}\nevaluate \"q\" {{\n    model \"model\"\n    data \"chat\"\n    grader \"regex\" value=\".*\"\n}}\nselect \"best\" {{\n    from \"q\"\n    by \"regex\"\n    goal \"max\"\n}}\n"
+            "pipeline \"p\"\ncollect \"rows\" {{\n    source \"rows.csv\"\n}}\nprepare \"chat\" {{\n    from \"rows\"\n    chat {{\n        user \"{{{{ text }}}}\"\n        assistant \"{{{{ answer }}}}\"\n    }}\n    split train=0.5 validation=0.25 test=0.25 seed=1\n}}\ntrain \"model\" {{\n    matrix {{\n        seed {seeds}\n    }}\n    data \"chat\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n    seed (param)\"seed\"\n}}\nevaluate \"q\" {{\n    model \"model\"\n    data \"chat\"\n    grader \"regex\" value=\".*\"\n}}\nselect \"best\" {{\n    from \"q\"\n    by \"regex\"\n    goal \"max\"\n}}\n"
         )
     };
     let chosen = |seeds: &str| {
