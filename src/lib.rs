@@ -13,6 +13,7 @@ pub mod graph;
 pub mod ledger;
 pub mod model;
 pub mod provider;
+pub mod report;
 pub mod serve;
 pub mod stage;
 pub mod store;

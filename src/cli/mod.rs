@@ -1,10 +1,10 @@
 //! The command line: the only place that prints. A command is one file in `command/` and one line here.
 
 mod command;
+mod completing;
 mod counted;
 mod exit;
 mod findings;
-mod format;
 mod problem;
 mod progress;
 mod schemas;
@@ -16,11 +16,14 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
+
+use crate::report::format;
 
 use command::{
-    accept, cache, cancel, check, deployments, diff, doctor, fmt, get, graph, guard, init, inspect, jobs, log, plan, rollback, run, runs, schema, serve, show,
-    status, why,
+    accept, cache, cancel, check, completions, deployments, diff, doctor, fmt, get, graph, guard, init, inspect, jobs, log, man, metrics, plan, report,
+    rollback, run, runs, schema, serve, show, status, why,
 };
 use speak::say;
 
@@ -67,6 +70,10 @@ enum Command {
     Get(get::Arguments),
     /// Print the graph of stages
     Graph(graph::Arguments),
+    /// List the figures of all stages
+    Metrics(metrics::Arguments),
+    /// Write a page about the pipeline, two runs, or the instances of a stage
+    Report(report::Arguments),
     /// List past runs
     Runs(runs::Arguments),
     /// Compare two runs: config, rows, metrics, answers, time and money
@@ -87,6 +94,10 @@ enum Command {
     Serve(serve::Arguments),
     /// Print the schema of the language, or of a JSON that is printed or stored
     Schema(schema::Arguments),
+    /// Print what makes a shell complete commands, stages and runs
+    Completions(completions::Arguments),
+    /// Print the manual page, or write those of all commands
+    Man(man::Arguments),
     /// Kill the commands of a run that was killed
     #[command(hide = true)]
     Guard(guard::Arguments),
@@ -97,6 +108,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // Keys stand in the environment of this process, where commands that it runs could look them up. That it cannot be is no error.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    CompleteEnv::with_factory(Arguments::command).var(completions::ASKED).complete();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Init(arguments) => init::init(&arguments),
@@ -112,6 +124,8 @@ pub fn main() -> ExitCode {
         Command::Log(arguments) => log::log(&arguments),
         Command::Get(arguments) => get::get(&arguments),
         Command::Graph(arguments) => graph::graph(&arguments),
+        Command::Metrics(arguments) => metrics::metrics(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
         Command::Runs(arguments) => runs::runs(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Jobs(arguments) => jobs::jobs(&arguments),
@@ -122,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Rollback(arguments) => rollback::rollback(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
+        Command::Completions(arguments) => Ok(completions::completions(&arguments)),
+        Command::Man(arguments) => man::man(&arguments, Arguments::command()),
         Command::Guard(arguments) => Ok(guard::guard(&arguments)),
     };
     let exit = done.unwrap_or_else(|problem| {

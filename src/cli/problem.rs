@@ -5,6 +5,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use crate::config::{Finding, PipelineErrors, PipelineFile};
 use crate::engine::EngineError;
 use crate::ledger::LedgerError;
+use crate::report::ReportError;
 use crate::serve::ServeError;
 use crate::stage::StageError;
 
@@ -18,6 +19,8 @@ pub enum Problem {
     Engine(Box<EngineError>),
     /// In the gateway.
     Serve(Box<ServeError>),
+    /// In a page about what was done.
+    Report(ReportError),
 }
 
 impl<E: Into<EngineError>> From<E> for Problem {
@@ -32,6 +35,12 @@ impl From<ServeError> for Problem {
     }
 }
 
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Self {
+        Self::Report(error)
+    }
+}
+
 impl Problem {
     /// The exit code for it.
     pub fn exit(&self) -> Exit {
@@ -40,6 +49,7 @@ impl Problem {
                 let is_wrong = !matches!(**error, ServeError::Io { .. } | ServeError::Store(_) | ServeError::NoPlace { .. });
                 return if is_wrong { Exit::Wrong } else { Exit::Failed };
             }
+            Self::Report(_) => return Exit::Failed,
             Self::Engine(error) => &**error,
         };
         match error {
@@ -62,6 +72,7 @@ impl Problem {
     pub fn print(&self) {
         match self {
             Self::Serve(error) => print_diagnostic(&**error),
+            Self::Report(error) => print_diagnostic(error),
             Self::Engine(error) => match &**error {
                 EngineError::Pipeline(errors) => print_pipeline(errors),
                 error => print_diagnostic(error),

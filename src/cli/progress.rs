@@ -11,8 +11,20 @@ use crate::ledger::StageStatus;
 use super::format;
 use super::speak::complain;
 
+/// How much is said of a run while it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// Nothing but what goes wrong.
+    Quiet,
+    /// What is done, and the first reason why.
+    Usual,
+    /// All reasons, and what need not be done too.
+    Verbose,
+}
+
 /// Shows on stderr how a run goes: live lines on a terminal, plain ones elsewhere.
 pub struct Screen {
+    loudness: Loudness,
     live: Option<MultiProgress>,
     bars: Mutex<BTreeMap<String, ProgressBar>>,
     /// By stage: when it was first heard of, and when something was last said of it.
@@ -23,9 +35,9 @@ pub struct Screen {
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 impl Screen {
-    pub fn new() -> Self {
+    pub fn new(loudness: Loudness) -> Self {
         let live = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { live, bars: Mutex::default(), heard: Mutex::default() }
+        Self { loudness, live, bars: Mutex::default(), heard: Mutex::default() }
     }
 
     fn say(&self, line: &str) {
@@ -43,6 +55,7 @@ impl Screen {
         let why = match reasons {
             [] => String::new(),
             [only] => format!(": {only}"),
+            all if self.loudness == Loudness::Verbose => format!(": {}", all.join("; ")),
             [first, rest @ ..] => format!(": {first}, and {} more", rest.len()),
         };
         let Some(live) = &self.live else {
@@ -103,6 +116,7 @@ fn pace(done: u64, total: u64, unit: &str, since: Duration) -> String {
 impl Observer for Screen {
     fn notice(&self, notice: Notice) {
         match notice {
+            _ if self.loudness == Loudness::Quiet => {}
             Notice::Started { stage, action, reasons, took } => self.started(&stage, &action, &reasons, took),
             Notice::Progress { stage, done, total, unit, detail } => self.progress(&stage, done, total, &unit, &detail),
             Notice::Note { stage, message } => self.say(&format!("  {stage}: {message}")),
@@ -110,7 +124,7 @@ impl Observer for Screen {
             Notice::Finished(summary) => {
                 self.clear(&summary.name);
                 self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&summary.name);
-                if summary.status != StageStatus::Cached {
+                if summary.status != StageStatus::Cached || self.loudness == Loudness::Verbose {
                     self.say(&format!("  {}: {} in {}", summary.name, summary.status, format::seconds(summary.seconds)));
                 }
             }

@@ -66,10 +66,15 @@ pub fn one_line(text: String) -> String {
 
 /// What the metrics of a stage say, in one line.
 pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
+    figures(kind, metrics).join(", ")
+}
+
+/// What the metrics of a stage say, one by one.
+pub fn figures(kind: &str, metrics: &BTreeMap<String, f64>) -> Vec<String> {
     let figure = |name: &str| metrics.get(name).copied();
     let counted = |name: &str, unit: &str| figure(name).map(|number| format!("{} {unit}", count(number)));
     let all = || metrics.iter().map(|(name, value)| format!("{name} {}", (value * 1e4).round() / 1e4)).collect();
-    let parts: Vec<String> = match kind {
+    match kind {
         "collect" => [counted("rows", "rows"), counted("rejected", "rejected")].into_iter().flatten().collect(),
         "prepare" => {
             let names = ["train", "validation", "test", "duplicates", "rejected"];
@@ -100,8 +105,7 @@ pub fn metrics(kind: &str, metrics: &BTreeMap<String, f64>) -> String {
         }
         "exec" | "select" => all(),
         _ => Vec::new(),
-    };
-    parts.join(", ")
+    }
 }
 
 /// The metrics of graders, by name: each has an interval, and is no part of another.

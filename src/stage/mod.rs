@@ -28,10 +28,10 @@ pub use error::StageError;
 pub use evaluate::{ANSWERS, Mistakes, answers_of};
 pub use exec::{Guard, guard};
 pub use look::{DataAsked, DataCheck, Look, RowAsked, StepAsked};
-pub use prepare::KEPT;
+pub use prepare::{KEPT, ROWS_TEMPLATE};
 pub use retiring::retiring;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
-pub use select::Ranked;
+pub use select::{CHOICE, Ranked};
 pub use spent::{SPENT, TOKENS_IN, TOKENS_OUT, USD, USD_PAID};
 pub use train::FLIGHT_OUTPUT;
 

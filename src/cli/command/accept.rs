@@ -1,7 +1,9 @@
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use crate::engine::{self, Workspace};
 
+use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::problem::Problem;
 use super::super::speak::say;
@@ -10,7 +12,7 @@ use super::super::target::{Changes, Target};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The stage, and the pipeline's file where there are several
-    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2, add = ArgValueCompleter::new(words))]
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,

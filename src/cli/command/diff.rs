@@ -1,11 +1,13 @@
 use std::path::Path;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use crate::engine::Workspace;
 use crate::engine::compare::{Comparison, Figure, Predictions, Rows, Side, StageComparison, compare};
 use crate::provider::dollars;
 
+use super::super::completing::runs;
 use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
@@ -16,8 +18,10 @@ use super::super::table::Table;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// A run: its id or the beginning of it, its name, `last`, `last~1`
+    #[arg(add = ArgValueCompleter::new(runs))]
     a: String,
     /// Another run
+    #[arg(add = ArgValueCompleter::new(runs))]
     b: String,
     /// Print JSON
     #[arg(long)]

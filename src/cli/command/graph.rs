@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::engine::{self, PlannedStage, Recipe, Standing, Workspace};
+use crate::engine::{self, PlannedStage, Recipe, Workspace};
 use crate::graph::{Sketch, Tone, draw};
+use crate::report::{sketches, tone};
 
 use super::super::exit::Exit;
 use super::super::print_json;
@@ -66,24 +67,12 @@ pub fn graph(arguments: &Arguments) -> Result<Exit, Problem> {
 }
 
 fn stages(recipe: &Recipe, planned: Option<&[PlannedStage]>) -> Vec<GraphStage> {
-    let tone = |name: &str| {
-        let stage = planned?.iter().find(|stage| stage.name == name)?;
-        Some(match stage.standing() {
-            Standing::Cached if stage.gated() => Tone::Stopped,
-            Standing::Cached => Tone::Done,
-            Standing::Run => Tone::Due,
-            Standing::Unknown => Tone::Waiting,
-        })
-    };
-    let declared = recipe.stages.iter();
+    let declared = recipe.stages.iter().zip(sketches(recipe, planned)).enumerate();
     declared
-        .map(|stage| {
-            let name = stage.name.to_string();
-            let tone = tone(&name);
-            let note = tone.map_or_else(|| stage.kind.clone(), |tone| format!("{}, {}", stage.kind, tone.class()));
-            let sketch = Sketch { title: name.clone(), note, tone: tone.unwrap_or_default(), needs: stage.needs.clone() };
+        .map(|(place, (stage, sketch))| {
+            let state = planned.and_then(|planned| planned.get(place)).map(|stage| tone(stage).class());
             let needs = stage.needs.iter().map(|&need| recipe.stages[need].name.to_string()).collect();
-            GraphStage { name, kind: stage.kind.clone(), needs, state: tone.map(Tone::class), sketch }
+            GraphStage { name: stage.name.to_string(), kind: stage.kind.clone(), needs, state, sketch }
         })
         .collect()
 }

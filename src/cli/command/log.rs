@@ -3,10 +3,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use crate::engine::Workspace;
 use crate::ledger::{Event, RunId, runs};
 
+use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::problem::Problem;
 use super::super::speak::{complain, say};
@@ -15,7 +17,7 @@ use super::super::target::{Changes, Target};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The stage, and the pipeline's file where there are several
-    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2, add = ArgValueCompleter::new(words))]
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,

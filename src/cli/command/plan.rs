@@ -1,10 +1,12 @@
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use crate::config::{Budget, stem};
 use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
 
 use crate::provider::{AS_OF, dollars};
 
+use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
@@ -16,7 +18,7 @@ use super::super::target::{Changes, Target};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The pipeline's file, and stages if not all are wanted; STAGE+ also means all that needs it
-    #[arg(value_name = "PIPELINE|STAGE")]
+    #[arg(value_name = "PIPELINE|STAGE", add = ArgValueCompleter::new(words))]
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use crate::config::in_shell;
 use crate::engine::{self, Finished, Interrupt, RunOptions, RunStatus, StageSummary, Start, Workspace};
@@ -10,11 +11,12 @@ use crate::ledger::StageStatus;
 use crate::provider::Tape;
 use crate::stage::StageError;
 
+use super::super::completing::{stages, words};
 use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::{Problem, print_stage};
-use super::super::progress::Screen;
+use super::super::progress::{Loudness, Screen};
 use super::super::speak::{complain, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
@@ -25,7 +27,7 @@ const LISTED: usize = 50;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The pipeline's file, and stages if not all are wanted; STAGE+ also means all that needs it
-    #[arg(value_name = "PIPELINE|STAGE")]
+    #[arg(value_name = "PIPELINE|STAGE", add = ArgValueCompleter::new(words))]
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,
@@ -36,7 +38,7 @@ pub struct Arguments {
     #[arg(long)]
     keep_going: bool,
     /// Do this stage although its result is there
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(stages))]
     force: Vec<String>,
     /// Fail if anything would be made again
     #[arg(long)]
@@ -56,9 +58,25 @@ pub struct Arguments {
     /// Answer requests from this folder: no network, no key
     #[arg(long, value_name = "DIR", conflicts_with = "record")]
     replay: Option<PathBuf>,
+    /// Say nothing but what goes wrong
+    #[arg(short, long)]
+    quiet: bool,
+    /// Say all reasons, and what need not be done too
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    const fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (false, true) => Loudness::Verbose,
+            (false, false) => Loudness::Usual,
+        }
+    }
 }
 
 /// A name or tag of a run as it may be: one word that is not taken for anything else.
@@ -94,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         brief: !arguments.json && recipe.stages.len() > LISTED,
     };
     let start = Start::new(recipe, Arc::clone(&workspace), options)?;
-    let screen = Arc::new(Screen::new());
+    let screen = Arc::new(Screen::new(arguments.loudness()));
     let finished = if start.is_done() { start.finish(screen)? } else { go(start, screen, &workspace)? };
     finished.troubles.iter().for_each(|trouble| complain!("warning: {trouble}"));
     for (stage, error) in &finished.errors {
@@ -102,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     if arguments.json {
         print_json(&finished.summary)
-    } else {
+    } else if !arguments.quiet || finished.summary.status != RunStatus::Ok {
         print(&finished)
     }
     Ok(match finished.summary.status {

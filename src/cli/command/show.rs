@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
-use crate::engine::{self, PlannedAction, Standing, Workspace};
+use crate::engine::{self, Account, Standing, Workspace};
 use crate::grade::{OVERFIT_GAP, SLICE_GAP, Verdict};
 use crate::ledger::LockFile;
-use crate::stage::SPENT;
-use crate::store::{Artifact, Known, Record};
+use crate::store::{Artifact, Record};
 
+use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
@@ -21,7 +22,7 @@ use super::get::is_own;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The stage, and the pipeline's file where there are several
-    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2, add = ArgValueCompleter::new(words))]
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,
@@ -55,41 +56,28 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     let stage = recipe.named(target.stage()?)?;
     let workspace = Workspace::look(&recipe.file.path);
     let plan = engine::plan(&recipe, &workspace, &[])?;
-    let planned = &plan.stages[stage];
-    let lock = LockFile::read(&recipe.lock_path())?;
-    let record = |action: &PlannedAction| {
-        let current = if action.standing == Standing::Cached { action.key } else { None };
-        workspace.store.remembered(current.or_else(|| lock.fingerprint(&planned.name, &action.name))?)
-    };
-    if planned.actions.iter().any(|action| action.standing == Standing::Cached && record(action).is_none()) {
-        // The index says that it is there, and it is not: the next run looks for itself.
-        Known::forget(&workspace.store);
-    }
-    let actions: Vec<ShownAction> = planned.actions.iter().map(|action| ShownAction { name: action.name.clone(), record: record(action) }).collect();
+    let account = Account::of(&plan.stages[stage], &LockFile::read(&recipe.lock_path())?, &workspace.store);
     if arguments.provenance {
         let mut none = true;
-        for record in actions.iter().filter_map(|action| action.record.as_ref()) {
+        for record in account.records() {
             let made_under = Some(record.made_under()).filter(|key| *key != record.key);
             let maker = made_under.and_then(|key| workspace.store.remembered(key));
-            say!("{}", engine::statement(&planned.name, record, maker.as_ref()));
+            say!("{}", engine::statement(&account.name, record, maker.as_ref()));
             none = false;
         }
         if none {
-            complain!("`{0}` has no result in this store: `retune run {0}`", planned.name);
+            complain!("`{0}` has no result in this store: `retune run {0}`", account.name);
             return Ok(Exit::Failed);
         }
         return Ok(Exit::Done);
     }
-    let records = || actions.iter().filter_map(|action| action.record.as_ref());
-    let verdict = records().find_map(|record| record.outcome.outputs.get("verdict").copied());
-    let verdict = verdict.and_then(|verdict| serde_json::from_slice(&workspace.store.read(verdict).ok()?).ok());
     let shown = Shown {
-        stage: planned.name.clone(),
-        kind: planned.kind.clone(),
-        current: planned.standing() == Standing::Cached,
-        metrics: together(records().map(|record| &record.outcome.metrics)),
-        verdict,
-        actions,
+        current: account.standing == Standing::Cached,
+        metrics: account.metrics(),
+        verdict: account.verdict(&workspace.store),
+        stage: account.name,
+        kind: account.kind,
+        actions: account.actions.into_iter().map(|(name, record)| ShownAction { name, record }).collect(),
     };
     if arguments.json {
         print_json(&shown)
@@ -97,16 +85,6 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
         print(&shown)
     }
     Ok(Exit::Done)
-}
-
-/// The figures of all actions of a stage. What is spent adds up.
-fn together<'a>(all: impl Iterator<Item = &'a BTreeMap<String, f64>>) -> BTreeMap<String, f64> {
-    let mut together = BTreeMap::new();
-    for (name, value) in all.flatten() {
-        let adds_up = SPENT.contains(&name.as_str());
-        together.entry(name.clone()).and_modify(|before: &mut f64| *before = if adds_up { *before + value } else { *value }).or_insert(*value);
-    }
-    together
 }
 
 /// What was measured of a model, with the baseline beside it. Where several graders compare them, chances are corrected for that.

@@ -1,10 +1,12 @@
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
 use crate::engine::{self, PlannedStage, Standing, Workspace};
 use crate::fingerprint::Change;
 use crate::ledger::{Event, run};
 
+use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::format::one_line;
 use super::super::print_json;
@@ -15,7 +17,7 @@ use super::super::target::{Changes, Target};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The stage, and the pipeline's file where there are several
-    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2)]
+    #[arg(required = true, value_names = ["STAGE", "PIPELINE"], num_args = 1..=2, add = ArgValueCompleter::new(words))]
     words: Vec<String>,
     #[command(flatten)]
     changes: Changes,

@@ -41,7 +41,7 @@ pub struct StageNode {
     /// The stages that its settings name.
     pub(super) references: Vec<usize>,
     /// What it stands for where it is an instance: values by axis.
-    values: BTreeMap<String, Value>,
+    pub values: BTreeMap<String, Value>,
 }
 
 /// An action of a recipe: all that its key covers but the content of its inputs.

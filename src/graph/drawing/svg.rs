@@ -12,7 +12,7 @@ pub fn render(title: &str, boxes: &[Sketch], placed: &Placed) -> String {
     let (width, height) = (placed.width + 2.0 * MARGIN, placed.height + 2.0 * MARGIN);
     let title = escaped(title);
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n<title>{title}</title>\n"
+        "<svg class=\"drawing\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n<title>{title}</title>\n"
     );
     out.push_str(&style());
     out.push_str("<rect class=\"ground\" width=\"100%\" height=\"100%\"/>\n<g class=\"lines\">\n");
@@ -43,16 +43,16 @@ fn style() -> String {
     for tone in TONES {
         let class = tone.class();
         let rule = |out: &mut String, (fill, line): (&str, &str)| {
-            let _ = write!(out, ".{class} rect{{fill:{fill};stroke:{line}}}");
+            let _ = write!(out, ".drawing .{class} rect{{fill:{fill};stroke:{line}}}");
         };
         rule(&mut light, tone.colours());
         rule(&mut dark, tone.dark_colours());
     }
     format!(
         "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n\
-         <style>text{{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#111827}}.note{{font-size:10px;fill:#4b5563}}.ground{{fill:#fff}}\
-         .lines path{{fill:none;stroke:#9ca3af;stroke-width:1.3;marker-end:url(#tip)}}.tip{{fill:#9ca3af}}{light}\
-         @media(prefers-color-scheme:dark){{text{{fill:#e5e7eb}}.note{{fill:#b6bdc9}}.ground{{fill:#0f1218}}{dark}}}</style>\n"
+         <style>.drawing text{{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#111827}}.drawing .note{{font-size:10px;fill:#4b5563}}.drawing .ground{{fill:#fff}}\
+         .drawing .lines path{{fill:none;stroke:#9ca3af;stroke-width:1.3;marker-end:url(#tip)}}.drawing .tip{{fill:#9ca3af}}{light}\
+         @media(prefers-color-scheme:dark){{.drawing text{{fill:#e5e7eb}}.drawing .note{{fill:#b6bdc9}}.drawing .ground{{fill:#0f1218}}{dark}}}</style>\n"
     )
 }
 

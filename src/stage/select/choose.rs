@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::grade::{Metrics, loss_figures};
 use crate::store::RecordOutcome;
@@ -49,7 +49,7 @@ pub struct Choose {
 }
 
 /// A candidate and its figure. A list of them, the best first, is the output `choice`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Ranked {
     /// Its place, 1 for the best.
     pub place: usize,

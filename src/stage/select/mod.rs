@@ -10,7 +10,7 @@ use crate::provider::Api;
 
 use super::made::{MadeBy, made_by};
 use super::{Action, Compiler, Input, StageKind, evaluate, providers, scheduling, train};
-pub use choose::Ranked;
+pub use choose::{CHOICE, Ranked};
 use choose::{Candidate, Choose, Figures};
 
 static SETTING: Setting = Setting::new("select", "Passes on the best of several models.")
@@ -124,7 +124,7 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         settings,
         context: BTreeMap::new(),
         inputs,
-        outputs: [train::MODEL_OUTPUT, train::LOSSES_OUTPUT, choose::CHOICE].map(str::to_owned).to_vec(),
+        outputs: [train::MODEL_OUTPUT, train::LOSSES_OUTPUT, CHOICE].map(str::to_owned).to_vec(),
         appears: false,
         builds_on_last: false,
         refresh: None,
