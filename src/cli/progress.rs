@@ -120,7 +120,7 @@ impl Observer for Screen {
             Notice::Started { stage, action, reasons, took } => self.started(&stage, &action, &reasons, took),
             Notice::Progress { stage, done, total, unit, detail } => self.progress(&stage, done, total, &unit, &detail),
             Notice::Note { stage, message } => self.say(&format!("  {stage}: {message}")),
-            Notice::Waiting { stage } => self.say(&format!("  {stage}: another run is making this; waiting for its result")),
+            Notice::Waiting { stage } => self.say(&format!("  {stage}: this is being made already; waiting for its result")),
             Notice::Finished(summary) => {
                 self.clear(&summary.name);
                 self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&summary.name);

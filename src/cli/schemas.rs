@@ -14,7 +14,7 @@ use crate::provider::{ModelCard, Profile};
 use crate::stage::{Look, Mistakes, Ranked};
 use crate::store::{Record, Swept, Usage, Verified};
 
-use super::command::{check_data, doctor, graph, runs, show, why};
+use super::command::{check_data, doctor, graph, metrics, runs, show, why};
 use super::findings::Checked;
 use super::problem::Problem;
 
@@ -32,6 +32,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("graph", of::<Vec<graph::GraphStage>>()),
         ("inspect", of::<Vec<Look>>()),
         ("jobs", of::<Vec<KnownJob>>()),
+        ("metrics", of::<Vec<metrics::StageMetrics>>()),
         ("plan", of::<PlanSummary>()),
         ("run", of::<RunSummary>()),
         ("runs", of::<Vec<runs::Line>>()),

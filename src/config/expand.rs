@@ -14,7 +14,7 @@ use kdl::{KdlDocument, KdlNode};
 
 use super::block::Block;
 use super::error::{ConfigError, MatrixError};
-use super::file::Span;
+use super::file::{Span, Spanned};
 use super::matrix::{MOST, Values, instance_name};
 use super::scope::{Scope, Seen};
 use super::table::{Kind, Repeat, Setting, Slot};
@@ -80,10 +80,30 @@ impl Meant<'_> {
     }
 
     /// The axes of an instance whose values the name leaves open.
-    fn open(&self, instance: &Instance) -> Values {
-        let open = instance.values.iter().filter(|(axis, _)| !self.gives(axis));
-        open.map(|(axis, value)| (axis.clone(), value.clone())).collect()
+    fn open<'i>(&self, instance: &'i Instance) -> impl Iterator<Item = (&'i String, &'i Spanned<Value>)> {
+        instance.values.iter().filter(|(axis, _)| !self.gives(axis))
     }
+}
+
+/// Instances by the values of axes that all of them, and all that they are chosen for, have.
+struct Choice<'a> {
+    meant: &'a Meant<'a>,
+    axes: Vec<&'a String>,
+    by_values: HashMap<Vec<String>, Vec<&'a Instance>>,
+}
+
+impl<'a> Choice<'a> {
+    /// The instances that can be had beside what has been decided: where both have an axis, they have the same value of it. What the
+    /// name gives itself is as it gives it.
+    fn fitting(&self, partial: &Partial) -> impl Iterator<Item = &'a Instance> {
+        let found = self.by_values.get(&told(&partial.values, &self.axes)).into_iter().flatten().copied();
+        found.filter(|instance| self.meant.open(instance).all(|(axis, value)| partial.values.get(axis).is_none_or(|known| known.value.is_same(&value.value))))
+    }
+}
+
+/// The values of some axes as texts: those that are the same have the same.
+fn told(values: &Values, axes: &[&String]) -> Vec<String> {
+    axes.iter().map(|axis| values.get(*axis).map(|value| value.value.plain()).unwrap_or_default()).collect()
 }
 
 /// The instances of each stage, in the order of the stages.
@@ -168,13 +188,9 @@ impl Expanding<'_> {
         }
         let mut count = 0;
         for meant in &many {
+            let choice = self.choice(&partials, meant, &pins)?;
             for partial in &mut partials {
-                let mut fitting = Vec::new();
-                for instance in &meant.instances {
-                    if self.goes_with(partial, &pins, meant, instance)? {
-                        fitting.push(instance.name.clone());
-                    }
-                }
+                let fitting: Vec<String> = choice.fitting(partial).map(|instance| instance.name.clone()).collect();
                 if fitting.is_empty() {
                     return Err(self.none(meant.named));
                 }
@@ -207,16 +223,14 @@ impl Expanding<'_> {
     }
 
     fn joined(&self, partials: &[Partial], meant: &Meant<'_>, pins: &Pins<'_>) -> Result<Vec<Partial>, ConfigError> {
+        let choice = self.choice(partials, meant, pins)?;
         let mut joined = Vec::new();
         for partial in partials {
-            for instance in &meant.instances {
-                if !self.goes_with(partial, pins, meant, instance)? {
-                    continue;
-                }
+            for instance in choice.fitting(partial) {
                 let mut with = partial.clone();
                 for (axis, value) in meant.open(instance) {
-                    with.origins.extend(instance.origins.get(&axis).map(|&origin| (axis.clone(), origin)));
-                    with.values.insert(axis, value);
+                    with.origins.extend(instance.origins.get(axis).map(|&origin| (axis.clone(), origin)));
+                    with.values.insert(axis.clone(), value.clone());
                 }
                 with.meant.insert(meant.named.text.clone(), vec![instance.name.clone()]);
                 joined.push(with);
@@ -228,27 +242,36 @@ impl Expanding<'_> {
         if joined.is_empty() { Err(self.none(meant.named)) } else { Ok(joined) }
     }
 
-    /// Whether an instance that a name means can be had beside what has been decided: where both have an axis, they have the same
-    /// value of it. What the name gives itself is as it gives it.
-    fn goes_with(&self, partial: &Partial, pins: &Pins<'_>, meant: &Meant<'_>, instance: &Instance) -> Result<bool, ConfigError> {
-        for (axis, value) in instance.values.iter().filter(|(axis, _)| !meant.gives(axis)) {
-            let origin = instance.origins.get(axis);
-            if let Some(known) = partial.values.get(axis) {
-                // An axis of one name may be another one.
-                if partial.origins.get(axis) != origin {
-                    let stage = self.stages[self.stage].name.clone();
-                    return Err(MatrixError::Ambiguous { stage, axis: axis.clone(), first: known.span.into(), at: value.span.into() }.into());
-                }
-                if !known.value.is_same(&value.value) {
-                    return Ok(false);
-                }
-            }
-            let pinned = origin.and_then(|&origin| *pins.get(&(axis.as_str(), origin))?);
-            if pinned.is_some_and(|pinned| !pinned.is_same(&value.value)) {
-                return Ok(false);
+    /// The instances of a name that the pins allow, to be chosen from by what is decided about each partial.
+    fn choice<'m>(&self, partials: &[Partial], meant: &'m Meant<'_>, pins: &Pins<'_>) -> Result<Choice<'m>, ConfigError> {
+        let mut origins: BTreeMap<(&String, Option<&usize>), Span> = BTreeMap::new();
+        for instance in &meant.instances {
+            origins.extend(meant.open(instance).map(|(axis, value)| ((axis, instance.origins.get(axis)), value.span)));
+        }
+        // An axis of one name may be another one.
+        for (&(axis, origin), &at) in &origins {
+            let other = partials.iter().find(|partial| partial.values.contains_key(axis) && partial.origins.get(axis) != origin);
+            if let Some(first) = other.and_then(|other| other.values.get(axis)) {
+                let stage = self.stages[self.stage].name.clone();
+                return Err(MatrixError::Ambiguous { stage, axis: axis.clone(), first: first.span.into(), at: at.into() }.into());
             }
         }
-        Ok(true)
+        let is_pinned_away = |instance: &&&Instance| {
+            meant.open(instance).any(|(axis, value)| {
+                let pinned = instance.origins.get(axis).and_then(|&origin| *pins.get(&(axis.as_str(), origin))?);
+                pinned.is_some_and(|pinned| !pinned.is_same(&value.value))
+            })
+        };
+        let allowed: Vec<&Instance> = meant.instances.iter().filter(|instance| !is_pinned_away(instance)).copied().collect();
+        let shared = |axis: &&String| {
+            partials.iter().all(|partial| partial.values.contains_key(*axis)) && allowed.iter().all(|instance| instance.values.contains_key(*axis))
+        };
+        let axes: Vec<&String> = origins.keys().map(|(axis, _)| *axis).collect::<BTreeSet<_>>().into_iter().filter(shared).collect();
+        let mut by_values: HashMap<Vec<String>, Vec<&Instance>> = HashMap::new();
+        for &instance in &allowed {
+            by_values.entry(told(&instance.values, &axes)).or_default().push(instance);
+        }
+        Ok(Choice { meant, axes, by_values })
     }
 
     fn too_many(&self, named: &Named) -> ConfigError {

@@ -25,6 +25,15 @@ impl Span {
     }
 }
 
+impl Span {
+    /// Where in this stretch of a text some bytes of a value stand: all of it where the value is written in another way there.
+    #[must_use]
+    pub fn within(self, text: &str, value: &str, bytes: std::ops::Range<usize>) -> Self {
+        let found = self.part(text, value);
+        if found.length == value.len() { Self { start: found.start + bytes.start, length: bytes.len() } } else { self }
+    }
+}
+
 impl From<SourceSpan> for Span {
     fn from(span: SourceSpan) -> Self {
         Self { start: span.offset(), length: span.len() }
@@ -162,7 +171,9 @@ impl PipelineFile {
     #[must_use]
     pub fn workspace_of(path: &Path) -> PathBuf {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let own = absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+        let folder = absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+        // Where the folder is, whatever way led to it: neither `..` nor a link has the folders upward of it.
+        let own = folder.canonicalize().unwrap_or(folder);
         let marked = own.ancestors().find(|folder| folder.join(".git").exists() || folder.join(".retune").is_dir());
         marked.map_or(own.clone(), Path::to_owned)
     }

@@ -42,8 +42,10 @@ pub struct Axis {
 #[derive(Debug)]
 pub struct Matrix {
     pub axes: Vec<Axis>,
-    /// The combinations that it has; none where something is wrong.
+    /// The combinations that it has. Where something is wrong, one of them, so that the rest of the stage can be looked at.
     pub all: Vec<Values>,
+    /// Whether something is wrong.
+    pub is_broken: bool,
 }
 
 /// Reads a matrix. `places` is the axis that the stage has by itself, and by which setting.
@@ -84,18 +86,21 @@ pub fn combinations(node: &KdlNode, stage: &str, places: Option<(&str, &str)>, s
     };
     let (excluded, only) = (cell(EXCLUDE.name), cell(ONLY.name));
     if errors.len() > before {
-        return Matrix { axes: Vec::new(), all: Vec::new() };
+        let first = |axis: &Axis| Some((axis.name.clone(), axis.values.first()?.clone()));
+        return Matrix { all: vec![axes.iter().filter_map(first).collect()], axes, is_broken: true };
     }
     let mut all = product(&axes);
+    let first = all.iter().take(1).cloned().collect();
     let has = |values: &Values, cell: &Values| cell.iter().all(|(axis, value)| values.get(axis).is_some_and(|own| own.value.is_same(&value.value)));
     all.retain(|values| !excluded.iter().any(|cell| has(values, cell)) && (only.is_empty() || only.iter().any(|cell| has(values, cell))));
     if all.is_empty() {
         errors.push(MatrixError::Empty { stage: stage.to_owned(), at: at.into() }.into());
+        all = first;
     } else if all.len() > MOST {
         errors.push(MatrixError::TooMany { stage: stage.to_owned(), limit: MOST, at: at.into() }.into());
-        all.clear();
+        all.truncate(1);
     }
-    Matrix { axes, all }
+    Matrix { axes, all, is_broken: errors.len() > before }
 }
 
 /// An instance in so many places: with one more axis, `place`.
@@ -242,10 +247,10 @@ pub fn short(value: &Value) -> String {
 }
 
 /// The axes of a stage with their values, in words.
-pub fn described<'a>(all: impl Iterator<Item = &'a Values>) -> String {
+pub fn described<'a, V: AsRef<Value> + 'a>(all: impl Iterator<Item = &'a BTreeMap<String, V>>) -> String {
     let mut axes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (axis, value) in all.flatten() {
-        axes.entry(axis).or_default().insert(short(&value.value));
+        axes.entry(axis).or_default().insert(short(value.as_ref()));
     }
     let told = axes.into_iter().map(|(axis, values)| format!("{axis} {}", values.into_iter().collect::<Vec<_>>().join(", ")));
     told.collect::<Vec<_>>().join("; ")

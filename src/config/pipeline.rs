@@ -77,6 +77,8 @@ pub struct Pipeline {
     /// What is most likely not meant.
     pub warnings: Vec<ConfigError>,
     places: HashMap<String, usize>,
+    /// The stages whose matrix is wrong, so that nobody knows what instances they have.
+    broken: BTreeSet<String>,
 }
 
 /// Whether all of a pipeline is decoded.
@@ -146,17 +148,18 @@ impl Pipeline {
             seen: Seen::default(),
             warnings: Vec::new(),
             places: HashMap::new(),
+            broken: BTreeSet::new(),
             root: root.clone(),
             file,
         };
         let written = pipeline.take_nodes(nodes, &overlays, language, &mut decoder);
         pipeline.take_stages(&written, &mut decoder);
-        let Decoder { mut errors, seen, .. } = decoder;
+        let Decoder { mut errors, seen, axes, .. } = decoder;
         pipeline.seen = seen;
         pipeline.resolve(&mut errors);
-        // A parameter whose value cannot be had is no parameter that is missing as well.
-        errors
-            .retain(|error| !matches!(error, ConfigError::Value(ValueError::UnknownParam { name, .. }) if order.contains(name) && !params.contains_key(name)));
+        // A parameter whose value cannot be had is no parameter that is missing as well, and neither is an axis of a wrong matrix.
+        let is_told = |name: &String| order.contains(name) && !params.contains_key(name) || !pipeline.broken.is_empty() && axes.contains(name);
+        errors.retain(|error| !matches!(error, ConfigError::Value(ValueError::UnknownParam { name, .. }) if is_told(name)));
         if errors.is_empty() && extent == Extent::Whole {
             let axes: Vec<&Axis> = written.iter().flat_map(|stage| &stage.axes).collect();
             pipeline.warnings = lint::lint(&pipeline.file.text, &pipeline.seen, nodes, &params, &axes);
@@ -233,6 +236,7 @@ impl Pipeline {
 
     fn take_stages(&mut self, written: &[Written], decoder: &mut Decoder<'_>) {
         let all = instances(written, decoder.scope, &mut decoder.errors);
+        self.broken = written.iter().filter(|stage| stage.is_broken).map(|stage| stage.name.clone()).collect();
         let mut names: HashMap<String, Span> = HashMap::new();
         for (stage, instances) in written.iter().zip(all) {
             // A stage of which nothing came is no stage that is missing as well.
@@ -266,7 +270,7 @@ impl Pipeline {
                     _ => return,
                 };
                 match self.declared.get(name) {
-                    None => errors.push(self.dangling(name, kinds, value.span)),
+                    None => errors.extend(self.dangling(name, kinds, value.span)),
                     Some(kind) if !kinds.contains(kind) => errors.push(ConfigError::WrongReference {
                         name: name.to_owned(),
                         found: with_article(kind),
@@ -281,21 +285,34 @@ impl Pipeline {
         self.references = references;
     }
 
-    fn dangling(&self, name: &str, kinds: &[&str], span: Span) -> ConfigError {
+    /// The error of a name that is that of no stage; none where what is wrong is told already.
+    fn dangling(&self, name: &str, kinds: &[&str], span: Span) -> Option<ConfigError> {
         let stage = stem(name);
-        if let Some(bad) = Wanted::parse(name).err().filter(|_| self.declared.contains_key(stage)) {
-            let at = span.part(&self.file.text, bad.part).into();
-            return MatrixError::BadInstance { name: name.to_owned(), problem: bad.problem, at, help: HOW.into() }.into();
-        }
-        let instances = self.stages.iter().filter(|found| found.name.stem() == stage && !found.values.is_empty()).map(|found| &found.values);
-        let known = described(instances);
-        let help = if name != stage && !known.is_empty() {
-            format!("`{stage}` has {known}")
-        } else {
-            let fitting = self.declared.iter().filter(|(_, kind)| kinds.contains(*kind)).map(|(name, _)| name.as_str());
-            offer(name, fitting, "the pipeline has no such stage yet; declare one")
+        let is_broken = self.broken.contains(stage);
+        let wanted = match Wanted::parse(name) {
+            Err(bad) if self.declared.contains_key(stage) => {
+                let at = span.within(&self.file.text, name, bad.at).into();
+                return Some(MatrixError::BadInstance { name: name.to_owned(), problem: bad.problem, at, help: HOW.into() }.into());
+            }
+            _ if is_broken => return None,
+            wanted => wanted.ok(),
         };
-        ConfigError::DanglingReference { name: name.to_owned(), wanted: kinds.join(" or "), at: span.into(), help }
+        let instances: Vec<&StageDecl> = self.stages.iter().filter(|found| found.name.stem() == stage && !found.values.is_empty()).collect();
+        let known = described(instances.iter().map(|stage| &stage.values));
+        let help = match wanted.filter(|_| name != stage && !known.is_empty()) {
+            Some(wanted) if !wanted.among(&instances, |stage, axis| stage.values.get(axis).map(|value| &value.value)).is_empty() => {
+                "an axis that a stage has from others cannot stand in a name: leave it out, and the two go together by it".into()
+            }
+            Some(wanted) if wanted.each_is_among(&instances, |stage, axis| stage.values.get(axis).map(|value| &value.value)) => {
+                format!("`{stage}` has each of these values, and `exclude` or `only` leaves them out together")
+            }
+            Some(_) => format!("`{stage}` has {known}"),
+            None => {
+                let fitting = self.declared.iter().filter(|(_, kind)| kinds.contains(*kind)).map(|(name, _)| name.as_str());
+                offer(name, fitting, "the pipeline has no such stage yet; declare one")
+            }
+        };
+        Some(ConfigError::DanglingReference { name: name.to_owned(), wanted: kinds.join(" or "), at: span.into(), help })
     }
 
     /// The stage of this name.

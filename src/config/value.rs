@@ -48,8 +48,10 @@ impl Value {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            #[expect(clippy::cast_precision_loss, reason = "settings are far below 2^52")]
-            (Self::Integer(whole), Self::Number(number)) | (Self::Number(number), Self::Integer(whole)) => *whole as f64 == *number,
+            #[expect(clippy::cast_precision_loss, reason = "what a float cannot hold is none of its values")]
+            (Self::Integer(whole), Self::Number(number)) | (Self::Number(number), Self::Integer(whole)) => {
+                whole.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS && *whole as f64 == *number
+            }
             _ => self == other,
         }
     }
@@ -67,6 +69,18 @@ impl Value {
                 _ => None,
             },
         }
+    }
+}
+
+impl AsRef<Self> for Value {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl AsRef<Value> for Spanned<Value> {
+    fn as_ref(&self) -> &Value {
+        &self.value
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Written {
     pub axes: Vec<Axis>,
     /// What its own matrix makes of it.
     pub own: Vec<Values>,
+    /// Whether something is wrong with its matrix.
+    pub is_broken: bool,
 }
 
 impl Written {
@@ -44,15 +46,15 @@ impl Written {
             return None;
         }
         names.insert(name.clone(), name_span);
-        let Matrix { axes, all } = take_matrix(&mut node, setting, &name, decoder);
+        let Matrix { axes, all, is_broken } = take_matrix(&mut node, setting, &name, decoder);
         let own = all.into_iter().flat_map(|values| spread(&node, setting, decoder.scope, values, name_span)).collect();
-        Some(Self { node, setting, name, name_span, axes, own })
+        Some(Self { node, setting, name, name_span, axes, own, is_broken })
     }
 }
 
 /// Takes the matrix out of a stage.
 fn take_matrix(node: &mut KdlNode, setting: &'static Setting, stage: &str, decoder: &mut Decoder<'_>) -> Matrix {
-    let none = || Matrix { axes: Vec::new(), all: vec![Values::new()] };
+    let none = || Matrix { axes: Vec::new(), all: vec![Values::new()], is_broken: false };
     let is_matrix = |child: &KdlNode| child.name().value() == MATRIX.name;
     let Some(children) = node.children_mut().as_mut().filter(|_| (setting.children)().iter().any(|child| child.name == MATRIX.name)) else {
         return none();

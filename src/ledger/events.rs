@@ -47,7 +47,7 @@ pub enum Event {
     RunStarted {
         /// The pipeline's name.
         pipeline: String,
-        /// The pipeline's file.
+        /// The pipeline's file, by its name inside of the workspace.
         file: String,
         /// The profile in force.
         profile: Option<String>,

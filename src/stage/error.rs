@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::config::in_shell;
 use crate::data::DataError;
 use crate::ledger::LedgerError;
 use crate::provider::ProviderError;
@@ -78,7 +79,7 @@ pub enum StageError {
 
     /// What goes in is not made yet, or not any more as it should be.
     #[error("`{stage}` is not up to date, so that there is nothing to look at")]
-    #[diagnostic(code(stage::not_made), help("`retune run {stage}` makes it"))]
+    #[diagnostic(code(stage::not_made), help("`retune run {}` makes it", in_shell(stage)))]
     NotMade { stage: String },
 
     /// A row that is not there.

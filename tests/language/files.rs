@@ -110,3 +110,31 @@ fn files_of_one_name_in_two_folders_are_two_pipelines() {
     let done = workspace.retune(&["run", "a/p.kdl"]);
     assert!(done.stdout.contains("up to date"), "{}", done.stderr);
 }
+
+#[test]
+fn the_workspace_is_that_of_the_file_whatever_leads_there() {
+    let text = "pipeline \"p\"\nexec \"x\" {\n    run \"sort in.txt > result.txt\"\n    input \"in.txt\"\n    output \"result.txt\"\n}\n";
+    let workspace = with(&[("one/in.txt", "1\n"), ("one/result.txt", "mine"), ("two/p.kdl", text), ("two/in.txt", "2\n")]);
+    std::fs::create_dir(workspace.path().join("one/.git")).expect("a folder can be made");
+    let mut command = workspace.command(&["run", "../two/p.kdl"]);
+    let done = Done::from(command.current_dir(workspace.path().join("one")).output().expect("the program starts"));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!((workspace.read("one/result.txt"), workspace.read("two/result.txt")), ("mine".into(), "2\n".into()));
+    std::os::unix::fs::symlink("../two", workspace.path().join("one/link")).expect("a link can be made");
+    let done = workspace.retune(&["run", "one/link/p.kdl"]);
+    assert!(done.stdout.contains("up to date"), "{}", done.stdout);
+}
+
+#[test]
+fn what_a_stage_said_is_what_it_said_in_this_pipeline() {
+    let workspace = with(&[
+        ("a/p.kdl", "pipeline \"a\"\nexec \"x\" {\n    run \"echo of a\"\n}\n"),
+        ("b/p.kdl", "pipeline \"b\"\nexec \"x\" {\n    run \"echo of b\"\n}\n"),
+    ]);
+    std::fs::create_dir(workspace.path().join(".retune")).expect("a folder can be made");
+    for pipeline in ["a/p.kdl", "b/p.kdl"] {
+        assert_eq!(workspace.retune(&["run", pipeline]).code, 0);
+    }
+    assert!(workspace.retune(&["log", "x", "a/p.kdl"]).stdout.contains("of a"));
+    assert!(workspace.retune(&["log", "x", "b/p.kdl"]).stdout.contains("of b"));
+}

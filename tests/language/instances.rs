@@ -167,3 +167,56 @@ fn an_axis_that_nothing_takes_is_told_of() {
     let hidden = texts("\"a\" \"b\"", "params {\n    text \"c\"\n}\n");
     assert_eq!(codes(&found(&with(&[("p.kdl", &hidden)]), &[])), ["config::unused_param"], "an axis stands before it");
 }
+
+#[test]
+fn a_wrong_matrix_hides_no_other_mistake_and_makes_none() {
+    let text = "pipeline \"p\"\nexec \"x\" {\n    matrix {\n        n 1 1\n        m\n    }\n    run \"${param.n} ${param.m} ${param.zz}\"\n    bogus 1\n}\n";
+    let findings = found(&with(&[("p.kdl", text)]), &[]);
+    assert_eq!(codes(&findings), ["config::repeated_value", "config::bad_axis", "config::unknown_param", "config::unknown_node"]);
+    let text = grid(&judge("q", "    model \"model[epochs=2,rank=2]\"")).read("p.kdl").replace("rank 2 4", "rank 2 2");
+    assert_eq!(codes(&found(&with(&[("p.kdl", &text), ("rows.csv", &colours(9))]), &[])), ["config::repeated_value"]);
+}
+
+#[test]
+fn labels_are_on_the_brackets_and_not_on_the_name() {
+    let text = grid(&judge("q", "    model \"m4[4]\"")).read("p.kdl").replace("\"model\"", "\"m4\"");
+    let workspace = with(&[("p.kdl", &text), ("rows.csv", &colours(9))]);
+    let findings = found(&workspace, &[]);
+    let start = usize::try_from(findings[0]["labels"][0]["start"].as_u64().expect("a place")).expect("it is small");
+    assert_eq!(&text[start - 1..start + 2], "[4]");
+}
+
+#[test]
+fn what_is_left_out_together_is_told_as_that() {
+    let text = grid(&judge("q", "    model \"model[epochs=2,rank=4]\"")).read("p.kdl").replace("rank 2 4\n", "rank 2 4\n        exclude epochs=2 rank=4\n");
+    let done = wrong(&[("p.kdl", &text), ("rows.csv", &colours(9))], &[]);
+    assert!(done.said().contains("leaves them out together"), "{}", done.stderr);
+    let inherited = judge("q", "    model \"model\"\n    baseline \"model[rank=${param.rank}]\"");
+    let done = wrong(&[("p.kdl", &grid(&inherited).read("p.kdl")), ("rows.csv", &colours(9))], &[]);
+    assert!(done.stderr.contains("config::unknown_param") || done.said().contains("cannot stand in a name"), "{}", done.stderr);
+}
+
+#[test]
+fn what_a_select_cannot_go_by_is_told_before_anything_is_trained() {
+    let select = |from: &str, by: &str| format!("select \"best\" {{\n    from \"{from}\"\n    by \"{by}\"\n    goal \"max\"\n}}\n");
+    let codes_of = |from: &str, by: &str| {
+        let workspace = grid(&format!("{}{}", judge("q", "    model \"model\""), select(from, by)));
+        codes(&found(&workspace, &[])).into_iter().map(str::to_owned).filter(|code| code != "config::unused_stage").collect::<Vec<_>>()
+    };
+    assert_eq!(codes_of("q", "exact-match"), ["config::unknown_choice"], "its metric is called accuracy");
+    assert!(codes_of("q", "accuracy").is_empty() && codes_of("q", "accuracy.low").is_empty());
+    assert_eq!(codes_of("nosuch", "accuracy"), ["config::dangling_reference"], "and nothing beside");
+    assert_eq!(codes_of("model[rank]", "train-loss"), ["config::bad_instance"]);
+    assert_eq!(codes_of("chat", "train-loss"), ["config::wrong_reference"]);
+}
+
+#[test]
+fn a_thousand_instances_are_put_together_by_their_values() {
+    let numbers = (0..1000).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+    let text = grid("deploy \"out\" {\n    model \"model\"\n    requires \"q\"\n    alias \"a-${param.epochs}\"\n}\n").read("p.kdl");
+    let text = text.replace("epochs 1 2\n        rank 2 4", &format!("epochs {}", &numbers[2..])).replace("rank=(param)\"rank\"", "rank=4");
+    let workspace = with(&[("p.kdl", &format!("{text}{}", judge("q", "    model \"model\""))), ("rows.csv", &colours(9))]);
+    let graph: serde_json::Value = serde_json::from_str(&workspace.retune(&["graph", "p.kdl", "--format", "json"]).stdout).expect("it is JSON");
+    let outs = graph.as_array().expect("a list").iter().filter(|stage| stage["kind"] == "deploy");
+    assert!(outs.clone().count() == 999 && outs.clone().all(|out| out["needs"].as_array().is_some_and(|needs| needs.len() == 2)));
+}

@@ -1,6 +1,7 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
+use crate::config::in_shell;
 use crate::engine::{self, Workspace};
 
 use super::super::completing::words;
@@ -33,6 +34,6 @@ pub fn accept(arguments: &Arguments) -> Result<Exit, Problem> {
             say!("  {}: {change}", action.action);
         }
     }
-    say!("the lock file and the provenance of the result say so, and why; `retune run --force {}` makes it anew", recipe.stages[stage].name);
+    say!("the lock file and the provenance of the result say so, and why; `retune run --force {}` makes it anew", in_shell(recipe.stages[stage].name.as_str()));
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
+use crate::config::in_shell;
 use crate::engine::{self, Standing, Workspace};
 use crate::ledger::LockFile;
 use crate::stage::KEPT;
@@ -41,7 +42,7 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     let actions = lock.stages.get(stage.name.as_str()).into_iter().flat_map(|locked| locked.actions.values());
     let records: Vec<_> = actions.filter_map(|action| workspace.store.remembered(action.fingerprint)).collect();
     if records.is_empty() {
-        complain!("`{}` has no result in this store yet: `retune run {}`", stage.name, stage.name);
+        complain!("`{}` has no result in this store yet: `retune run {}`", stage.name, in_shell(stage.name.as_str()));
         return Ok(Exit::Failed);
     }
     let outputs: Vec<(PathBuf, Artifact)> = records

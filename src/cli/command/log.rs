@@ -1,12 +1,12 @@
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
 use crate::engine::Workspace;
-use crate::ledger::{Event, RunId, runs};
+use crate::ledger::{Event, RunId, RunSummary, runs};
 
 use super::super::completing::words;
 use super::super::exit::Exit;
@@ -32,7 +32,9 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
     let stage = &recipe.stages[recipe.named(target.stage()?)?];
     let workspace = Workspace::look(&recipe.file.path);
     let name = stage.name.as_str();
-    let mut reader = Reader { folder: workspace.store.root().join("runs"), stage: name, run: None, events: 0, bytes: 0 };
+    let file = workspace.name_of(&recipe.file.path);
+    let profile = arguments.changes.profile.clone();
+    let mut reader = Reader { folder: workspace.store.root().join("runs"), file, profile, stage: name, run: None, events: 0, bytes: 0 };
     loop {
         // What is written between the look at the run and the reading is read: the look comes first.
         let going_on = arguments.follow && workspace.is_busy();
@@ -52,6 +54,9 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
 /// What has been printed of the log of a stage.
 struct Reader<'a> {
     folder: PathBuf,
+    /// What the pipeline's file is called in the workspace.
+    file: PathBuf,
+    profile: Option<String>,
     stage: &'a str,
     /// The run that is read.
     run: Option<RunId>,
@@ -60,11 +65,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether a run was one of the pipeline that is meant: others may have stages of the same names.
+    fn is_of(&self, run: &RunSummary) -> bool {
+        let Some(Event::RunStarted { file, profile, .. }) = run.events.first() else {
+            return false;
+        };
+        Path::new(file) == self.file && *profile == self.profile
+    }
+
     /// Prints what is new in the latest run that began the stage, or tried to.
     fn more(&mut self) {
         let stage = self.stage;
         let started = |event: &Event| matches!(event, Event::ActionStarted { stage: of, .. } | Event::ActionFailed { stage: of, .. } if of == stage);
-        let Some(run) = runs(&self.folder).into_iter().find(|run| run.events.iter().any(started)) else {
+        let Some(run) = runs(&self.folder).into_iter().find(|run| self.is_of(run) && run.events.iter().any(started)) else {
             return;
         };
         if self.run.as_ref() != Some(&run.id) {

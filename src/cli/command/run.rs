@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -6,7 +5,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 
 use crate::config::in_shell;
-use crate::engine::{self, Finished, Interrupt, RunOptions, RunStatus, StageSummary, Start, Workspace};
+use crate::engine::{self, Finished, Interrupt, Recipe, RunOptions, RunStatus, StageNode, StageSummary, Start, Workspace};
 use crate::ledger::StageStatus;
 use crate::provider::Tape;
 use crate::stage::StageError;
@@ -111,7 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         program: std::env::current_exe().ok(),
         brief: !arguments.json && recipe.stages.len() > LISTED,
     };
-    let start = Start::new(recipe, Arc::clone(&workspace), options)?;
+    let start = Start::new(Arc::clone(&recipe), Arc::clone(&workspace), options)?;
     let screen = Arc::new(Screen::new(arguments.loudness()));
     let finished = if start.is_done() { start.finish(screen)? } else { go(start, screen, &workspace)? };
     finished.troubles.iter().for_each(|trouble| complain!("warning: {trouble}"));
@@ -121,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.json {
         print_json(&finished.summary)
     } else if !arguments.quiet || finished.summary.status != RunStatus::Ok {
-        print(&finished)
+        print(&finished, &recipe)
     }
     Ok(match finished.summary.status {
         RunStatus::Ok => Exit::Done,
@@ -187,7 +186,7 @@ async fn listen(interrupt: Interrupt) {
     }
 }
 
-fn print(finished: &Finished) {
+fn print(finished: &Finished, recipe: &Recipe) {
     let summary = &finished.summary;
     let mut table = Table::new(&["stage", "kind", "status", "time", "result"]);
     for stage in &summary.stages {
@@ -205,7 +204,7 @@ fn print(finished: &Finished) {
         RunStatus::Gated => say!("a gate said no after {}", format::seconds(summary.seconds)),
         RunStatus::Interrupted => say!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
     }
-    for line in next_steps(&summary.stages, summary.status) {
+    for line in next_steps(&summary.stages, summary.status, recipe) {
         say!("  {line}");
     }
 }
@@ -225,23 +224,29 @@ fn result(stage: &StageSummary) -> String {
     }
 }
 
-fn next_steps(stages: &[StageSummary], status: RunStatus) -> Vec<String> {
-    let of = |kind: &str, wanted: StageStatus| stages.iter().find(|stage| stage.kind == kind && stage.status == wanted);
-    let mut steps: BTreeMap<u8, String> = BTreeMap::new();
+fn next_steps(stages: &[StageSummary], status: RunStatus, recipe: &Recipe) -> Vec<String> {
+    let mut steps = Vec::new();
     if let Some(judge) = stages.iter().find(|stage| stage.kind == "evaluate" && matches!(stage.status, StageStatus::Ran | StageStatus::Gated)) {
-        steps.insert(0, format!("retune show {}    its gates, with the figures that decided", in_shell(&judge.name)));
+        steps.push(format!("retune show {}    its gates, with the figures that decided", in_shell(&judge.name)));
+        steps.push("retune report    a page with data, losses, mistakes and provenance".into());
     }
-    if let Some(deployed) = of("deploy", StageStatus::Ran) {
-        steps.insert(1, format!("retune get MODEL_STAGE --to DIR    the tuned model as files; `{}` is deployed", deployed.name));
-        steps.insert(2, "retune deployments    what each alias stands for; `retune rollback ALIAS` goes back".into());
+    if let Some(deployed) = stages.iter().find(|stage| stage.kind == "deploy" && stage.status == StageStatus::Ran) {
+        let model = made_for(&deployed.name, recipe).map(|model| {
+            let name = in_shell(model.name.as_str());
+            format!("retune get {name} --to DIR    the tuned model as files; `{}` is deployed", deployed.name)
+        });
+        steps.extend(model);
+        steps.push("retune deployments    what each alias stands for; `retune rollback ALIAS` goes back".into());
     }
     if status == RunStatus::Failed {
-        steps.insert(3, "retune plan    what is left to do".into());
+        steps.push("retune plan    what is left to do".into());
     }
-    if let Some(train) = of("select", StageStatus::Ran).or_else(|| of("train", StageStatus::Ran))
-        && let Some(step) = steps.get_mut(&1)
-    {
-        *step = step.replace("MODEL_STAGE", &in_shell(&train.name));
-    }
-    steps.into_values().filter(|step| !step.contains("MODEL_STAGE")).collect()
+    steps
+}
+
+/// The stage whose model a deploy stage takes.
+fn made_for<'a>(deployed: &str, recipe: &'a Recipe) -> Option<&'a StageNode> {
+    let deploy = recipe.stages.iter().find(|stage| stage.name.as_str() == deployed)?;
+    let needed = |kind: &str| deploy.needs.iter().map(|&need| &recipe.stages[need]).find(|stage| stage.kind == kind);
+    needed("select").or_else(|| needed("train"))
 }

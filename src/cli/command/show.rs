@@ -4,6 +4,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
+use crate::config::in_shell;
 use crate::engine::{self, Account, Standing, Workspace};
 use crate::grade::{OVERFIT_GAP, SLICE_GAP, Verdict};
 use crate::ledger::LockFile;
@@ -66,7 +67,7 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
             none = false;
         }
         if none {
-            complain!("`{0}` has no result in this store: `retune run {0}`", account.name);
+            complain!("`{}` has no result in this store: `retune run {}`", account.name, in_shell(&account.name));
             return Ok(Exit::Failed);
         }
         return Ok(Exit::Done);
@@ -114,7 +115,7 @@ fn print(shown: &Shown) {
     };
     say!("{} ({}), {state}", shown.stage, shown.kind);
     if lost {
-        say!("it has no result in this store yet: `retune run {}`", shown.stage);
+        say!("it has no result in this store yet: `retune run {}`", in_shell(&shown.stage));
         return;
     }
     let summary = if shown.kind == "evaluate" { figures(&shown.metrics) } else { format::metrics(&shown.kind, &shown.metrics) };

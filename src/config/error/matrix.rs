@@ -75,9 +75,9 @@ pub enum MatrixError {
     Ambiguous {
         stage: String,
         axis: String,
-        #[label("the axis of one")]
+        #[label("a value of the one")]
         first: SourceSpan,
-        #[label("the axis of the other")]
+        #[label("a value of the other")]
         at: SourceSpan,
     },
 

@@ -313,7 +313,7 @@ pub enum ConfigError {
     },
 
     /// A stage that the command line names and the file does not have.
-    #[error("there is no stage `{name}` in this pipeline")]
+    #[error("`{name}` is no one stage of this pipeline")]
     #[diagnostic(code(config::unknown_stage))]
     UnknownStage {
         name: String,

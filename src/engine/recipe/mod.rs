@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Budget, ConfigError, Finding, HOW, Overrides, PipelineErrors, PipelineFile, Span, StageName, Value, Wanted, in_shell, nearest, stem};
+use crate::config::{
+    Budget, ConfigError, Finding, HOW, Overrides, PipelineErrors, PipelineFile, Span, StageName, Value, Wanted, described, in_shell, nearest, stem,
+};
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
 use crate::ledger::LockFile;
@@ -245,6 +247,11 @@ impl Recipe {
     }
 
     fn offer(&self, name: &str) -> String {
+        let instances = self.stages.iter().filter(|stage| stage.name.stem() == stem(name) && !stage.values.is_empty());
+        let known = described(instances.map(|stage| &stage.values));
+        if !known.is_empty() {
+            return format!("`{}` has {known}", stem(name));
+        }
         let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
         nearest(name, names.iter().copied()).map_or_else(|| format!("there are: {}", names.join(", ")), |near| format!("did you mean `{near}`?"))
     }

@@ -109,7 +109,7 @@ fn begin(recipe: &Recipe, workspace: &Workspace, run: &RunId, at: Timestamp) -> 
     let log = RunLog::begin(&workspace.store.root().join("runs"), run, None)?;
     log.append(&Event::RunStarted {
         pipeline: recipe.name.clone(),
-        file: recipe.file.name.clone(),
+        file: workspace.name_of(&recipe.file.path).display().to_string(),
         profile: recipe.overrides.profile.clone(),
         set: recipe.overrides.set.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -180,7 +180,7 @@ impl Start {
         let log = RunLog::begin(&runs, &id, self.options.events.as_deref())?;
         log.append(&Event::RunStarted {
             pipeline: self.recipe.name.clone(),
-            file: self.recipe.file.name.clone(),
+            file: self.workspace.name_of(&self.recipe.file.path).display().to_string(),
             profile: self.recipe.overrides.profile.clone(),
             set: self.recipe.overrides.set.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -22,7 +22,7 @@ use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl
 use crate::data::parse_lines;
 use crate::fingerprint::{Tree, settings_of};
 use crate::grade::grader::{self, Measured, Named};
-use crate::grade::{LOSS_GAP, OVERFIT_GAP, Scores};
+use crate::grade::{LOSS_GAP, OVERFIT_GAP, SLICE_GAP, Scores};
 
 use super::made::made_by;
 use super::{Action, Compiler, Input, StageError, StageKind, prepare, scheduling, train};
@@ -105,6 +105,20 @@ pub fn figures(judge: &Block) -> Vec<(Option<String>, String)> {
     let suites = judge.all(SUITE.name).map(|suite| suite.text("name").to_owned());
     let suites = suites.map(|suite| (Some(suite.clone()), format!("{METRICS} {suite}")));
     std::iter::once((None, METRICS.to_owned())).chain(suites).collect()
+}
+
+/// What an evaluate stage tells of a model: the metrics of its graders, and the gaps that it looks at.
+///
+/// # Errors
+/// When a grader makes no sense.
+pub fn metrics(judge: &Block) -> Result<Vec<String>, ConfigError> {
+    let mut names: Vec<String> = grader::all(judge)?.into_iter().map(|named| named.name).collect();
+    names.extend(judge.child("baseline").map(|_| "baseline".to_owned()));
+    names.extend(judge.child(SLICE.name).map(|_| SLICE_GAP.to_owned()));
+    let gated = |gap: &str| judge.all(gates::SETTING.name).any(|gate| gate.text("metric").starts_with(gap));
+    names.extend([OVERFIT_GAP, LOSS_GAP].into_iter().filter(|gap| gated(gap)).map(str::to_owned));
+    names.push("rows".to_owned());
+    Ok(names)
 }
 
 /// Which model an evaluate stage judges: the name that is written.

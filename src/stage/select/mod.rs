@@ -61,7 +61,8 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     // A stage that has a mistake of its own is no second mistake.
     let is_broken = |name: &str| compiler.pipeline.declared.contains_key(name) && compiler.pipeline.stage(name).is_none();
     let judges_broken = |name: &str| compiler.pipeline.stage(name).is_some_and(|stage| stage.kind == "evaluate" && is_broken(evaluate::judged(&stage.block)));
-    if named(stage).into_iter().any(|name| is_broken(name) || judges_broken(name)) {
+    let is_told = |name: &str| is_broken(name) || compiler.pipeline.stage(name).is_none_or(|stage| !["train", "evaluate"].contains(&stage.kind));
+    if named(stage).into_iter().any(|name| is_told(name) || judges_broken(name)) {
         return Ok(Vec::new());
     }
     if compared.len() < named(stage).len() {
@@ -89,13 +90,19 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let is_judged = compared.first().is_some_and(|(stage, _)| stage.kind == "evaluate");
     let known = ["validation-loss", "train-loss", "loss-gap"];
     let by = block.child_text(BY.name).unwrap_or_default();
+    let unknown = |help: String| {
+        let at = block.child(BY.name).map_or(block.name_span, |by| by.span_of("metric")).into();
+        ConfigError::UnknownChoice { name: BY.name.into(), found: format!("{by:?}"), at, help }
+    };
     if !is_judged && !known.contains(&by) {
-        return Err(ConfigError::UnknownChoice {
-            name: BY.name.into(),
-            found: format!("{by:?}"),
-            at: block.child(BY.name).map_or(block.name_span, |by| by.span_of("metric")).into(),
-            help: format!("train stages tell {}; for the metrics of an evaluate stage, write `from` with its name", known.join(", ")),
-        });
+        return Err(unknown(format!("train stages tell {}; for the metrics of an evaluate stage, write `from` with its name", known.join(", "))));
+    }
+    for (judge, _) in compared.iter().filter(|_| is_judged) {
+        let told = evaluate::metrics(&judge.block)?;
+        // Of a metric all of its parts may be told: `accuracy.f1`, `accuracy.gain.low`.
+        if !told.iter().any(|metric| by == metric || by.strip_prefix(metric.as_str()).is_some_and(|rest| rest.starts_with('.'))) {
+            return Err(unknown(format!("`{}` tells {}", judge.name, told.join(", "))));
+        }
     }
     let place = match stage.values.get(PLACE).map(|place| &place.value) {
         Some(Value::Integer(place)) => usize::try_from(*place).unwrap_or(1),
