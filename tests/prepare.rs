@@ -530,3 +530,18 @@ fn operators_that_do_nothing_are_errors() {
     let done = misspelt.retune(&["run", "p.kdl"]);
     assert!(done.stderr.contains("`anwser`"), "{}", done.stderr);
 }
+
+#[test]
+fn many_thin_slices_are_one_warning() {
+    let rows: String = (0..60).map(|row| format!("row {row},a,{}\n", row / 2)).collect();
+    let workspace = Workspace::new();
+    workspace.write("rows.csv", format!("text,label,group\n{rows}"));
+    workspace.write(
+        "p.kdl",
+        "pipeline \"p\"\ncollect \"r\" {\n    source \"rows.csv\"\n}\nprepare \"c\" {\n    from \"r\"\n    chat {\n        user \"{{ text }}\"\n        assistant \"{{ label }}\"\n    }\n    slice by=\"group\"\n}\n",
+    );
+    let done = workspace.retune(&["run", "p.kdl"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(done.stderr.matches("slice").count(), 1, "{}", done.stderr);
+    assert!(done.said().contains("of 30 slices by `group`, 30 have fewer than 20 rows"), "{}", done.stderr);
+}

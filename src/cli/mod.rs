@@ -5,6 +5,7 @@ mod completing;
 mod counted;
 mod exit;
 mod findings;
+mod importer;
 mod problem;
 mod progress;
 mod schemas;
@@ -22,7 +23,7 @@ use clap_complete::CompleteEnv;
 use crate::report::format;
 
 use command::{
-    accept, cache, cancel, check, completions, deployments, diff, doctor, fmt, get, graph, guard, init, inspect, jobs, log, man, metrics, plan, report,
+    accept, cache, cancel, check, completions, deployments, diff, doctor, fmt, get, graph, guard, import, init, inspect, jobs, log, man, metrics, plan, report,
     rollback, run, runs, schema, serve, show, status, why,
 };
 use speak::say;
@@ -46,6 +47,8 @@ struct Arguments {
 enum Command {
     /// Write a pipeline and sample data that run as they are
     Init(init::Arguments),
+    /// Make a pipeline of a config of another tool
+    Import(import::Arguments),
     /// Parse and validate the pipeline, and print all that is wrong with it
     Check(check::Arguments),
     /// Lay out the pipeline file, comments kept
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Init(arguments) => init::init(&arguments),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Fmt(arguments) => fmt::fmt(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),

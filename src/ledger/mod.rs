@@ -16,6 +16,7 @@ pub use aliases::{Alias, LiveCheck, Served, ServedAt, Version};
 pub use error::LedgerError;
 pub use events::{Event, RunLog, RunSummary, SNAPSHOT, StageStatus, run, runs};
 pub use jobs::{DELETED, FORGOTTEN, GivenUp, JobJournal, JobStep, STOPPED_EARLY, Stopping, Uploads, journals};
+pub use kdl_text::quoted;
 pub use lockfile::{LockFile, LockedAction, LockedStage};
 pub use manifest::{Manifest, Target};
 pub use outward::{Outward, Way};

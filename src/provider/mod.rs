@@ -26,7 +26,7 @@ pub use dialect::Sizes;
 pub use error::ProviderError;
 pub use hyperparameters::{Decay, Hyperparameters, Longest, Lora, Overflow, Taught};
 pub use prices::{AS_OF, Price, dollars, price};
-pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, longest_suffix, methods, rules, wire};
+pub use protocol::{Asks, StoredCompletions, StoredFilter, expresses, longest_suffix, methods, rules, told_of_job, wire};
 pub use question::Question;
 pub use request::{Batch, Generation, Method, ModelCard, ModelHandle, Report, Search, TuningRequest, TuningResult};
 pub use retirement::{last_day, shut_down};

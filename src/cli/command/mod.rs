@@ -13,6 +13,7 @@ pub mod fmt;
 pub mod get;
 pub mod graph;
 pub mod guard;
+pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod jobs;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::fingerprint::ActionKey;
 use crate::ledger::{Alias, DELETED, FORGOTTEN, JobJournal, JobStep, journals};
-use crate::provider::{Api, Declared, Job, JobState, Network, ProviderError, Remote, Silent, Wire, wire};
+use crate::provider::{self, Api, Declared, Job, JobState, Network, ProviderError, Remote, Silent, Wire, declared, wire};
 use crate::stage::StageError;
 
 use super::super::EngineError;
@@ -208,6 +208,19 @@ fn network(workspace: &Workspace) -> Arc<Network> {
 /// Where is kept what providers tell of themselves.
 pub fn providers(workspace: &Workspace) -> std::path::PathBuf {
     Path::new(workspace.store.root()).join("providers")
+}
+
+/// All that OpenAI tells of a job of the account whose key is set, as it tells it.
+///
+/// # Errors
+/// When there is no such job, or it cannot be asked.
+pub async fn told_of_job(workspace: &Workspace, id: &str) -> Result<serde_json::Value, EngineError> {
+    let network = Arc::new(Network::new(&providers(workspace), None));
+    let found = declared("openai", &[]).ok().flatten();
+    let Some((declared, Api::Hosted(endpoint))) = found.as_ref().map(|declared| (declared, &declared.api)) else {
+        return Err(EngineError::UnknownJob { job: id.to_owned() });
+    };
+    provider::told_of_job(declared, endpoint, &network, id, &Silent).await.map_err(|error| StageError::from(error).into())
 }
 
 fn wire_of(job: &KnownJob, network: &Arc<Network>) -> Option<Box<dyn Wire>> {

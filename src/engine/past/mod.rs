@@ -8,7 +8,7 @@ pub mod provenance;
 pub mod upkeep;
 
 pub use account::Account;
-pub use jobs::{JobChange, KnownJob, SHOWN, change as change_job, jobs};
+pub use jobs::{JobChange, KnownJob, SHOWN, change as change_job, jobs, told_of_job};
 pub use lifecycle::{Outlook, lifecycle};
 pub use provenance::statement;
 pub use upkeep::collect_garbage;

@@ -3,6 +3,8 @@
 mod layout;
 mod svg;
 
+pub use svg::escaped;
+
 /// One box of a picture.
 #[derive(Clone, Debug)]
 pub struct Sketch {

@@ -79,7 +79,9 @@ fn curve(points: &[(f64, f64)]) -> String {
     path
 }
 
-fn escaped(text: &str) -> String {
+/// A text as it may stand in markup.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

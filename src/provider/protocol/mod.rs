@@ -14,7 +14,7 @@ use super::tuning::{Rules, Wire};
 use super::{Answered, Generation, Infer, ModelHandle, ProviderError, Question, Watch};
 use fireworks::Fireworks;
 use openai::OpenAi;
-pub use openai::{StoredCompletions, StoredFilter};
+pub use openai::{StoredCompletions, StoredFilter, told_of_job};
 use together::Together;
 
 /// What makes and follows jobs there.

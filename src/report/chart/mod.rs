@@ -7,6 +7,8 @@ mod scale;
 
 use std::fmt::Write as _;
 
+use crate::graph::escaped;
+
 pub use intervals::{Estimate, Row, intervals};
 pub use lines::{Line, Mark, lines};
 pub use parallel::{Axis, Path, parallel};
@@ -65,22 +67,6 @@ impl Canvas {
         self.out.push_str("</svg>");
         self.out
     }
-}
-
-/// A text as it may stand in markup.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// A text of at most so many characters.

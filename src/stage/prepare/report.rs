@@ -18,6 +18,8 @@ pub struct Whole<'a> {
 
 /// A slice with fewer rows is thin: what is measured on it says little.
 const THIN: usize = 20;
+/// So many thin slices are named one by one.
+const NAMED: usize = 5;
 /// Labels of a slice are lopsided where one label has so much more of it than of all rows.
 const LOPSIDED: f64 = 0.3;
 
@@ -69,12 +71,15 @@ impl Whole<'_> {
                 warnings.push(format!("`slice` goes by the field `{field}`, and no row has it"));
                 continue;
             }
-            for (value, answers) in values {
-                let rows: usize = answers.listed().map_or(usize::MAX, |counts| counts.values().sum());
-                if rows < THIN {
-                    warnings.push(format!("the slice {field}={value:?} has only {rows} rows"));
-                    continue;
-                }
+            let rows = |answers: &Values| answers.listed().map_or(usize::MAX, |counts| counts.values().sum::<usize>());
+            let thin: Vec<&String> = values.iter().filter(|(_, answers)| rows(answers) < THIN).map(|(value, _)| value).collect();
+            if thin.len() > NAMED {
+                let all = values.len();
+                warnings.push(format!("of {all} slices by `{field}`, {} have fewer than {THIN} rows: what is measured on one of them says little", thin.len()));
+            } else {
+                warnings.extend(thin.iter().map(|&value| format!("the slice {field}={value:?} has only {} rows", rows(&values[value]))));
+            }
+            for (value, answers) in values.iter().filter(|(_, answers)| rows(answers) >= THIN) {
                 if let Some((label, here)) = answers.largest()
                     && let Some(everywhere) = share(label).filter(|everywhere| here - everywhere > LOPSIDED)
                 {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -10,14 +11,22 @@ use crate::data::rules;
 use crate::fingerprint::ActionKey;
 
 use super::super::super::transport::Repeat;
-use super::super::super::transport::{Client, Request};
+use super::super::super::transport::{Client, Network, Request};
 use super::super::super::tuning::{Happened, Job, Losses, Remote, RemoteCheckpoint, Rules, TrainingFile, Wire};
-use super::super::super::{ProviderError, TuningRequest, Watch};
+use super::super::super::{Declared, Endpoint, ProviderError, TuningRequest, Watch};
 use super::OpenAi;
 use super::body::{creation, mark};
 use super::likeness::{is_like, learns_from};
 use super::pages::Pages;
 use super::shapes::{CheckpointObject, EventObject, JobObject, Moderated, ModerationResult, Page};
+
+/// All that a provider tells of a job, as it tells it.
+///
+/// # Errors
+/// When there is no such job, or the provider cannot be asked.
+pub async fn told_of_job(declared: &Declared, endpoint: &Endpoint, network: &Arc<Network>, id: &str, watch: &dyn Watch) -> Result<Value, ProviderError> {
+    Client::new(declared, endpoint, network).json(Request::get(format!("/fine_tuning/jobs/{id}")), watch).await
+}
 
 #[async_trait]
 impl Wire for OpenAi {

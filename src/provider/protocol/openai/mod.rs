@@ -34,5 +34,6 @@ impl OpenAi {
 
 pub use body::{expresses, mark};
 pub use chat::answer;
+pub use jobs::told_of_job;
 pub use shapes::{Page, carries};
 pub use stored::{StoredCompletions, StoredFilter};
