@@ -23,9 +23,7 @@ impl Span {
         let raw = text.get(self.start..self.start + self.length).unwrap_or_default();
         raw.find(part).map_or(self, |at| Self { start: self.start + at, length: part.len() })
     }
-}
 
-impl Span {
     /// Where in this stretch of a text some bytes of a value stand: all of it where the value is written in another way there.
     #[must_use]
     pub fn within(self, text: &str, value: &str, bytes: std::ops::Range<usize>) -> Self {

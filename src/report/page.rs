@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::ledger::LedgerError;
 use crate::provider::dollars;
-use crate::stage::ROWS_TEMPLATE;
+use crate::stage::ROWS_TEMPLATES;
 
 use super::format;
 
@@ -32,7 +32,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("pipeline.html", include_str!("page/pipeline.html")),
     ("compared.html", include_str!("page/compared.html")),
     ("sweep.html", include_str!("page/sweep.html")),
-    ("rows.html", ROWS_TEMPLATE),
+    ("bounds.html", include_str!("page/bounds.html")),
 ];
 
 /// A longer text of data is cut on a page.
@@ -51,7 +51,7 @@ pub fn render(template: &str, shown: &impl Serialize) -> Result<String, ReportEr
     environment.add_filter("figure", figure);
     environment.add_filter("chance", |p: f64| if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
     environment.add_filter("cut", cut);
-    for (name, text) in TEMPLATES {
+    for (name, text) in TEMPLATES.iter().chain(&ROWS_TEMPLATES) {
         environment.add_template(name, text).map_err(told)?;
     }
     environment.get_template(template).and_then(|page| page.render(Value::from(Serde(shown)))).map_err(told)

@@ -28,7 +28,7 @@ pub use error::StageError;
 pub use evaluate::{ANSWERS, Mistakes, answers_of};
 pub use exec::{Guard, guard};
 pub use look::{DataAsked, DataCheck, Look, RowAsked, StepAsked};
-pub use prepare::{KEPT, ROWS_TEMPLATE};
+pub use prepare::{KEPT, ROWS_TEMPLATES};
 pub use retiring::retiring;
 pub use scheduling::{Rerun, Resources, Scheduling, scheduling};
 pub use select::{CHOICE, Ranked};

@@ -18,7 +18,7 @@ use crate::store::Reading;
 use super::{Action, Compiler, Input, StageKind, collect, scheduling};
 pub use kept::KEPT;
 use page::PAGE;
-pub use page::ROWS_TEMPLATE;
+pub use page::ROWS_TEMPLATES;
 use work::Prepare;
 
 static SETTING: Setting = Setting::new("prepare", "Makes training examples of rows: operators in the order written, then a split.")

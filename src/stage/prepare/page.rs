@@ -6,15 +6,16 @@ pub const PAGE: &str = "page.html";
 
 const TEMPLATE: &str = include_str!("page.html");
 
-/// What of the page is about the rows, for whoever shows it in a page of its own.
-pub const ROWS_TEMPLATE: &str = include_str!("rows.html");
+/// What of the page is about the rows, and what that is made with, for whoever shows it in a page of its own: templates by name.
+pub const ROWS_TEMPLATES: [(&str, &str); 2] = [("rows.html", include_str!("rows.html")), ("macros.html", include_str!("macros.html"))];
 
 /// The report as a page that needs nothing but itself.
 pub fn page(stage: &str, report: &Value) -> Result<String, String> {
     let mut environment = Environment::new();
     // By its ending the template escapes what data says.
-    environment.add_template("rows.html", ROWS_TEMPLATE).map_err(|error| error.to_string())?;
-    environment.add_template(PAGE, TEMPLATE).map_err(|error| error.to_string())?;
+    for (name, text) in ROWS_TEMPLATES.into_iter().chain([(PAGE, TEMPLATE)]) {
+        environment.add_template(name, text).map_err(|error| error.to_string())?;
+    }
     let template = environment.get_template(PAGE).map_err(|error| error.to_string())?;
     template.render(context! { stage, report => minijinja::Value::from(minijinja::value::Serde(report)) }).map_err(|error| error.to_string())
 }
