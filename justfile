@@ -44,9 +44,24 @@ hosted-speed:
 deny:
     cargo deny check
 
-# Write the sample data of pipelines/support-router.kdl anew.
-support-data:
-    cargo run --release --example support_data
+# Write the sample data of the pipelines in pipelines/ anew.
+pipeline-data:
+    cargo run --release --example pipeline_data
+
+# The pages of `report` in a headless Chromium, with axe-core: wants chromium and npm (a minute).
+browser:
+    cargo build --release --bin retune
+    tests/browser.py
+
+# Runs the five pipelines in pipelines/ from nothing, in a folder of their own (six minutes).
+pipelines:
+    cargo build --release --bin retune
+    tests/pipelines.sh
+
+# The book, as pages to browse: target/book/index.html.
+book:
+    cargo install --locked mdbook
+    mdbook build docs
 
 # Fuzzes the language with coverage for some seconds: reading, telling places, laying out.
 fuzz seconds="600":

@@ -181,7 +181,7 @@ evaluate "quality" {
     grader "judge" rubric="It is kind." model="gpt-4.1" provider="openai" votes=3
     grader "command" run="cat" input="in.txt"
     grader "weighted" {
-        grader "label" weight=2
+        grader "label" field="team" weight=2
         grader "exact-match"
     }
     slice by="team"
@@ -453,6 +453,7 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("evaluate.grader.ignore-case", "ignore-case=#false", "ignore-case=#true", Differ),
     ("evaluate.grader.kind", "grader \"contains\"", "grader \"starts-with\"", Differ),
     ("evaluate.grader.name", "name=\"has\"", "name=\"holds\"", Differ),
+    ("evaluate.grader.field", "field=\"team\"", "field=\"tone\"", Differ),
     ("evaluate.grader.value", "value=\"x\"", "value=\"y\"", Differ),
     ("evaluate.grader.schema", "schema=\"{}\"", "schema=\"true\"", Differ),
     ("evaluate.grader.compare", "compare=\"whole\"", "compare=\"fields\"", Differ),

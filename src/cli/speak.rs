@@ -20,6 +20,13 @@ macro_rules! complain {
 
 pub(crate) use {complain, say};
 
+/// How many columns a line of a result has: those of the terminal, or of `COLUMNS` where it goes elsewhere; as many as it takes
+/// where nobody says.
+pub fn columns() -> usize {
+    let of_terminal = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    of_terminal.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok()).filter(|&width| width > 0).unwrap_or(usize::MAX)
+}
+
 /// Writes a result as it is.
 pub fn result(text: fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();

@@ -36,6 +36,11 @@ pub fn whole(number: u64) -> String {
     count(number as f64)
 }
 
+/// So many of something: `1 stage`, `1,812 stages`.
+pub fn number(count: usize, what: &str) -> String {
+    format!("{} {what}{}", whole(count as u64), if count == 1 { "" } else { "s" })
+}
+
 /// An amount of data: `512 B`, `3.4 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
 pub fn bytes(bytes: u64) -> String {
@@ -114,9 +119,38 @@ pub fn graded(metrics: &BTreeMap<String, f64>) -> Vec<&str> {
     names.map(String::as_str).filter(|name| ![SLICE_GAP, OVERFIT_GAP].contains(name)).collect()
 }
 
+/// The metrics of graders, those of suites after them.
+pub fn measured(metrics: &BTreeMap<String, f64>) -> Vec<String> {
+    let mut names: Vec<String> = graded(metrics).into_iter().map(str::to_owned).collect();
+    let of_suites = metrics.keys().filter(|name| {
+        name.split_once('.').is_some_and(|(suite, metric)| {
+            suite != "baseline" && !metric.contains('.') && metrics.contains_key(&format!("{name}.low")) && !metrics.contains_key(suite)
+        })
+    });
+    names.extend(of_suites.cloned());
+    names
+}
+
+/// What a metric of a stage or of a suite is called where it is the baseline's.
+pub fn of_baseline(name: &str) -> String {
+    match name.split_once('.') {
+        Some((suite, metric)) => format!("{suite}.baseline.{metric}"),
+        None => format!("baseline.{name}"),
+    }
+}
+
 /// A metric with its 95 % interval.
 pub fn with_interval(metrics: &BTreeMap<String, f64>, name: &str) -> String {
     let value = metrics.get(name).copied().unwrap_or(f64::NAN);
     let bounds = metrics.get(&format!("{name}.low")).zip(metrics.get(&format!("{name}.high")));
-    bounds.map_or_else(|| format!("{value:.3}"), |(low, high)| format!("{value:.3} [{low:.3}, {high:.3}]"))
+    bounds.map_or_else(|| figure(value), |(low, high)| format!("{} [{}, {}]", figure(value), figure(*low), figure(*high)))
+}
+
+/// A figure with as many digits as say something: `0.894`, `73.2`, `35,324`.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        size if size < 10.0 => format!("{value:.3}"),
+        size if size < 1000.0 => format!("{value:.1}"),
+        _ => count(value),
+    }
 }

@@ -26,7 +26,7 @@ pub use copied::LARGE;
 pub use deploy::{Beside, Decision, Tallies, inform, live_graders};
 pub use error::StageError;
 pub use evaluate::{ANSWERS, Mistakes, answers_of};
-pub use exec::{Guard, guard};
+pub use exec::{Guard, guard, has_program};
 pub use look::{DataAsked, DataCheck, Look, RowAsked, StepAsked};
 pub use prepare::{KEPT, ROWS_TEMPLATES};
 pub use retiring::retiring;

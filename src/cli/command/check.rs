@@ -7,6 +7,7 @@ use crate::engine::{EngineError, discover};
 
 use super::super::exit::Exit;
 use super::super::findings::Checked;
+use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::say;
@@ -39,7 +40,8 @@ pub fn check(arguments: &Arguments) -> Result<Exit, Problem> {
         1 => "nothing wrong, 1 warning".to_owned(),
         several => format!("nothing wrong, {several} warnings"),
     };
-    say!("{}: {} stages, {} actions, {wrong}", recipe.file.name, recipe.stages.len(), recipe.order.len());
+    let (stages, actions) = (format::number(recipe.stages.len(), "stage"), format::number(recipe.order.len(), "action"));
+    say!("{}: {stages}, {actions}, {wrong}", recipe.file.name);
     Ok(Exit::Done)
 }
 

@@ -3,9 +3,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use crate::engine::{self, Machine, Workspace};
+use crate::engine::{self, Machine, ProviderState, Workspace};
 
 use super::super::exit::Exit;
+use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
@@ -49,9 +50,11 @@ pub fn doctor(arguments: &Arguments) -> Result<Exit, Problem> {
         print_json(&findings);
         return Ok(exit);
     }
-    for finding in findings {
-        say!("{} {}: {}", if finding.fine { "ok  " } else { "LOOK" }, finding.what, finding.says);
+    let mut table = Table::new(&["state", "what", "found"]);
+    for Finding { what, fine, says } in findings {
+        table.row([if fine { "ok" } else { "LOOK" }.to_owned(), what, says]);
     }
+    result(format_args!("{}", table.render()));
     Ok(exit)
 }
 
@@ -59,16 +62,18 @@ fn findings(recipe: Option<&engine::Recipe>, workspace: &Workspace) -> Result<Ve
     let mut findings = Vec::new();
     let mut find = |what: &str, fine: bool, says: String| findings.push(Finding { what: what.to_owned(), fine, says });
     match recipe {
-        Some(recipe) => find("pipeline", true, format!("{} ({} stages)", recipe.file.name, recipe.stages.len())),
-        None => find("pipeline", false, "there is none here; name one".into()),
+        Some(recipe) => find("pipeline", true, format!("{} ({})", recipe.file.name, format::number(recipe.stages.len(), "stage"))),
+        None => find("pipeline", false, "there is none here: name one, or let `retune init` write one".into()),
     }
     let writable = std::fs::metadata(&workspace.root).is_ok_and(|root| !root.permissions().readonly());
     find("workspace", writable, workspace.root.display().to_string());
     let machine = Machine::here(std::thread::available_parallelism().map_or(1, usize::from));
     find("machine", true, machine.to_string());
-    for provider in recipe.map(engine::Recipe::hosted).transpose()?.unwrap_or_default() {
-        let word = if provider.has_key { "its key is set" } else { "its key is not set" };
-        find(&format!("provider {}", provider.name), provider.has_key, format!("{}, {word} ({})", provider.base_url, provider.key));
+    // Without a pipeline nobody knows who is needed.
+    let is_needed = recipe.is_some();
+    for ProviderState { name, place, lacks } in recipe.map_or_else(|| Ok(engine::built_in()), engine::Recipe::needed)? {
+        let says = if lacks.is_empty() { place } else { format!("{place}; {}", lacks.join("; ")) };
+        find(&format!("provider {name}"), lacks.is_empty() || !is_needed, says);
     }
     Ok(findings)
 }

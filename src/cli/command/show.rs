@@ -93,12 +93,12 @@ fn figures(metrics: &BTreeMap<String, f64>) -> String {
     let is_corrected = metrics.keys().any(|name| name.ends_with(".gain.p-holm"));
     let mut table = Table::new(&["metric", "model", "baseline", "gain", if is_corrected { "p (Holm)" } else { "p" }]);
     let cell = |name: String| if metrics.contains_key(&name) { format::with_interval(metrics, &name) } else { String::new() };
-    for name in format::graded(metrics) {
+    for name in format::measured(metrics) {
         let p = metrics
             .get(&format!("{name}.gain.p-holm"))
             .or_else(|| metrics.get(&format!("{name}.gain.p")))
             .map(|p| if *p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
-        table.row([name.to_owned(), cell(name.to_owned()), cell(format!("baseline.{name}")), cell(format!("{name}.gain")), p.unwrap_or_default()]);
+        table.row([name.clone(), cell(name.clone()), cell(format::of_baseline(&name)), cell(format!("{name}.gain")), p.unwrap_or_default()]);
     }
     for gap in [SLICE_GAP, OVERFIT_GAP].into_iter().filter(|gap| metrics.contains_key(*gap)) {
         table.row([gap.to_owned(), cell(gap.to_owned())]);

@@ -1,27 +1,13 @@
 //! What a recipe declares besides its actions: read again from its text when somebody asks.
 
 use crate::config::{Block, Finding, Pipeline, PipelineErrors, StageDecl};
-use crate::provider::{Api, declared};
-use crate::stage::{LANGUAGE, StageError, retiring};
+use crate::stage::{LANGUAGE, retiring};
 
 use super::super::EngineError;
 use super::Recipe;
 
-/// A server that a recipe names.
-#[derive(Debug)]
-pub struct HostedProvider {
-    /// Its name.
-    pub name: String,
-    /// Its address.
-    pub base_url: String,
-    /// Where its key is.
-    pub key: String,
-    /// Whether the key can be had, as far as that shows.
-    pub has_key: bool,
-}
-
 impl Recipe {
-    fn decoded(&self) -> Result<Pipeline, EngineError> {
+    pub(super) fn decoded(&self) -> Result<Pipeline, EngineError> {
         let (file, pipeline, errors) = Pipeline::decode(self.file.own(), LANGUAGE, &self.overrides);
         pipeline.filter(|_| errors.is_empty()).ok_or_else(|| PipelineErrors::new(&file, &errors).into())
     }
@@ -58,26 +44,5 @@ impl Recipe {
     /// As [`Recipe::providers`].
     pub fn deploy_stages(&self) -> Result<Vec<StageDecl>, EngineError> {
         Ok(self.decoded()?.stages.into_iter().filter(|stage| stage.kind == "deploy").collect())
-    }
-
-    /// The servers that stages name, declared or built in.
-    ///
-    /// # Errors
-    /// As [`Recipe::providers`].
-    pub fn hosted(&self) -> Result<Vec<HostedProvider>, EngineError> {
-        let pipeline = self.decoded()?;
-        let named = pipeline.stages.iter().filter_map(|stage| stage.block.child_text("provider")).collect::<std::collections::BTreeSet<&str>>();
-        let mut hosted = Vec::new();
-        for name in named {
-            let wrong = |error: crate::config::ConfigError| StageError::Unreadable { what: "a provider", problem: error.to_string() };
-            let Some(declared) = declared(name, &pipeline.providers).map_err(wrong)? else {
-                continue;
-            };
-            if let Api::Hosted(endpoint) = &declared.api {
-                let key = declared.key.to_string();
-                hosted.push(HostedProvider { name: name.to_owned(), base_url: endpoint.base_url.clone(), has_key: declared.key.is_set(), key });
-            }
-        }
-        Ok(hosted)
     }
 }

@@ -2,6 +2,7 @@ mod compile;
 mod compiled;
 mod declared;
 mod lint;
+mod needed;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use super::workspace::Workspace;
 use compile::Whole;
 pub(super) use compile::preimage;
 use compiled::Compiled;
+pub use needed::{ProviderState, built_in};
 
 /// Compiled actions by the place of their stage.
 type Works = BTreeMap<usize, Arc<Vec<Action>>>;

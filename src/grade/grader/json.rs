@@ -60,7 +60,7 @@ fn schema(block: &Block) -> Result<Option<jsonschema::Validator>, ConfigError> {
 }
 
 /// The JSON of an answer, out of the fence that models like to put around it.
-fn parsed(answer: &str) -> Option<Value> {
+pub(super) fn parsed(answer: &str) -> Option<Value> {
     let text = answer.trim();
     let inside = text.strip_prefix("```json").or_else(|| text.strip_prefix("```")).and_then(|text| text.strip_suffix("```"));
     serde_json::from_str(inside.unwrap_or(text)).ok()

@@ -147,9 +147,9 @@ pub trait Grader: Send + Sync + fmt::Debug {
         Measured::default()
     }
 
-    /// Whether answers are classes, so that they make a table.
-    fn has_classes(&self) -> bool {
-        false
+    /// How classes are told, where answers are classes, so that they make a table.
+    fn classes(&self) -> Option<&label::Label> {
+        None
     }
 }
 
@@ -188,6 +188,7 @@ pub static SETTING: Setting = Setting::new("grader", "Says how good an answer is
         Slot::new("name", Kind::Text, "What its metric is called.").or(Fallback::Absent),
         Slot::new("ignore-case", Kind::Flag, "Takes small and capital letters for the same.").or(Fallback::Absent),
         Slot::new("value", Kind::Text, "The text or regular expression that is looked for; without it the answer that was wanted.").or(Fallback::Absent),
+        Slot::new("field", Kind::Text, "The field of a JSON answer that is the class; the whole answer where it is not said.").or(Fallback::Absent),
         Slot::new("schema", Kind::Text, "A JSON Schema that the answer must hold by.").or(Fallback::Absent),
         Slot::new(
             "compare",

@@ -8,7 +8,7 @@ use crate::grade::{OVERFIT_GAP, SLICE_GAP, Verdict};
 use crate::store::Store;
 
 use super::super::chart::{Estimate, Row, intervals};
-use super::super::format::graded;
+use super::super::format::{measured, of_baseline};
 
 /// The output with what a person looks at first.
 const MISTAKES: &str = "mistakes";
@@ -101,32 +101,16 @@ pub fn quality(account: &Account, store: &Store) -> Option<Quality> {
     })
 }
 
-/// The metrics of graders, those of suites after them.
-fn measured(figures: &BTreeMap<String, f64>) -> Vec<String> {
-    let mut names: Vec<String> = graded(figures).into_iter().map(str::to_owned).collect();
-    let of_suites = figures.keys().filter(|name| {
-        name.split_once('.').is_some_and(|(suite, metric)| {
-            suite != "baseline" && !metric.contains('.') && figures.contains_key(&format!("{name}.low")) && !figures.contains_key(suite)
-        })
-    });
-    names.extend(of_suites.cloned());
-    names
-}
-
 fn metric(figures: &BTreeMap<String, f64>, name: &str) -> Metric {
     let bounds = |name: &str| {
         let end = |end: &str| figures.get(&format!("{name}.{end}")).copied();
         Some(Bounds { value: *figures.get(name)?, low: end("low"), high: end("high") })
     };
-    let baseline = match name.split_once('.') {
-        Some((suite, metric)) => format!("{suite}.baseline.{metric}"),
-        None => format!("baseline.{name}"),
-    };
     let corrected = figures.get(&format!("{name}.gain.p-holm")).copied();
     Metric {
         name: name.to_owned(),
         model: bounds(name).unwrap_or(Bounds { value: f64::NAN, low: None, high: None }),
-        baseline: bounds(&baseline),
+        baseline: bounds(&of_baseline(name)),
         gain: bounds(&format!("{name}.gain")),
         p: corrected.or_else(|| figures.get(&format!("{name}.gain.p")).copied()),
         corrected: corrected.is_some(),

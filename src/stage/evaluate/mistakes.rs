@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::grade::grader::label::{Class, confusion};
+use crate::grade::grader::label::{Class, Label};
 use crate::grade::grader::{Graded, Named};
 use crate::grade::{Scores, Slice};
 
@@ -62,13 +62,13 @@ pub fn mistakes<'a>(graders: &[Named], rows: &'a [Scores], slices: &'a [Slice]) 
         let all: Vec<&Scores> = rows.iter().filter(|row| (row.score >= 1.0) == is && row.baseline_score.is_some_and(|score| (score >= 1.0) != is)).collect();
         Flipped { rows: all.len(), samples: all.into_iter().take(SHOWN).collect() }
     };
-    let has_classes = graders.iter().any(|named| named.grader.has_classes());
-    let (classes, taken_for) = if has_classes { tables(rows.iter().flat_map(Scores::graded)) } else { (Vec::new(), Vec::new()) };
+    let label = graders.iter().find_map(|named| named.grader.classes());
+    let (classes, taken_for) = label.map(|label| tables(label, rows.iter().flat_map(Scores::graded))).unwrap_or_default();
     Mistakes { worst, broken: flipped(false), fixed: flipped(true), slices, classes, taken_for }
 }
 
-fn tables<'a>(rows: impl Iterator<Item = Graded<'a>>) -> (Vec<ClassTold>, Vec<Taken>) {
-    let (classes, taken): (BTreeMap<String, Class>, _) = confusion(rows);
+fn tables<'a>(label: &Label, rows: impl Iterator<Item = Graded<'a>>) -> (Vec<ClassTold>, Vec<Taken>) {
+    let (classes, taken): (BTreeMap<String, Class>, _) = label.confusion(rows);
     let told = |(class, told): (String, Class)| ClassTold { class, rows: told.rows, precision: told.precision(), recall: told.recall(), f1: told.f1() };
     let mut classes: Vec<ClassTold> = classes.into_iter().map(told).collect();
     classes.sort_by(|a, b| a.f1.total_cmp(&b.f1));

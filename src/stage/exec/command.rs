@@ -82,7 +82,6 @@ impl Exec {
         if let Some(deltas) = self.deltas {
             environment.extend(delta::lay(context, deltas, &self.outputs, &self.program, self.directory.as_deref())?);
         }
-        environment.extend(context.gpus.map(|gpus| ("CUDA_VISIBLE_DEVICES".to_owned(), gpus.join(","))));
         let lying = if self.is_sandboxed() { layout::Laid::new() } else { layout::lying(context) };
         let place_of_checkpoints = checkpoints.as_ref().map(Checkpoints::place);
         let launch = Launch { program: &self.program, folder: &begin, environment: &environment, sandbox: self.sandbox, checkpoints: place_of_checkpoints };

@@ -21,6 +21,12 @@ pub fn minimum(temporary: &Path) -> impl Iterator<Item = (&'static str, String)>
     FIXED.into_iter().map(|(name, value)| (name, value.to_owned())).chain(OWN.map(|name| (name, own.clone())))
 }
 
+/// Whether a command finds a program: in the `PATH` of this process where it sees that, else where systems keep those for all users.
+pub fn has_program(name: &str, sees_path: bool) -> bool {
+    let own = std::env::var("PATH").ok().filter(|_| sees_path);
+    std::env::split_paths(own.as_deref().unwrap_or(PATH)).any(|folder| folder.join(name).is_file())
+}
+
 /// The same as a part of a key, without the names of this machine.
 static OF_KEY: LazyLock<String> = LazyLock::new(|| {
     let fixed = FIXED.map(|(name, value)| format!("{name}={value}"));

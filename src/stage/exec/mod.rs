@@ -21,7 +21,7 @@ use super::{Action, Compiler, StageKind, scheduling};
 use command::Exec;
 pub use command::figures;
 use delta::DELTAS;
-pub use environment::of_key as environment;
+pub use environment::{has_program, of_key as environment};
 pub use guard::{Guard, guard};
 pub use layout::{files, lay};
 pub use process::{Launch, Program, Sandbox, run as launch};

@@ -88,15 +88,17 @@ pub struct Launch<'a> {
 
 impl Launch<'_> {
     /// The command with all that it is begun with; its output goes to a log.
-    fn birth(&self, temporary: &Path, log: File) -> io::Result<Birth> {
+    fn birth(&self, context: &Context<'_>, log: File) -> io::Result<Birth> {
         let words = match self.program {
             Program::Shell(line) => vec!["/bin/sh", "-c", line],
             Program::Arguments(words) => words.iter().map(String::as_str).collect(),
         };
         let mut variables: BTreeMap<&str, &str> = BTreeMap::new();
-        let minimum: Vec<(&str, String)> = environment::minimum(temporary).collect();
+        let minimum: Vec<(&str, String)> = environment::minimum(context.temporary).collect();
         variables.extend(minimum.iter().map(|(name, value)| (*name, value.as_str())));
         variables.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let gpus = context.gpus.map(|gpus| gpus.join(","));
+        variables.extend(gpus.iter().map(|gpus| ("CUDA_VISIBLE_DEVICES", gpus.as_str())));
         let name = words.first().copied().unwrap_or_default();
         let places = if name.contains('/') {
             vec![name.to_owned()]
@@ -150,7 +152,7 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
     };
     let log = open_log(context.log).map_err(failed("create", context.log))?;
     let begins = log.metadata().map_or(0, |metadata| metadata.len());
-    let birth = launch.birth(context.temporary, log).map_err(|error| launch.not_begun(error))?;
+    let birth = launch.birth(context, log).map_err(|error| launch.not_begun(error))?;
     let begun = context.guard.start(birth, launch.sandbox, launch.checkpoints, context)?;
     let mut running = begun.map_err(|error| launch.not_begun(error))?;
     let group = running.group();
