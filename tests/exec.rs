@@ -286,10 +286,14 @@ fn settings_that_make_no_sense_together_are_said() {
 fn a_failure_shows_the_end_of_what_was_said_and_no_more() {
     let workspace =
         workspace("exec \"x\" {\n    run \"head -c 5000000 /dev/zero | tr '\\\\0' x; printf '\\\\033[31mred\\\\033[0m'; false\"\n    output \"o\"\n}\n");
-    let said = failure(&workspace);
-    assert!(said.len() < 3000, "{} bytes", said.len());
+    let done = workspace.retune(&["run", "p.kdl", "--set", "a=b c"]);
+    assert_eq!(done.code, 2, "there is no such parameter");
+    workspace.write("p.kdl", workspace.read("p.kdl") + "params { a \"b\"; }\n");
+    let done = workspace.retune(&["run", "p.kdl", "--set", "a=b c"]);
+    let said = done.stderr;
+    assert!(done.code == 1 && said.len() < 3000, "{} bytes", said.len());
     assert!(!said.contains('\u{1b}'), "{said}");
-    assert!(said.contains("retune log x"), "{said}");
+    assert!(said.contains("all it said is in its log") && done.stdout.contains("retune log x p.kdl --set 'a=b c'"), "{said} {}", done.stdout);
 }
 
 #[test]

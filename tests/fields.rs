@@ -268,7 +268,7 @@ exec "sized" {
 select "best" {
     from "second"
     from "pairs"
-    by "validation-loss"
+    by "train-loss"
     goal "min"
     keep 1
 }
@@ -384,7 +384,7 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("prepare.limit.tokenizer", "tokenizer=\"tok.json\"", "tokenizer=\"other.json\"", Differ),
     ("prepare.limit.overflow", "overflow=\"drop\"", "overflow=\"fail\"", Differ),
     ("prepare.split.train", "train=0.5 validation=0.25", "train=0.25 validation=0.5", Differ),
-    ("prepare.split.validation", "validation=0.25 test=0.25", "validation=0.0 test=0.5", Differ),
+    ("prepare.split.validation", "validation=0.25 test=0.25", "validation=0.125 test=0.375", Differ),
     ("prepare.split.test", "train=0.5 validation=0.25 test=0.25", "train=0.25 validation=0.25 test=0.5", Differ),
     ("prepare.split.key", "test=0.25 key=\"text\"", "test=0.25 key=\"id\"", Differ),
     ("prepare.split.seed", "seed=1", "seed=2", Differ),
@@ -538,7 +538,7 @@ const CHANGES: &[(&str, &str, &str, Must)] = &[
     ("exec.matrix.only.axis", "only size=1", "only size=3", Differ),
     ("select.name", "select \"best\"", "select \"top\"", Stay),
     ("select.from.stage", "from \"pairs\"", "from \"graded\"", Differ),
-    ("select.by.metric", "by \"validation-loss\"", "by \"train-loss\"", Differ),
+    ("select.by.metric", "by \"train-loss\"", "by \"validation-loss\"", Differ),
     ("select.goal.goal", "goal \"min\"", "goal \"max\"", Differ),
     // The next one is another stage, with a key of its own.
     ("select.keep.count", "keep 1", "keep 2", Differ),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Workspace;
+use common::{Workspace, failure, workspace};
 
 fn exec(stages: &[(&str, &str, &[&str], &[&str])]) -> Workspace {
     let workspace = Workspace::new();
@@ -400,4 +400,35 @@ fn a_model_learns_from_one_file_of_a_folder_that_a_stage_made() {
         ),
     );
     assert_eq!(workspace.ran(&[]), ["make", "t"]);
+}
+
+#[test]
+fn an_output_has_one_spelling_however_it_is_written() {
+    for (output, read) in [("out//a.txt", "out/*.txt"), ("out/./a.txt", "out/a.txt"), ("./out/a.txt", "out/**/*.txt"), ("./out/", "out/a.txt")] {
+        let workspace = workspace(&format!(
+            "exec \"make\" {{\n    run \"mkdir -p out; echo made > out/a.txt\"\n    output \"{output}\"\n}}\nexec \"use\" {{\n    input \"{read}\"\n    run \"cat out/*.txt > all.txt\"\n    output \"./all.txt\"\n}}\n"
+        ));
+        assert_eq!(workspace.ran(&[]), ["make", "use"], "{output}");
+        assert!(workspace.read("all.txt").contains("made"), "{output}");
+        assert!(workspace.ran(&[]).is_empty(), "{output}");
+        workspace.write("p.kdl", workspace.read("p.kdl").replace("echo made", "echo anew"));
+        let done = workspace.retune(&["run", "p.kdl"]);
+        assert!(done.code == 0 && !done.stderr.contains("was written by"), "{output}: {}", done.stderr);
+        assert!(workspace.read("all.txt").contains("anew"), "{output}");
+    }
+}
+
+#[test]
+fn an_output_behind_a_link_into_the_workspace_is_told_by_its_own_name() {
+    let workspace = workspace("exec \"y\" {\n    run \"mkdir -p lnk; echo new > lnk/y.txt\"\n    output \"lnk/y.txt\"\n}\n");
+    std::fs::create_dir(workspace.path().join("real")).expect("it can be made");
+    std::os::unix::fs::symlink("real", workspace.path().join("lnk")).expect("a link can be made");
+    let said = failure(&workspace);
+    assert!(said.contains("`lnk/y.txt` is `real/y.txt`, by a link"), "{said}");
+    // Elsewhere, on a larger disk for one, it may lie.
+    let disk = tempfile::tempdir().expect("a temporary folder");
+    std::fs::remove_file(workspace.path().join("lnk")).expect("it is there");
+    std::os::unix::fs::symlink(disk.path(), workspace.path().join("lnk")).expect("a link can be made");
+    workspace.run(&[], 0);
+    assert!(disk.path().join("y.txt").exists());
 }

@@ -1,7 +1,7 @@
 //! Whether a value is what its slot takes.
 
 use super::error::{ConfigError, MeasureError};
-use super::file::{Span, Spanned, leads_out};
+use super::file::{Span, Spanned, leads_out, plain};
 use super::measure;
 use super::nearest::offer;
 use super::table::Kind;
@@ -29,7 +29,15 @@ pub fn checked(written: Written<'_>, kind: Kind, providers: &[String]) -> Result
     };
     match problem(written, kind, inner, providers) {
         Some(problem) => Err(problem),
-        None => Ok(Spanned { value: widened(written.value.clone(), inner), span: written.span }),
+        None => Ok(Spanned { value: widened(spelled(written.value.clone(), inner), inner), span: written.span }),
+    }
+}
+
+/// A path that a stage writes in the one spelling by which all others know it.
+fn spelled(value: Value, kind: Kind) -> Value {
+    match (kind, value) {
+        (Kind::Output | Kind::Manifest | Kind::Folder, Value::Text(path)) => Value::Text(plain(&path)),
+        (_, value) => value,
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Decoder<'a> {
     pub is_partial: bool,
     /// The axes of all matrices: what lies over or under a stage may take those of the stage.
     pub axes: BTreeSet<String>,
+    /// The values of the stage's own matrix, where an instance is decoded.
+    pub own: Option<&'a Values>,
 }
 
 impl Decoder<'_> {
@@ -68,11 +70,12 @@ impl Decoder<'_> {
         sound.then(|| Block { setting, span: node.span().into(), name_span, slots, rest, children })
     }
 
-    /// Decodes a node in which an axis of this instance stands before a parameter of the same name.
-    pub fn instance(&mut self, node: &KdlNode, setting: &'static Setting, values: &Values) -> Option<Block> {
+    /// Decodes a node in which an axis of this instance stands before a parameter of the same name. `own` are the values that names
+    /// of stages may take: which stages those are decides about the others.
+    pub fn instance(&mut self, node: &KdlNode, setting: &'static Setting, values: &Values, own: &Values) -> Option<Block> {
         let scope = Scope { axes: values, ..self.scope };
         let (errors, seen) = (std::mem::take(&mut self.errors), std::mem::take(&mut self.seen));
-        let mut within = Decoder { scope, providers: self.providers, errors, seen, is_partial: self.is_partial, axes: BTreeSet::new() };
+        let mut within = Decoder { scope, providers: self.providers, errors, seen, is_partial: self.is_partial, axes: BTreeSet::new(), own: Some(own) };
         let block = within.block(node, setting);
         (self.errors, self.seen) = (within.errors, within.seen);
         block
@@ -127,7 +130,8 @@ impl Decoder<'_> {
 
     fn found(&mut self, entry: &KdlEntry, kind: Kind, name: &str) -> Result<Value, ConfigError> {
         if !matches!(kind, Kind::Secret) {
-            return self.scope.value(entry, name, &expected(kind), &mut self.seen);
+            let axes = self.own.filter(|_| matches!(kind, Kind::Stage(_) | Kind::Model(_))).unwrap_or(self.scope.axes);
+            return Scope { axes, ..self.scope }.value(entry, name, &expected(kind), &mut self.seen);
         }
         let span = value_span(entry);
         match (entry.ty().map(|ty| ty.value()), scalar(entry.value())) {

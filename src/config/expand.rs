@@ -28,6 +28,8 @@ pub struct Instance {
     pub name: String,
     /// Its values by axis, those of stages that it refers to among them.
     pub values: Values,
+    /// Those of its own matrix alone: names of stages may take these.
+    pub own: Values,
     /// The stage that brought in each axis.
     origins: BTreeMap<String, usize>,
     /// The instances that are meant where the text of the node names a stage.
@@ -68,14 +70,14 @@ struct Meant<'a> {
 enum Given<'a> {
     /// The name is that of one instance.
     All,
-    Some(Wanted<'a>),
+    Some(Vec<&'a str>),
 }
 
 impl Meant<'_> {
     fn gives(&self, axis: &str) -> bool {
         match &self.given {
             Given::All => true,
-            Given::Some(wanted) => wanted.gives(axis),
+            Given::Some(axes) => axes.contains(&axis),
         }
     }
 
@@ -202,7 +204,7 @@ impl Expanding<'_> {
             }
         }
         let name = &self.stages[self.stage].name;
-        let instance = |Partial { values, origins, meant }| Instance { name: instance_name(name, &values), values, origins, meant };
+        let instance = |Partial { values, origins, meant }| Instance { name: instance_name(name, &values), values, own: own.clone(), origins, meant };
         Ok(partials.into_iter().map(instance).collect())
     }
 
@@ -215,7 +217,8 @@ impl Expanding<'_> {
             Some(exact) => (vec![exact], Given::All),
             None => {
                 let wanted = Wanted::parse(&named.text).ok()?;
-                (wanted.among(all, |instance, axis| instance.values.get(axis).map(|value| &value.value)), Given::Some(wanted))
+                let found = wanted.among(all, |instance, axis| instance.values.get(axis).map(|value| &value.value)).ok()?;
+                (found.instances, Given::Some(found.axes))
             }
         };
         // What nothing answers to is told of as a reference to nothing.
@@ -292,9 +295,11 @@ fn pins<'a>(single: &[Meant<'a>]) -> Pins<'a> {
                 let Some(&origin) = instance.origins.get(axis) else {
                     continue;
                 };
-                let is_open = single.iter().any(|other| other.stage == meant.stage && !other.gives(axis));
+                if single.iter().any(|other| other.stage == meant.stage && !other.gives(axis)) {
+                    continue;
+                }
                 let pin = pins.entry((axis.as_str(), origin)).or_insert(Some(&value.value));
-                if is_open || pin.is_some_and(|known| !known.is_same(&value.value)) {
+                if pin.is_some_and(|known| !known.is_same(&value.value)) {
                     *pin = None;
                 }
             }

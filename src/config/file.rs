@@ -235,6 +235,12 @@ fn read_text(path: &Path, name: &str, largest: u64) -> Result<String, ConfigErro
     String::from_utf8(bytes).map_err(|error| ConfigError::NotText { path: name.to_owned(), offset: error.utf8_error().valid_up_to() })
 }
 
+/// A path in one spelling: no `./`, no `//`, no `/` at the end.
+#[must_use]
+pub fn plain(path: &str) -> String {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
+}
+
 /// Whether a path leads out of the workspace, or nowhere.
 pub fn leads_out(path: &str) -> bool {
     let mut components = Path::new(path).components();

@@ -11,6 +11,7 @@ use super::nearest::offer;
 use super::scope::{Scope, Seen, value_span};
 use super::table::{Kind, Setting, Slot};
 use super::value::{Params, Value, fits};
+use super::wanted::as_kdl;
 
 /// The node.
 pub static MATRIX: Setting =
@@ -162,7 +163,7 @@ fn axis(node: &KdlNode, known: &[Axis], scope: Scope<'_>, seen: &mut Seen, error
             errors.push(ValueError::WrongParam { name: name.into(), expected, found, declared: declared.span.into(), at: at.into() }.into());
         }
         // What is written in the same way in names is the same to all that go by them.
-        match values.iter().find(|known| known.value.is_same(&value.value) || known.value.plain() == value.value.plain()) {
+        match values.iter().find(|known| is_alike(&known.value, &value.value)) {
             Some(first) => {
                 let (axis, written) = (name.to_owned(), value.value.to_string());
                 errors.push(MatrixError::Repeated { axis, value: written, first: first.span.into(), at: at.into() }.into());
@@ -171,6 +172,12 @@ fn axis(node: &KdlNode, known: &[Axis], scope: Scope<'_>, seen: &mut Seen, error
         }
     }
     Ok(Axis { name: name.to_owned(), span, values })
+}
+
+/// Whether two values are the same, or are written in the same way in names.
+fn is_alike(one: &Value, other: &Value) -> bool {
+    let is_spelled = |text: &Value, other: &Value| matches!(text, Value::Text(text) if as_kdl(text).is_some_and(|meaning| meaning.is_same(other)));
+    one.is_same(other) || one.plain() == other.plain() || is_spelled(one, other) || is_spelled(other, one)
 }
 
 fn read_cell(node: &KdlNode, axes: &[Axis], scope: Scope<'_>, seen: &mut Seen, errors: &mut Vec<ConfigError>) -> Values {
@@ -243,7 +250,7 @@ pub fn short(value: &Value) -> String {
         return plain;
     }
     let cut: String = plain.chars().take(20).map(|c| if fine(c) { c } else { '-' }).collect();
-    format!("{cut}~{}", &blake3::hash(plain.as_bytes()).to_hex()[..6])
+    format!("{cut}~{}", &blake3::hash(plain.as_bytes()).to_hex()[..10])
 }
 
 /// The axes of a stage with their values, in words.

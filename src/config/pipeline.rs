@@ -19,7 +19,7 @@ use super::profile::{Overlays, in_force};
 use super::scope::{Scope, Seen};
 use super::table::{Kind, Slot};
 use super::value::{Params, Value};
-use super::wanted::{HOW, Wanted, stem};
+use super::wanted::{BadBrackets, HOW, Wanted, stem};
 use super::written::Written;
 use super::{Block, parse};
 
@@ -130,7 +130,7 @@ impl Pipeline {
         let providers: Vec<String> = language.providers.iter().map(|&name| name.to_owned()).chain(declared).collect();
         let no_axes = Params::new();
         let scope = Scope { text: &text, root: &root, params: &params, axes: &no_axes };
-        let mut decoder = Decoder { scope, providers: &providers, errors, seen, is_partial: false, axes: BTreeSet::new() };
+        let mut decoder = Decoder { scope, providers: &providers, errors, seen, is_partial: false, axes: BTreeSet::new(), own: None };
         let overlays = Overlays::of(nodes, profile);
         if extent == Extent::Whole {
             decoder.axes = axes_in(nodes);
@@ -248,7 +248,7 @@ impl Pipeline {
                     continue;
                 }
                 self.declared.insert(instance.name.clone(), stage.setting.name);
-                let Some(mut block) = decoder.instance(&stage.node, stage.setting, &instance.values) else {
+                let Some(mut block) = decoder.instance(&stage.node, stage.setting, &instance.values, &instance.own) else {
                     continue;
                 };
                 instance.bind(&mut block);
@@ -288,24 +288,24 @@ impl Pipeline {
     /// The error of a name that is that of no stage; none where what is wrong is told already.
     fn dangling(&self, name: &str, kinds: &[&str], span: Span) -> Option<ConfigError> {
         let stage = stem(name);
-        let is_broken = self.broken.contains(stage);
+        let bad_instance = |bad: BadBrackets| {
+            let at = span.within(&self.file.text, name, bad.at).into();
+            Some(MatrixError::BadInstance { name: name.to_owned(), problem: bad.problem, at, help: HOW.into() }.into())
+        };
         let wanted = match Wanted::parse(name) {
-            Err(bad) if self.declared.contains_key(stage) => {
-                let at = span.within(&self.file.text, name, bad.at).into();
-                return Some(MatrixError::BadInstance { name: name.to_owned(), problem: bad.problem, at, help: HOW.into() }.into());
-            }
-            _ if is_broken => return None,
-            wanted => wanted.ok(),
+            Err(bad) if self.declared.contains_key(stage) => return bad_instance(bad),
+            _ if self.is_broken(name) => return None,
+            wanted => wanted.ok().filter(|_| name != stage && self.declared.contains_key(stage)),
         };
         let instances: Vec<&StageDecl> = self.stages.iter().filter(|found| found.name.stem() == stage && !found.values.is_empty()).collect();
         let known = described(instances.iter().map(|stage| &stage.values));
-        let help = match wanted.filter(|_| name != stage && !known.is_empty()) {
-            Some(wanted) if !wanted.among(&instances, |stage, axis| stage.values.get(axis).map(|value| &value.value)).is_empty() => {
+        let help = match wanted.map(|wanted| (wanted.among(&instances, value), wanted.each_is_among(&instances, value))) {
+            Some((Err(bad), _)) => return bad_instance(bad),
+            Some(_) if known.is_empty() => format!("`{stage}` has no instances: write its name alone"),
+            Some((Ok(meant), _)) if !meant.instances.is_empty() => {
                 "an axis that a stage has from others cannot stand in a name: leave it out, and the two go together by it".into()
             }
-            Some(wanted) if wanted.each_is_among(&instances, |stage, axis| stage.values.get(axis).map(|value| &value.value)) => {
-                format!("`{stage}` has each of these values, and `exclude` or `only` leaves them out together")
-            }
+            Some((_, true)) => format!("`{stage}` has each of these values, and `exclude` or `only` leaves them out together"),
             Some(_) => format!("`{stage}` has {known}"),
             None => {
                 let fitting = self.declared.iter().filter(|(_, kind)| kinds.contains(*kind)).map(|(name, _)| name.as_str());
@@ -315,11 +315,21 @@ impl Pipeline {
         Some(ConfigError::DanglingReference { name: name.to_owned(), wanted: kinds.join(" or "), at: span.into(), help })
     }
 
+    /// Whether the matrix of the stage that a name is of is wrong, so that nobody knows what instances it has.
+    #[must_use]
+    pub fn is_broken(&self, name: &str) -> bool {
+        self.broken.contains(stem(name))
+    }
+
     /// The stage of this name.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<&StageDecl> {
         self.places.get(name).map(|&place| &self.stages[place])
     }
+}
+
+fn value<'a>(stage: &'a &StageDecl, axis: &str) -> Option<&'a Value> {
+    stage.values.get(axis).map(|value| &value.value)
 }
 
 /// Whether an error would not be one if another file could be read.

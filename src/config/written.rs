@@ -47,7 +47,7 @@ impl Written {
         }
         names.insert(name.clone(), name_span);
         let Matrix { axes, all, is_broken } = take_matrix(&mut node, setting, &name, decoder);
-        let own = all.into_iter().flat_map(|values| spread(&node, setting, decoder.scope, values, name_span)).collect();
+        let own = spread(&node, setting, decoder.scope, all, name_span);
         Some(Self { node, setting, name, name_span, axes, own, is_broken })
     }
 }
@@ -63,23 +63,32 @@ fn take_matrix(node: &mut KdlNode, setting: &'static Setting, stage: &str, decod
         return none();
     };
     let matrix = children.nodes_mut().remove(place);
-    if let Some(again) = children.nodes().iter().find(|child| is_matrix(child)) {
+    let again = children.nodes().iter().find(|child| is_matrix(child));
+    if let Some(again) = again {
         let (name, place, first) = (MATRIX.name.into(), format!("`{}`", setting.name), matrix.name().span());
         decoder.errors.push(ConfigError::Repeated { name, place, first, at: again.name().span() });
     }
+    let is_twice = again.is_some();
     children.nodes_mut().retain(|child| !is_matrix(child));
     let places = setting.spread.map(|by| (matrix::PLACE, by));
-    matrix::combinations(&matrix, stage, places, decoder.scope, &mut decoder.seen, &mut decoder.errors)
+    let read = matrix::combinations(&matrix, stage, places, decoder.scope, &mut decoder.seen, &mut decoder.errors);
+    Matrix { is_broken: read.is_broken || is_twice, ..read }
 }
 
-/// The instances that one has of a stage that stands in several places, by a setting of its own.
-fn spread(node: &KdlNode, setting: &'static Setting, scope: Scope<'_>, values: Values, span: Span) -> Vec<Values> {
+/// The instances that those of a matrix have where the stage stands in several places, by a setting of its own.
+fn spread(node: &KdlNode, setting: &'static Setting, scope: Scope<'_>, all: Vec<Values>, span: Span) -> Vec<Values> {
     let nodes = node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
-    let count = setting.spread.and_then(|by| nodes.iter().find(|child| child.name().value() == by)).and_then(|count| count.entries().first());
+    let Some(count) = setting.spread.and_then(|by| nodes.iter().find(|child| child.name().value() == by)).and_then(|count| count.entries().first()) else {
+        return all;
+    };
     // What is wrong with the number is told where it is decoded.
-    let count = count.and_then(|count| Scope { axes: &values, ..scope }.value(count, "", "", &mut Seen::default()).ok());
-    match count {
-        Some(Value::Integer(count @ 2..=100)) => matrix::with_places(&values, count, span),
-        _ => vec![values],
+    let places = |values: &Values| match (Scope { axes: values, ..scope }).value(count, "", "", &mut Seen::default()) {
+        Ok(Value::Integer(count @ 1..=100)) => count,
+        _ => 1,
+    };
+    // Where some stand in several places, all have a place in their names.
+    if all.iter().all(|values| places(values) == 1) {
+        return all;
     }
+    all.iter().flat_map(|values| matrix::with_places(values, places(values), span)).collect()
 }

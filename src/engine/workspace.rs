@@ -130,6 +130,15 @@ impl Workspace {
         Self { root, store, files, placed }
     }
 
+    /// Where in the workspace a path leads by a link in its folders, if it does.
+    #[must_use]
+    pub fn linked(&self, path: &str) -> Option<String> {
+        let place = self.root.join(path);
+        let real = place.parent()?.canonicalize().ok()?.join(place.file_name()?);
+        let inside = real.strip_prefix(self.root.canonicalize().ok()?).ok()?;
+        (inside != Path::new(path)).then(|| inside.display().to_string())
+    }
+
     /// What a file is called inside of the workspace.
     #[must_use]
     pub fn name_of(&self, file: &Path) -> PathBuf {

@@ -7,5 +7,5 @@ mod stages;
 
 pub use dag::{Dag, NodeId};
 pub use drawing::{Sketch, Tone, draw, escaped};
-pub use outputs::{Outputs, Produced, folders_above, is_glob, plain, same_for_all};
+pub use outputs::{Outputs, Produced, folders_above, is_glob, same_for_all};
 pub use stages::StageGraph;

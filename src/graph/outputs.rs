@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, Kind, MatrixError, Pipeline, Span, StageDecl, StageName, Value};
+use crate::config::{ConfigError, Kind, MatrixError, Pipeline, Span, StageDecl, StageName, Value, plain};
 
 /// A file or folder that a stage writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +33,14 @@ struct Writer {
     reached_by: Option<String>,
 }
 
-/// A path in one spelling: no `./`, no `//`, no `/` at the end.
-#[must_use]
-pub fn plain(path: &str) -> String {
-    path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
-}
-
-/// The error about something that all instances of a stage do in the same place.
+/// The error about something that several instances of a stage do in the same place.
 #[must_use]
 pub fn same_for_all(what: &str, at: Span, stage: &StageDecl) -> MatrixError {
     let axis = stage.values.keys().next().map_or("axis", String::as_str);
-    let help = format!("put what tells them apart into it: `${{param.{axis}}}`; or refer to one instance, or to a `select` stage");
+    let help = format!(
+        "put what tells them apart into it: `${{param.{axis}}}` (where it stands there, two of its values make one path, or one inside the other); or refer to \
+         one instance, or to a `select` stage"
+    );
     MatrixError::SameForAll { what: what.to_owned(), at: at.into(), help }
 }
 

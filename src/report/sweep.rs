@@ -111,21 +111,20 @@ fn drawn(
     let values = |axis: &str| known.iter().filter_map(|(stage, _)| recipe.stages[*stage].values.get(axis)).collect::<Vec<_>>();
     let number = |value: &Value| match value {
         #[expect(clippy::cast_precision_loss, reason = "settings are far below 2^52")]
-        Value::Integer(number) => Some(*number as f64),
-        Value::Number(number) => Some(*number),
-        Value::Text(_) | Value::Flag(_) => None,
+        Value::Integer(number) => *number as f64,
+        Value::Number(number) => *number,
+        Value::Text(_) | Value::Flag(_) => f64::INFINITY,
     };
+    // The values that were tried stand evenly apart: no setting lies between them.
     let axis = |name: &&String| {
-        let values = values(name);
-        let words: BTreeSet<String> = values.iter().map(|value| value.plain()).collect();
-        let words = values.iter().any(|value| number(value).is_none()).then(|| words.into_iter().collect());
-        Axis { name: name.to_string(), words }
+        let mut values = values(name);
+        values.sort_by(|a, b| number(a).total_cmp(&number(b)).then_with(|| a.plain().cmp(&b.plain())));
+        let mut words: Vec<String> = values.into_iter().map(Value::plain).collect();
+        words.dedup();
+        Axis { name: name.to_string(), words: Some(words) }
     };
     let mut all: Vec<Axis> = axes.iter().map(axis).collect();
-    let place = |axis: &Axis, value: &Value| match &axis.words {
-        Some(words) => words.iter().position(|word| *word == value.plain()).map(crate::grade::count),
-        None => number(value),
-    };
+    let place = |axis: &Axis, value: &Value| axis.words.as_ref()?.iter().position(|word| *word == value.plain()).map(crate::grade::count);
     let path = |(stage, account): &(usize, Account)| {
         let metrics = account.metrics();
         let settings = all.iter().map(|axis| recipe.stages[*stage].values.get(&axis.name).and_then(|value| place(axis, value)));

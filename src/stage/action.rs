@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::config::plain;
 use crate::config::{ConfigError, Pipeline, StageName};
 use crate::fingerprint::{ActionKey, Digest, Preimage, Tree};
-use crate::graph::{Outputs, plain};
+use crate::graph::Outputs;
 use crate::provider::{Network, Watch};
 use crate::store::{Artifact, Reading, Record, RecordOutcome, Store};
 

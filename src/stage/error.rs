@@ -105,6 +105,11 @@ pub enum StageError {
     )]
     MissingOutput { path: String },
 
+    /// An output that lies elsewhere in the workspace, by a link.
+    #[error("`{path}` is `{real}`, by a link")]
+    #[diagnostic(code(stage::linked_output), help("write the output as `{real}`, so that stages that read it there wait for this one"))]
+    LinkedOutput { path: String, real: String },
+
     /// A command that wrote its output past the folder that it works in.
     #[error("the command wrote `{path}` in the workspace itself, and not in the folder that it works in")]
     #[diagnostic(

@@ -6,6 +6,7 @@ mod common;
 mod dialects;
 mod fake;
 mod fragile;
+mod imported;
 mod judged;
 mod lies;
 mod methods;

@@ -138,3 +138,25 @@ fn what_a_stage_said_is_what_it_said_in_this_pipeline() {
     assert!(workspace.retune(&["log", "x", "a/p.kdl"]).stdout.contains("of a"));
     assert!(workspace.retune(&["log", "x", "b/p.kdl"]).stdout.contains("of b"));
 }
+
+#[test]
+fn a_profile_has_a_lock_file_of_its_own_or_is_told() {
+    let text = "pipeline \"p\"\nprofile \"ci\" { params { a 2; }; }\nparams { a 1; }\nexec \"x\" { run \"echo ${param.a} > o\"; output \"o\"; }\n";
+    let workspace = with(&[("p.kdl", text), ("p.ci.kdl", &text.replace("output \"o\"", "output \"o2\"").replace("> o", "> o2"))]);
+    let done = workspace.retune(&["run", "p.kdl", "--profile", "ci"]);
+    assert!(done.code == 2 && done.said().contains("would share one lock file"), "{}", done.stderr);
+    assert_eq!(workspace.retune(&["run", "p.kdl"]).code, 0);
+    let next = workspace.retune(&["run", "p.ci.kdl", "--set", "a=3"]);
+    assert_eq!(next.code, 0, "{}", next.stderr);
+}
+
+#[test]
+fn a_file_that_a_stage_writes_is_no_value() {
+    for spelled in ["p.txt", "./p.txt", "d/../p.txt"] {
+        let text = format!(
+            "pipeline \"p\"\nparams {{ q (file)\"{spelled}\"; }}\nexec \"a\" {{ run \"echo new > p.txt\"; output \"p.txt\"; }}\nexec \"b\" {{ run \"echo ${{param.q}} > q.txt\"; output \"q.txt\"; }}\n"
+        );
+        let workspace = with(&[("p.kdl", &text), ("p.txt", "old"), ("d/x", "")]);
+        assert_eq!(workspace.retune(&["check", "p.kdl"]).code, 2, "{spelled}");
+    }
+}

@@ -128,7 +128,7 @@ fn how_many_are_kept_may_be_an_axis_and_their_places_are_no_other() {
         )
     };
     let workspace = grid(&select("k 1 2", "(param)\"k\""));
-    assert_eq!(stages(&workspace, &[])[6..], ["best[k=1]", "best[k=2,place=1]", "best[k=2,place=2]"]);
+    assert_eq!(stages(&workspace, &[])[6..], ["best[k=1,place=1]", "best[k=2,place=1]", "best[k=2,place=2]"]);
     let done = wrong(&[("p.kdl", &grid(&select("place 1 2", "2")).read("p.kdl")), ("rows.csv", &colours(30))], &[]);
     assert!(done.stderr.contains("config::bad_axis") && done.stderr.contains("`keep`"), "{}", done.stderr);
 }
@@ -219,4 +219,136 @@ fn a_thousand_instances_are_put_together_by_their_values() {
     let graph: serde_json::Value = serde_json::from_str(&workspace.retune(&["graph", "p.kdl", "--format", "json"]).stdout).expect("it is JSON");
     let outs = graph.as_array().expect("a list").iter().filter(|stage| stage["kind"] == "deploy");
     assert!(outs.clone().count() == 999 && outs.clone().all(|out| out["needs"].as_array().is_some_and(|needs| needs.len() == 2)));
+}
+
+/// The names that a stage needs, by the graph.
+fn needs(workspace: &Workspace, stage: &str) -> Vec<String> {
+    let graph: serde_json::Value = serde_json::from_str(&workspace.retune(&["graph", "p.kdl", "--format", "json"]).stdout).expect("it prints JSON");
+    let stages = graph.as_array().expect("there are stages");
+    let found = stages.iter().find(|found| found["name"] == stage).unwrap_or_else(|| panic!("{stage}: {graph}"));
+    found["needs"].as_array().expect("a list").iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
+/// Preparations by texts, and trainings that name them by a text of their own.
+fn named_by_texts(axes: &str, texts: &str) -> Workspace {
+    let text = format!(
+        "pipeline \"p\"\ncollect \"rows\" {{ source \"rows.csv\"; }}\nprepare \"c\" {{\n    matrix {{ {axes}; }}\n    from \"rows\"\n    chat {{ system \"${{param.t}} ${{param.s}}\"; user \"{{{{ text }}}}\"; assistant \"{{{{ answer }}}}\"; }}\n}}\n\
+         train \"m\" {{\n    matrix {{ u {texts}; }}\n    data \"c[t=${{param.u}}]\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{ epochs 1; }}\n}}\n"
+    );
+    with(&[("p.kdl", &text), ("rows.csv", &colours(10))])
+}
+
+#[test]
+fn blanks_tell_texts_apart() {
+    let workspace = named_by_texts("t \"a\" \"a \" \"\" \" \"; s 1", "\"a\" \"a \" \" \"");
+    let names = stages(&workspace, &[]);
+    let m: Vec<&String> = names.iter().filter(|name| name.starts_with("m[")).collect();
+    let of: Vec<Vec<String>> = m.iter().map(|name| needs(&workspace, name)).collect();
+    assert_eq!(of.len(), 3, "{names:?}");
+    assert!(of[0] != of[1] && of[1] != of[2] && of[0] != of[2] && of.iter().all(|needs| needs.len() == 1), "each has data of its own: {of:?}");
+    assert_eq!(of[0], ["c[s=1,t=a]"]);
+}
+
+#[test]
+fn a_text_that_looks_like_axes_is_no_axis() {
+    let workspace = named_by_texts("t \"a\" \"a,s=1\"; s 1 2", "\"a,s=1\"");
+    let findings = found(&workspace, &[]);
+    assert_eq!(codes(&findings), ["config::bad_instance"], "it may be both: {findings:?}");
+    let workspace = named_by_texts("t \"a\" \"b,v=1\"; s 1 2", "\"b,v=1\"");
+    assert!(found(&workspace, &[]).is_empty());
+    assert_eq!(stages(&workspace, &[]).iter().filter(|name| name.starts_with("m[")).count(), 2, "there is no axis `v`, so that it is the text");
+}
+
+#[test]
+fn what_cannot_be_chosen_by_is_told_before_anything_is_trained() {
+    let select = |from: &str, by: &str| format!("select \"best\" {{\n    from \"{from}\"\n    by \"{by}\"\n    goal \"max\"\n}}\n");
+    let suite = "    suite \"safe\" {\n        data \"chat\"\n        grader \"exact-match\"\n    }\n";
+    let judge = judge("q", &format!("    model \"model\"\n{suite}"));
+    for (by, is_told) in
+        [("accuracy", true), ("accuracy.low", true), ("safe.accuracy", true), ("accuracy.nonsense", false), ("accuracy.gain", false), ("safe.nothing", false)]
+    {
+        let workspace = grid(&format!("{judge}{}", select("q", by)));
+        let findings = found(&workspace, &[]);
+        assert_eq!(codes(&findings) == ["config::unknown_choice"], !is_told, "{by}: {findings:?}");
+    }
+    let workspace = grid(&select("model", "validation-loss"));
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("    from \"rows\"\n", "    from \"rows\"\n    split train=0.9 validation=0.0 test=0.1\n"));
+    let findings = found(&workspace, &[]);
+    assert!(findings.len() == 1 && findings[0]["help"].as_str().is_some_and(|help| help.contains("without validation rows")), "{findings:?}");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("by \"validation-loss\"", "by \"train-loss\""));
+    assert!(found(&workspace, &[]).is_empty());
+}
+
+#[test]
+fn a_wrong_matrix_is_one_mistake() {
+    let keep = "select \"best\" {\n    from \"model\"\n    by \"train-loss\"\n    goal \"min\"\n    keep 3\n}\n";
+    let workspace = grid(keep);
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("rank 2 4", "rank 2 4 4"));
+    assert_eq!(codes(&found(&workspace, &[])), ["config::repeated_value"]);
+    let twice = "pipeline \"p\"\nexec \"x\" {\n    matrix { s 1 2; }\n    matrix { t 1; }\n    run \"true ${param.s} ${param.t}\"\n}\n";
+    assert_eq!(codes(&found(&with(&[("p.kdl", twice)]), &[])), ["config::repeated"]);
+    let alike = "pipeline \"p\"\nexec \"x\" {\n    matrix { s 1.0 \"1.0\"; }\n    run \"true ${param.s}\"\n}\n";
+    assert_eq!(codes(&found(&with(&[("p.kdl", alike)]), &[])), ["config::repeated_value"], "no name could tell them apart");
+    let mixed = "pipeline \"p\"\ncollect \"c\" {\n    matrix { f \"a\" \"a\"; }\n    source \"${param.f}.csv\"\n}\nprepare \"d\" {\n    from \"c\"\n    mix 1 2\n    chat { user \"{{ text }}\"; assistant \"{{ answer }}\"; }\n}\n";
+    assert_eq!(codes(&found(&with(&[("p.kdl", mixed), ("a.csv", &colours(5))]), &[])), ["config::repeated_value"]);
+}
+
+#[test]
+fn where_some_stand_in_several_places_all_have_a_place() {
+    let best = "select \"best\" {\n    matrix { k 1 2; }\n    from \"model\"\n    by \"train-loss\"\n    goal \"min\"\n    keep (param)\"k\"\n}\ndeploy \"out\" {\n    model \"best\"\n    requires \"q\"\n    alias \"a${param.k}-${param.place}\"\n}\n";
+    let workspace = grid(&format!("{best}{}", judge("q", "    model \"best\"")));
+    let names = stages(&workspace, &[]);
+    for wanted in ["best[k=1,place=1]", "best[k=2,place=1]", "best[k=2,place=2]", "out[k=1,place=1]"] {
+        assert!(names.iter().any(|name| name == wanted), "{wanted}: {names:?} {:?}", found(&workspace, &[]));
+    }
+    let one = grid(&format!(
+        "select \"best\" {{\n    from \"model\"\n    by \"train-loss\"\n    goal \"min\"\n    keep 1\n}}\n{}",
+        judge("q", "    model \"best[place=2]\"")
+    ));
+    let findings = found(&one, &[]);
+    assert!(findings[0]["help"].as_str().is_some_and(|help| help.contains("`best` has no instances")), "{findings:?}");
+}
+
+#[test]
+fn the_log_is_that_of_the_values_that_are_meant() {
+    let text = "pipeline \"p\"\nparams { who \"base\"; }\nexec \"x\" {\n    run \"echo I am ${param.who} > o; cat o\"\n    output \"o\"\n}\n";
+    let workspace = with(&[("p.kdl", text)]);
+    workspace.run(&[], 0);
+    workspace.run(&["--set", "who=zed"], 0);
+    assert!(workspace.retune(&["log", "x", "p.kdl"]).stdout.contains("I am base"));
+    assert!(workspace.retune(&["log", "x", "p.kdl", "--set", "who=zed"]).stdout.contains("I am zed"));
+    let none = workspace.retune(&["log", "x", "p.kdl", "--set", "who=nobody"]);
+    assert!(none.code == 1 && none.stderr.contains("no run of p.kdl, with this profile and these values,"), "{}", none.stderr);
+}
+
+/// Data by seeds, and one training of each.
+fn seeded(rest: &str) -> Workspace {
+    let text = format!(
+        "pipeline \"p\"\nparams {{ seed 1; }}\ncollect \"rows\" {{ source \"rows.csv\"; }}\nprepare \"chat\" {{\n    matrix {{ seed 1 2; }}\n    from \"rows\"\n    chat {{ user \"{{{{ text }}}}\"; assistant \"{{{{ answer }}}}\"; }}\n    split train=0.6 validation=0.2 test=0.2 seed=(param)\"seed\"\n}}\n\
+         train \"router\" {{\n    data \"chat\"\n    model \"builtin:tiny\"\n    method \"supervised\" {{ epochs 1; }}\n}}\n{rest}"
+    );
+    with(&[("p.kdl", &text), ("rows.csv", &colours(30))])
+}
+
+#[test]
+fn what_is_given_of_one_stage_holds_beside_an_open_name_of_another() {
+    let of = |nodes: &str| {
+        let workspace = seeded(&format!("evaluate \"q\" {{\n    model \"router\"\n{nodes}\n    grader \"exact-match\"\n}}\n"));
+        let names: Vec<String> = stages(&workspace, &[]).into_iter().filter(|name| name.starts_with("q[")).collect();
+        names.iter().map(|name| (name.clone(), needs(&workspace, name))).collect::<Vec<_>>()
+    };
+    let first = vec![("q[seed=1]".to_owned(), vec!["chat[seed=1]".to_owned(), "router[seed=1]".to_owned()])];
+    assert_eq!(of("    data \"chat[seed=1]\""), first);
+    assert_eq!(of("    data \"chat[seed=1]\"\n    baseline \"router[seed=1]\""), first, "no model is judged by rows of another split");
+    assert_eq!(of("    data \"chat\"\n    baseline \"router[seed=1]\"").len(), 2, "each by its own rows");
+}
+
+#[test]
+fn a_name_takes_no_axis_that_the_stage_has_from_others() {
+    let judge =
+        |baseline: &str| format!("evaluate \"e\" {{\n    model \"router\"\n    baseline \"{baseline}\"\n    data \"chat\"\n    grader \"exact-match\"\n}}\n");
+    let workspace = seeded(&judge("router[seed=${param.seed}]"));
+    assert_eq!(needs(&workspace, "e[seed=2]"), ["chat[seed=2]", "router[seed=1]", "router[seed=2]"], "the parameter is meant");
+    workspace.write("p.kdl", workspace.read("p.kdl").replace("params { seed 1; }\n", ""));
+    assert_eq!(codes(&found(&workspace, &[])), ["config::unknown_param"]);
 }

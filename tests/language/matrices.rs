@@ -168,10 +168,9 @@ fn the_best_by_what_was_judged() {
     workspace.write("p.kdl", text.replace("by \"accuracy\"", "by \"acuracy\""));
     let refused = workspace.retune(&["run", "p.kdl"]);
     assert!(refused.code == 2 && refused.said().contains("`by` cannot be \"acuracy\""), "{}", refused.stderr);
-    // What of a metric is told shows when it is measured.
     workspace.write("p.kdl", text.replace("by \"accuracy\"", "by \"accuracy.f1\""));
-    let failed = workspace.retune(&["run", "p.kdl"]);
-    assert!(failed.code == 1 && failed.said().contains("stage::no_figure") && failed.said().contains("accuracy"), "{}", failed.stderr);
+    let refused = workspace.retune(&["run", "p.kdl"]);
+    assert!(refused.code == 2 && refused.said().contains("`by` cannot be \"accuracy.f1\""), "{}", refused.stderr);
 }
 
 #[test]

@@ -33,8 +33,8 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Workspace::look(&recipe.file.path);
     let name = stage.name.as_str();
     let file = workspace.name_of(&recipe.file.path);
-    let profile = arguments.changes.profile.clone();
-    let mut reader = Reader { folder: workspace.store.root().join("runs"), file, profile, stage: name, run: None, events: 0, bytes: 0 };
+    let changes = &arguments.changes;
+    let mut reader = Reader { folder: workspace.store.root().join("runs"), file, changes, stage: name, run: None, events: 0, bytes: 0 };
     loop {
         // What is written between the look at the run and the reading is read: the look comes first.
         let going_on = arguments.follow && workspace.is_busy();
@@ -45,7 +45,8 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
         std::thread::sleep(Duration::from_millis(100));
     }
     if reader.run.is_none() {
-        complain!("`{name}` has not run in this workspace");
+        let with = if changes.profile.is_some() || !changes.set.is_empty() { ", with this profile and these values," } else { "" };
+        complain!("no run of {}{with} began `{name}` in this workspace", reader.file.display());
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
@@ -56,7 +57,7 @@ struct Reader<'a> {
     folder: PathBuf,
     /// What the pipeline's file is called in the workspace.
     file: PathBuf,
-    profile: Option<String>,
+    changes: &'a Changes,
     stage: &'a str,
     /// The run that is read.
     run: Option<RunId>,
@@ -65,12 +66,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Whether a run was one of the pipeline that is meant: others may have stages of the same names.
+    /// Whether a run was one of the pipeline that is meant, as it is meant: others may have stages of the same names.
     fn is_of(&self, run: &RunSummary) -> bool {
-        let Some(Event::RunStarted { file, profile, .. }) = run.events.first() else {
+        let Some(Event::RunStarted { file, profile, set, .. }) = run.events.first() else {
             return false;
         };
-        Path::new(file) == self.file && *profile == self.profile
+        Path::new(file) == self.file && *profile == self.changes.profile && *set == self.changes.set
     }
 
     /// Prints what is new in the latest run that began the stage, or tried to.

@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Arc::new(Workspace::open(&recipe.file.path)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {
-        stages: target.stages,
+        stages: target.stages.clone(),
         jobs: arguments.jobs.map_or(cores, usize::from),
         keep_going: arguments.keep_going,
         force: arguments.force.clone(),
@@ -120,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.json {
         print_json(&finished.summary)
     } else if !arguments.quiet || finished.summary.status != RunStatus::Ok {
-        print(&finished, &recipe)
+        print(&finished, &recipe, &arguments.changes.again(target.pipeline.as_deref()))
     }
     Ok(match finished.summary.status {
         RunStatus::Ok => Exit::Done,
@@ -186,7 +186,8 @@ async fn listen(interrupt: Interrupt) {
     }
 }
 
-fn print(finished: &Finished, recipe: &Recipe) {
+/// `again` are the words by which another command means the same pipeline.
+fn print(finished: &Finished, recipe: &Recipe, again: &str) {
     let summary = &finished.summary;
     let mut table = Table::new(&["stage", "kind", "status", "time", "result"]);
     for stage in &summary.stages {
@@ -204,7 +205,7 @@ fn print(finished: &Finished, recipe: &Recipe) {
         RunStatus::Gated => say!("a gate said no after {}", format::seconds(summary.seconds)),
         RunStatus::Interrupted => say!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
     }
-    for line in next_steps(&summary.stages, summary.status, recipe) {
+    for line in next_steps(&summary.stages, summary.status, recipe, again) {
         say!("  {line}");
     }
 }
@@ -224,22 +225,25 @@ fn result(stage: &StageSummary) -> String {
     }
 }
 
-fn next_steps(stages: &[StageSummary], status: RunStatus, recipe: &Recipe) -> Vec<String> {
+fn next_steps(stages: &[StageSummary], status: RunStatus, recipe: &Recipe, again: &str) -> Vec<String> {
     let mut steps = Vec::new();
     if let Some(judge) = stages.iter().find(|stage| stage.kind == "evaluate" && matches!(stage.status, StageStatus::Ran | StageStatus::Gated)) {
-        steps.push(format!("retune show {}    its gates, with the figures that decided", in_shell(&judge.name)));
-        steps.push("retune report    a page with data, losses, mistakes and provenance".into());
+        steps.push(format!("retune show {}{again}    its gates, with the figures that decided", in_shell(&judge.name)));
+        steps.push(format!("retune report{again}    a page with data, losses, mistakes and provenance"));
     }
     if let Some(deployed) = stages.iter().find(|stage| stage.kind == "deploy" && stage.status == StageStatus::Ran) {
         let model = made_for(&deployed.name, recipe).map(|model| {
             let name = in_shell(model.name.as_str());
-            format!("retune get {name} --to DIR    the tuned model as files; `{}` is deployed", deployed.name)
+            format!("retune get {name}{again} --to DIR    the tuned model as files; `{}` is deployed", deployed.name)
         });
         steps.extend(model);
         steps.push("retune deployments    what each alias stands for; `retune rollback ALIAS` goes back".into());
     }
+    if let Some(failed) = stages.iter().find(|stage| stage.kind == "exec" && stage.status == StageStatus::Failed) {
+        steps.push(format!("retune log {}{again}    all that it said", in_shell(&failed.name)));
+    }
     if status == RunStatus::Failed {
-        steps.push("retune plan    what is left to do".into());
+        steps.push(format!("retune plan{again}    what is left to do"));
     }
     steps
 }

@@ -91,11 +91,11 @@ pub enum MatrixError {
     },
 
     /// Instances that would write the same file.
-    #[error("all instances of this stage would {what}")]
+    #[error("several instances of this stage would {what}")]
     #[diagnostic(code(config::same_for_all))]
     SameForAll {
         what: String,
-        #[label("the same for all of them")]
+        #[label("the same for several of them")]
         at: SourceSpan,
         #[help]
         help: String,

@@ -268,12 +268,12 @@ pub enum ConfigError {
         at: SourceSpan,
     },
 
-    /// A path that leads out of the workspace.
-    #[error("`{path}` leads out of the workspace")]
+    /// A path that leads out of the workspace, or may by `..`.
+    #[error("`{path}` is not written as a path below the workspace")]
     #[diagnostic(code(config::outside_path), help("use a path below the workspace, without `..`"))]
     OutsidePath {
         path: String,
-        #[label("not inside the workspace")]
+        #[label("goes up, or begins elsewhere")]
         at: SourceSpan,
     },
 

@@ -10,7 +10,7 @@ use super::{Operator, OperatorKind, chance};
 static SETTING: Setting = Setting::new("mix", "Takes rows of several `from` stages in given proportions, as many as there are for that.")
     .operator(1)
     .arguments(&[Slot::new("weight", Kind::Number(0.0, 1e9), "The weight of the first `from`.")])
-    .rest(&Slot::new("weights", Kind::Number(0.0, 1e9), "The weights of the others, in their order."))
+    .rest(&Slot::new("weights", Kind::Number(0.0, 1e9), "The weights of the others, in their order; instances of one stage come in the order of its values."))
     .properties(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "Another seed is another choice.").or(Fallback::Integer(0))]);
 
 pub const KIND: OperatorKind = OperatorKind::new(&SETTING, |block| Ok(Box::new(Mix::from(block))));

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{ConfigError, Finding, Kind, Overrides, Pipeline, PipelineErrors, PipelineFile, Span, StageDecl, Value};
+use crate::config::{ConfigError, Finding, Kind, Overrides, Pipeline, PipelineErrors, PipelineFile, Span, StageDecl, Value, plain};
 use crate::fingerprint::{ActionBase, Preimage};
 use crate::graph::{Dag, NodeId, Outputs, StageGraph};
 use crate::stage::{Action, Compiler, Input, LANGUAGE, Source, StageError, compile as compile_stage, scheduling};
@@ -30,7 +30,7 @@ pub fn compile(file: PipelineFile, overrides: &Overrides) -> Result<Whole, Pipel
     for (path, span) in own.filter_map(|path| Some((path.clone(), outputs.declared_over(&path)?))) {
         errors.push(ConfigError::ReservedPath { path, at: span.into() });
     }
-    for (path, span) in pipeline.seen.files.keys().filter_map(|path| Some((path, outputs.declared_over(path)?))) {
+    for (path, span) in pipeline.seen.files.keys().filter_map(|path| Some((path, outputs.declared_over(&plain(path))?))) {
         errors.push(ConfigError::Contradiction {
             problem: format!("a stage writes `{path}`, and its content is a value of this file"),
             label: "written when it is read already".into(),

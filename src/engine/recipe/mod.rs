@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Budget, ConfigError, Finding, HOW, Overrides, PipelineErrors, PipelineFile, Span, StageName, Value, Wanted, described, in_shell, nearest, stem,
+    BadBrackets, Budget, ConfigError, Finding, HOW, Overrides, PipelineErrors, PipelineFile, Span, StageName, Value, Wanted, described, in_shell, nearest, stem,
 };
 use crate::fingerprint::{ActionBase, Digest};
 use crate::graph::{Dag, NodeId, Outputs};
@@ -124,7 +124,7 @@ impl Recipe {
     /// # Errors
     /// All that is wrong with it, in one report.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
-        let file = read(path)?;
+        let file = read(path, overrides)?;
         let state = Workspace::root_of(path).join(".retune");
         if let Some((compiled, file)) = Compiled::load(&state, &file, overrides) {
             return Ok(Self::of(Whole { compiled, works: Works::new(), file }, overrides.clone()));
@@ -139,7 +139,7 @@ impl Recipe {
     /// # Errors
     /// All that is wrong with it, in one report.
     pub fn check(path: &Path, overrides: &Overrides) -> Result<Self, PipelineErrors> {
-        Ok(Self::of(compile::compile(read(path)?, overrides)?, overrides.clone()))
+        Ok(Self::of(compile::compile(read(path, overrides)?, overrides)?, overrides.clone()))
     }
 
     fn of(Whole { compiled, works, file }: Whole, overrides: Overrides) -> Self {
@@ -243,8 +243,8 @@ impl Recipe {
         if instances.is_empty() {
             return Err(unknown(self.offer(name)));
         }
-        let wanted = Wanted::parse(name).map_err(|bad| unknown(format!("{}; {HOW}", bad.problem)))?;
-        let meant = wanted.among(&instances, |&stage, axis| self.stages[stage].values.get(axis));
+        let bad = |bad: BadBrackets| unknown(format!("{}; {HOW}", bad.problem));
+        let meant = Wanted::parse(name).and_then(|wanted| wanted.among(&instances, |&stage, axis| self.stages[stage].values.get(axis))).map_err(bad)?.instances;
         if meant.is_empty() { Err(unknown(self.offer(name))) } else { Ok(meant.into_iter().copied().collect()) }
     }
 
@@ -296,6 +296,17 @@ fn makers(node: &ActionNode) -> Vec<NodeId> {
     made.collect()
 }
 
-fn read(path: &Path) -> Result<PipelineFile, PipelineErrors> {
-    PipelineFile::read(path).map_err(|error| PipelineErrors::unread(&path.display().to_string(), &error))
+/// Reads the file, and makes sure that the lock file under a profile is nobody else's.
+fn read(path: &Path, overrides: &Overrides) -> Result<PipelineFile, PipelineErrors> {
+    let file = PipelineFile::read(path).map_err(|error| PipelineErrors::unread(&path.display().to_string(), &error))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let other = overrides.profile.as_ref().map(|profile| (profile, path.with_file_name(format!("{stem}.{profile}.kdl"))));
+    match other.filter(|(_, other)| other.exists()) {
+        None => Ok(file),
+        Some((profile, other)) => {
+            let problem = format!("{} with the profile `{profile}` and {} would share one lock file", file.name, other.display());
+            let help = "give one of the two files another name".into();
+            Err(PipelineErrors::new(&file, &[ConfigError::Contradiction { problem, label: "the name of this one".into(), at: (0, 0).into(), help }]))
+        }
+    }
 }

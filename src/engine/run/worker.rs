@@ -352,6 +352,9 @@ impl Shared {
                     std::fs::remove_file(&place).map_err(|source| StageError::Io { doing: "replace", path: place.clone(), source })?;
                 }
             }
+            if let Some(real) = self.workspace.linked(path) {
+                return Err(StageError::LinkedOutput { path: path.clone(), real });
+            }
             if let Some(aside) = self.displace(path, &place)? {
                 watch.note(&format!("{path} held something that the store does not have; it is kept as {aside}"));
                 notes.push(format!("{path} was replaced; what it held is kept as {aside}"));

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::config::plain;
 use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl};
-use crate::graph::plain;
 use crate::ledger::{Manifest, Outward, Target, Way};
 use crate::model::ExportFormat;
 

@@ -22,7 +22,7 @@ use crate::config::{Block, ConfigError, Fallback, Kind, Setting, Slot, StageDecl
 use crate::data::parse_lines;
 use crate::fingerprint::{Tree, settings_of};
 use crate::grade::grader::{self, Measured, Named};
-use crate::grade::{LOSS_GAP, OVERFIT_GAP, SLICE_GAP, Scores};
+use crate::grade::{LOSS_GAP, OVERFIT_GAP, SLICE_GAP, Scores, names};
 
 use super::made::made_by;
 use super::{Action, Compiler, Input, StageError, StageKind, prepare, scheduling, train};
@@ -112,14 +112,30 @@ pub fn figures(judge: &Block) -> Vec<(Option<String>, String)> {
 /// # Errors
 /// When a grader makes no sense.
 pub fn metrics(judge: &Block) -> Result<Vec<String>, ConfigError> {
-    let mut names: Vec<String> = grader::all(judge)?.into_iter().map(|named| named.name).collect();
-    names.extend(judge.child("baseline").map(|_| "baseline".to_owned()));
-    names.extend(judge.child(SLICE.name).map(|_| SLICE_GAP.to_owned()));
-    let gated = |gap: &str| judge.all(gates::SETTING.name).any(|gate| gate.text("metric").starts_with(gap));
-    names.extend([OVERFIT_GAP, LOSS_GAP].into_iter().filter(|gap| gated(gap)).map(str::to_owned));
-    names.push("rows".to_owned());
-    Ok(names)
+    let mut told = metrics_of(judge, judge)?;
+    for suite in judge.all(SUITE.name) {
+        let name = suite.text("name");
+        told.extend(metrics_of(suite, judge)?.into_iter().map(|metric| format!("{name}.{metric}")));
+    }
+    Ok(told)
 }
+
+/// The same of the stage itself, or of one of its suites.
+fn metrics_of(part: &Block, judge: &Block) -> Result<Vec<String>, ConfigError> {
+    let has_baseline = judge.child("baseline").is_some();
+    let graders = grader::all(part)?;
+    let mut told = names(&graders, has_baseline, judge.child("generate").map_or(1, |how| how.count("samples")));
+    let compared = graders.iter().filter(|named| has_baseline && !named.grader.compares());
+    told.extend(compared.flat_map(|named| GAINS.map(|part| format!("{}.gain.{part}", named.name))));
+    let gated = |gap: &str| part.all(gates::SETTING.name).any(|gate| gate.text("metric").starts_with(gap));
+    let gaps = [(SLICE_GAP, part.child(SLICE.name).is_some()), (OVERFIT_GAP, gated(OVERFIT_GAP))].into_iter().filter(|(_, is_told)| *is_told);
+    told.extend(gaps.flat_map(|(gap, _)| ["", ".low", ".high"].map(|end| format!("{gap}{end}"))));
+    told.extend(gated(LOSS_GAP).then(|| LOSS_GAP.to_owned()));
+    Ok(told)
+}
+
+/// What is told of a gain besides its interval.
+const GAINS: [&str; 5] = ["p", "p-holm", "visible", "wins", "losses"];
 
 /// Which model an evaluate stage judges: the name that is written.
 pub fn judged(block: &Block) -> &str {

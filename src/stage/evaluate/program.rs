@@ -7,9 +7,9 @@ use std::path::Path;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::config::plain;
 use crate::data::{Message, write_lines};
 use crate::grade::{Reply, count};
-use crate::graph::plain;
 use crate::store::RecordOutcome;
 
 use super::super::exec::{Launch, Program, Sandbox, launch, lay};

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process_group};
 
-use crate::config::in_shell;
 use crate::store::end_orphans;
 
 use super::super::{Context, StageError};
@@ -180,7 +179,7 @@ pub async fn run(launch: Launch<'_>, context: &Context<'_>) -> Result<(), StageE
         return Ok(());
     }
     let tail = tail(context.log, begins);
-    let help = advice(&tail, launch, context.stage.as_str(), context.log);
+    let help = advice(&tail, launch, context.log);
     Err(StageError::CommandFailed { how: how_it_ended(status), tail, help })
 }
 
@@ -217,8 +216,8 @@ fn how_it_ended(status: ExitStatus) -> String {
 }
 
 /// What to do about a command that failed, by what it said.
-fn advice(tail: &str, launch: Launch<'_>, stage: &str, log: &Path) -> String {
-    let all = format!("all it said: `retune log {}`", in_shell(stage));
+fn advice(tail: &str, launch: Launch<'_>, log: &Path) -> String {
+    let all = "all it said is in its log";
     if tail.contains("No space left on device") || (tail.is_empty() && is_full(log)) {
         return format!("free some space and run again; what was finished is kept; {all}");
     }
@@ -239,7 +238,7 @@ fn advice(tail: &str, launch: Launch<'_>, stage: &str, log: &Path) -> String {
     if sandboxed && says(&["No such file", "cannot open", "ENOENT", "does not exist", "cannot find"]) {
         return format!("a command finds only its declared inputs: add `input` for every file that it needs; {all}");
     }
-    all
+    all.to_owned()
 }
 
 /// Whether the disk that a file is on has no space left, so that not even what was said could be written.

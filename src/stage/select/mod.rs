@@ -4,7 +4,7 @@ mod choose;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{ConfigError, Fallback, Kind, PLACE, Setting, Slot, StageDecl, Value};
+use crate::config::{ConfigError, Fallback, Kind, PLACE, Setting, Slot, StageDecl, Value, nearest};
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::provider::Api;
 
@@ -61,7 +61,9 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     // A stage that has a mistake of its own is no second mistake.
     let is_broken = |name: &str| compiler.pipeline.declared.contains_key(name) && compiler.pipeline.stage(name).is_none();
     let judges_broken = |name: &str| compiler.pipeline.stage(name).is_some_and(|stage| stage.kind == "evaluate" && is_broken(evaluate::judged(&stage.block)));
-    let is_told = |name: &str| is_broken(name) || compiler.pipeline.stage(name).is_none_or(|stage| !["train", "evaluate"].contains(&stage.kind));
+    let is_told = |name: &str| {
+        is_broken(name) || compiler.pipeline.is_broken(name) || compiler.pipeline.stage(name).is_none_or(|stage| !["train", "evaluate"].contains(&stage.kind))
+    };
     if named(stage).into_iter().any(|name| is_told(name) || judges_broken(name)) {
         return Ok(Vec::new());
     }
@@ -99,10 +101,16 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     }
     for (judge, _) in compared.iter().filter(|_| is_judged) {
         let told = evaluate::metrics(&judge.block)?;
-        // Of a metric all of its parts may be told: `accuracy.f1`, `accuracy.gain.low`.
-        if !told.iter().any(|metric| by == metric || by.strip_prefix(metric.as_str()).is_some_and(|rest| rest.starts_with('.'))) {
-            return Err(unknown(format!("`{}` tells {}", judge.name, told.join(", "))));
+        if !told.iter().any(|metric| by == metric) {
+            let near = nearest(by, told.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+            let has_interval = |name: &&String| told.contains(&format!("{name}.low")) && !name.contains(".gain") && !name.contains("baseline.");
+            let first = told.iter().filter(has_interval).cloned().collect::<Vec<_>>().join(", ");
+            return Err(unknown(format!("`{}` tells {first} and parts of them{}", judge.name, near.unwrap_or_default())));
         }
+    }
+    let wants_validation = !is_judged && by != "train-loss";
+    if let Some((stage, _)) = compared.iter().find(|(stage, _)| wants_validation && !train::has_validation(&stage.block, compiler.pipeline)) {
+        return Err(unknown(format!("`{}` learns without validation rows, and tells no such figure: give its data some, or take `train-loss`", stage.name)));
     }
     let place = match stage.values.get(PLACE).map(|place| &place.value) {
         Some(Value::Integer(place)) => usize::try_from(*place).unwrap_or(1),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::config::plain;
 use crate::data::write_lines;
-use crate::graph::plain;
 use crate::provider::{
     Answered, Decay, Generation, Method, ModelCard, ModelHandle, Program as Declared, ProviderError, Question, Taught, TuningRequest, TuningResult,
 };

@@ -9,7 +9,7 @@ mod work;
 
 use std::collections::BTreeMap;
 
-use crate::config::{Block, ConfigError, Kind, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Kind, Pipeline, Setting, Slot, StageDecl};
 use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::model::{HUB_SCHEME, Source};
@@ -97,6 +97,17 @@ pub fn takes(declared: &Declared, stage: &StageDecl) -> bool {
     let settings = of_method.chain(of_stage);
     providers::methods(declared).contains(&method)
         && settings.map(|setting| setting.setting.name).all(|setting| providers::expresses(declared, method, setting))
+}
+
+/// Whether a train stage has rows that tell how well it learns.
+pub fn has_validation(block: &Block, pipeline: &Pipeline) -> bool {
+    match block.child("data") {
+        Some(data) => {
+            let split = pipeline.stage(data.text("stage")).and_then(|stage| stage.block.child("split"));
+            split.and_then(|split| split.find_number("validation")).is_none_or(|share| share > 0.0)
+        }
+        None => block.child("validation").is_some(),
+    }
 }
 
 fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>, ConfigError> {
