@@ -27,6 +27,12 @@ pub fn columns() -> usize {
     of_terminal.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok()).filter(|&width| width > 0).unwrap_or(usize::MAX)
 }
 
+/// A line of a result, in as many as the terminal needs: those that follow are set in by as many blanks.
+pub fn filled(line: &str, indent: usize) -> String {
+    let blanks = " ".repeat(indent);
+    textwrap::fill(line, textwrap::Options::new(columns()).subsequent_indent(&blanks).word_splitter(textwrap::WordSplitter::NoHyphenation))
+}
+
 /// Writes a result as it is.
 pub fn result(text: fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();

@@ -16,7 +16,7 @@ use super::super::format;
 use super::super::print_json;
 use super::super::problem::{Problem, print_stage};
 use super::super::progress::{Loudness, Screen};
-use super::super::speak::{complain, say};
+use super::super::speak::{complain, filled, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
 
@@ -206,7 +206,7 @@ fn print(finished: &Finished, recipe: &Recipe, again: &str) {
         RunStatus::Interrupted => say!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
     }
     for line in next_steps(&summary.stages, summary.status, recipe, again) {
-        say!("  {line}");
+        say!("{}", filled(&format!("  {line}"), 6));
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::exit::Exit;
 use super::super::format;
 use super::super::print_json;
 use super::super::problem::Problem;
-use super::super::speak::{complain, say};
+use super::super::speak::{complain, filled, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
 use super::get::is_own;
@@ -140,11 +140,13 @@ fn print(shown: &Shown) {
             if let Some(resumed) = &record.outcome.resumed {
                 say!("{}: resumed from {resumed}", action.name);
             }
-            say!("{}: fingerprint {}, made {made} in {} by run {}{model}", action.name, record.key.0.short(), format::seconds(record.seconds), record.run);
+            let (key, took) = (record.key.0.short(), format::seconds(record.seconds));
+            say!("{}", filled(&format!("{}: fingerprint {key}, made {made} in {took} by run {}{model}", action.name, record.run), 2));
         }
     }
     for gate in shown.verdict.iter().flat_map(|verdict| &verdict.gates) {
-        say!("gate {}: {}: {}", if gate.passed { "met" } else { "NOT met" }, gate.gate, gate.reason);
+        let word = if gate.passed { "met" } else { "NOT met" };
+        say!("{}", filled(&format!("gate {word}: {}: {}", gate.gate, gate.reason), 2));
     }
 }
 
