@@ -66,6 +66,21 @@ fn the_profile_of_the_sample_is_right() {
 }
 
 #[test]
+fn below_a_workspace_its_paths_begin_there() {
+    let workspace = Workspace::new();
+    workspace.write(".retune/x", "");
+    workspace.write("data/messages.csv", "of another\n");
+    for template in ["support", "exec"] {
+        let done = workspace.retune(&["init", template, "--template", template]);
+        assert!(done.code == 0 && done.stdout.contains("the workspace is "), "{}", done.stdout);
+        let ran = workspace.retune(&["run", &format!("{template}/retune.kdl")]);
+        assert!(ran.code == 0, "{template}: {}", ran.stderr);
+        assert!(!workspace.path().join(template).join(".gitignore").exists(), "what is ignored lies above");
+    }
+    assert!(workspace.path().join("exec/work/counts.txt").exists());
+}
+
+#[test]
 fn nothing_is_written_over() {
     let workspace = Workspace::new();
     workspace.write("new/data/messages.csv", "mine\n");

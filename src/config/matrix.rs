@@ -8,10 +8,9 @@ use kdl::{KdlDocument, KdlEntry, KdlNode};
 use super::error::{ConfigError, MatrixError, ValueError};
 use super::file::{Span, Spanned};
 use super::nearest::offer;
-use super::scope::{Scope, Seen, value_span};
+use super::scope::{Scope, Seen, as_kdl, value_span};
 use super::table::{Kind, Setting, Slot};
 use super::value::{Params, Value, fits};
-use super::wanted::as_kdl;
 
 /// The node.
 pub static MATRIX: Setting =

@@ -56,6 +56,12 @@ impl Seen {
     }
 }
 
+/// The number or boolean that a text would be, if the file had it without quotes.
+pub fn as_kdl(written: &str) -> Option<Value> {
+    let entry = KdlEntry::parse(written).ok()?;
+    scalar(entry.value()).filter(|value| !matches!(value, Value::Text(_)))
+}
+
 /// The scalar that a KDL value stands for, if it stands for one.
 pub fn scalar(value: &KdlValue) -> Option<Value> {
     match value {

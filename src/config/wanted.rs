@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use kdl::KdlEntry;
-
 use super::matrix::short;
-use super::scope::scalar;
+use super::scope::as_kdl;
 use super::value::Value;
 
 /// A name, read: the stage, and the values that are wanted by axis.
@@ -163,12 +161,6 @@ fn having<'i, I>(all: &'i [I], value: &impl Fn(&'i I, &str) -> Option<&'i Value>
         }
     }
     meant
-}
-
-/// A number or a boolean, as the file might have it.
-pub(super) fn as_kdl(written: &str) -> Option<Value> {
-    let entry = KdlEntry::parse(written).ok()?;
-    scalar(entry.value()).filter(|value| !matches!(value, Value::Text(_)))
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl Gate {
         let visible = figure(".visible")
             .filter(|_| outcome != Outcome::Pass)
             .map_or(String::new(), |least| format!("; so many rows show differences of {:.1} points", least * 100.0));
-        let reason = format!("gain {gain:+.4}, better on {wins} rows and worse on {losses}; by chance with p = {p:.2e}{visible}");
+        let reason = format!("gain {gain:+.4}, better on {wins} rows and worse on {losses}; by chance with p = {}{visible}", chance(p));
         (gate, outcome, reason)
     }
 }
@@ -147,6 +147,12 @@ impl Verdict {
         let outcome = gates.iter().map(|gate| gate.outcome).max().unwrap_or_default();
         Self { passed: outcome == Outcome::Pass, outcome, gates, model: None }
     }
+}
+
+/// A chance as people read it: `0.041`, `7e-12`.
+#[must_use]
+pub fn chance(p: f64) -> String {
+    if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") }
 }
 
 #[cfg(test)]

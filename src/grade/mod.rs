@@ -8,7 +8,7 @@ pub mod openai;
 mod slices;
 pub mod statistics;
 
-pub use gate::{Bound, Gate, GateResult, Open, Outcome, Verdict};
+pub use gate::{Bound, Gate, GateResult, Open, Outcome, Verdict, chance};
 pub use losses::{LOSS_GAP, loss_figures, loss_gap};
 pub use metrics::{Metrics, Reply, Scores, Took, measure, names};
 pub use slices::{OVERFIT_GAP, SLICE_GAP, Slice, overfit_gap, slice_gap, slices};

@@ -5,6 +5,7 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::grade::chance;
 use crate::ledger::LedgerError;
 use crate::provider::dollars;
 use crate::stage::ROWS_TEMPLATES;
@@ -49,7 +50,7 @@ pub fn render(template: &str, shown: &impl Serialize) -> Result<String, ReportEr
     environment.add_filter("usd", |number: f64| dollars(number));
     environment.add_filter("percent", |number: f64| format!("{:.1} %", number * 100.0));
     environment.add_filter("figure", figure);
-    environment.add_filter("chance", |p: f64| if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
+    environment.add_filter("chance", |p: f64| chance(p));
     environment.add_filter("cut", cut);
     for (name, text) in TEMPLATES.iter().chain(&ROWS_TEMPLATES) {
         environment.add_template(name, text).map_err(told)?;

@@ -34,7 +34,7 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
     let name = stage.name.as_str();
     let file = workspace.name_of(&recipe.file.path);
     let changes = &arguments.changes;
-    let mut reader = Reader { folder: workspace.store.root().join("runs"), file, changes, stage: name, run: None, events: 0, bytes: 0 };
+    let mut reader = Reader { folder: workspace.store.root().join("runs"), file, changes, stage: name, run: None, events: 0, bytes: 0, has_spoken: false };
     loop {
         // What is written between the look at the run and the reading is read: the look comes first.
         let going_on = arguments.follow && workspace.is_busy();
@@ -48,6 +48,9 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
         let with = if changes.profile.is_some() || !changes.set.is_empty() { ", with this profile and these values," } else { "" };
         complain!("no run of {}{with} began `{name}` in this workspace", reader.file.display());
         return Ok(Exit::Failed);
+    }
+    if !reader.has_spoken {
+        complain!("`{name}` said nothing in that run");
     }
     Ok(Exit::Done)
 }
@@ -63,6 +66,8 @@ struct Reader<'a> {
     run: Option<RunId>,
     events: usize,
     bytes: usize,
+    /// Whether anything was printed.
+    has_spoken: bool,
 }
 
 impl Reader<'_> {
@@ -89,8 +94,9 @@ impl Reader<'_> {
                 Event::Note { stage: of, message } if of == stage => say!("{message}"),
                 // What the command said comes below, whole.
                 Event::ActionFailed { stage: of, message, .. } if of == stage => say!("{}", message.split("\nit said:").next().unwrap_or_default()),
-                _ => {}
+                _ => continue,
             }
+            self.has_spoken = true;
         }
         self.events = run.events.len();
         let place = self.folder.join(run.id.to_string()).join("logs").join(format!("{stage}.log"));
@@ -99,5 +105,6 @@ impl Reader<'_> {
         let _ = std::io::stdout().write_all(printed.get(self.bytes..).unwrap_or_default());
         let _ = std::io::stdout().flush();
         self.bytes = printed.len();
+        self.has_spoken |= self.bytes > 0;
     }
 }

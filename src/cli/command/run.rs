@@ -214,7 +214,8 @@ fn print(finished: &Finished, recipe: &Recipe, again: &str) {
 fn result(stage: &StageSummary) -> String {
     let figures = format::metrics(&stage.kind, &stage.metrics);
     let said = match stage.status {
-        StageStatus::Failed | StageStatus::Gated | StageStatus::Skipped => stage.notes.last().and_then(|note| note.lines().next()).map(str::to_owned),
+        StageStatus::Failed | StageStatus::Skipped => stage.notes.last().and_then(|note| note.lines().next()).map(str::to_owned),
+        StageStatus::Gated => Some(stage.notes.iter().filter(|note| note.starts_with("gate ")).cloned().collect::<Vec<_>>().join("; ")),
         _ if matches!(stage.kind.as_str(), "deploy" | "select") => stage.notes.last().cloned(),
         _ => None,
     };

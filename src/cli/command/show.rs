@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::in_shell;
 use crate::engine::{self, Account, Standing, Workspace};
-use crate::grade::{OVERFIT_GAP, SLICE_GAP, Verdict};
+use crate::grade::{OVERFIT_GAP, Outcome, SLICE_GAP, Verdict, chance};
 use crate::ledger::LockFile;
 use crate::store::{Artifact, Record};
 
@@ -94,10 +94,7 @@ fn figures(metrics: &BTreeMap<String, f64>) -> String {
     let mut table = Table::new(&["metric", "model", "baseline", "gain", if is_corrected { "p (Holm)" } else { "p" }]);
     let cell = |name: String| if metrics.contains_key(&name) { format::with_interval(metrics, &name) } else { String::new() };
     for name in format::measured(metrics) {
-        let p = metrics
-            .get(&format!("{name}.gain.p-holm"))
-            .or_else(|| metrics.get(&format!("{name}.gain.p")))
-            .map(|p| if *p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") });
+        let p = metrics.get(&format!("{name}.gain.p-holm")).or_else(|| metrics.get(&format!("{name}.gain.p"))).map(|p| chance(*p));
         table.row([name.clone(), cell(name.clone()), cell(format::of_baseline(&name)), cell(format!("{name}.gain")), p.unwrap_or_default()]);
     }
     for gap in [SLICE_GAP, OVERFIT_GAP].into_iter().filter(|gap| metrics.contains_key(*gap)) {
@@ -145,7 +142,11 @@ fn print(shown: &Shown) {
         }
     }
     for gate in shown.verdict.iter().flat_map(|verdict| &verdict.gates) {
-        let word = if gate.passed { "met" } else { "NOT met" };
+        let word = match gate.outcome {
+            Outcome::Pass => "met",
+            Outcome::Inconclusive => "inconclusive",
+            Outcome::Fail => "NOT met",
+        };
         say!("{}", filled(&format!("gate {word}: {}: {}", gate.gate, gate.reason), 2));
     }
 }

@@ -9,7 +9,7 @@ use crate::store::RecordOutcome;
 use super::super::{Context, StageError, Work};
 use super::VERDICT;
 
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The input with the model, where a stage makes it.
 pub const MODEL: &str = "model";
 

@@ -183,7 +183,7 @@ fn splitter(block: &Block) -> Result<Splitter, ConfigError> {
     let sum: f64 = shares.iter().sum();
     if (sum - 1.0).abs() > 1e-6 {
         return Err(ConfigError::Contradiction {
-            problem: format!("the shares of a split must add up to 1, and these add up to {sum}"),
+            problem: format!("the shares of a split must add up to 1, and these add up to {}", (sum * 1e6).round() / 1e6),
             label: format!("train={} validation={} test={}", shares[0], shares[1], shares[2]),
             at: split.name_span.into(),
             help: "write all three shares: what is left out is 0.8, 0.1 and 0.1".into(),
