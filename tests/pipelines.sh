@@ -4,6 +4,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+# What marks a workspace.
+mkdir "$folder/.retune"
 cp -r "$root/pipelines" "$folder/pipelines"
 rm -f "$folder"/pipelines/*.lock.kdl
 cd "$folder"
