@@ -141,7 +141,7 @@ fn axis(node: &KdlNode, known: &[Axis], scope: Scope<'_>, seen: &mut Seen, error
     if node.entries().is_empty() || node.children().is_some() {
         return Err(bad("it needs values, and nothing else", span).into());
     }
-    let mut values: Vec<Spanned<Value>> = Vec::new();
+    let (mut values, mut meanings): (Vec<Spanned<Value>>, Vec<Option<Value>>) = (Vec::new(), Vec::new());
     for entry in node.entries() {
         let at = value_span(entry);
         if entry.name().is_some() {
@@ -162,21 +162,28 @@ fn axis(node: &KdlNode, known: &[Axis], scope: Scope<'_>, seen: &mut Seen, error
             errors.push(ValueError::WrongParam { name: name.into(), expected, found, declared: declared.span.into(), at: at.into() }.into());
         }
         // What is written in the same way in names is the same to all that go by them.
-        match values.iter().find(|known| is_alike(&known.value, &value.value)) {
-            Some(first) => {
+        let (plain, meaning) = (value.value.plain(), spelled(&value.value));
+        let is_alike = |(known, spelled): &(&Spanned<Value>, &Option<Value>)| {
+            let is = |meaning: &Option<Value>, other: &Value| meaning.as_ref().is_some_and(|meaning| meaning.is_same(other));
+            known.value.is_same(&value.value) || known.value.plain() == plain || is(spelled, &value.value) || is(&meaning, &known.value)
+        };
+        match values.iter().zip(&meanings).find(is_alike) {
+            Some((first, _)) => {
                 let (axis, written) = (name.to_owned(), value.value.to_string());
                 errors.push(MatrixError::Repeated { axis, value: written, first: first.span.into(), at: at.into() }.into());
             }
-            None => values.push(value),
+            None => {
+                values.push(value);
+                meanings.push(meaning);
+            }
         }
     }
     Ok(Axis { name: name.to_owned(), span, values })
 }
 
-/// Whether two values are the same, or are written in the same way in names.
-fn is_alike(one: &Value, other: &Value) -> bool {
-    let is_spelled = |text: &Value, other: &Value| matches!(text, Value::Text(text) if as_kdl(text).is_some_and(|meaning| meaning.is_same(other)));
-    one.is_same(other) || one.plain() == other.plain() || is_spelled(one, other) || is_spelled(other, one)
+/// The number or boolean that a text looks like in a name.
+fn spelled(value: &Value) -> Option<Value> {
+    if let Value::Text(text) = value { as_kdl(text) } else { None }
 }
 
 fn read_cell(node: &KdlNode, axes: &[Axis], scope: Scope<'_>, seen: &mut Seen, errors: &mut Vec<ConfigError>) -> Values {
