@@ -134,6 +134,20 @@ fn what_hides_nesting_is_refused() {
 }
 
 #[test]
+fn what_stands_in_itself_is_read_and_laid_out_once() {
+    assert!(format(&format!("{}{}", "a { b; c {".repeat(30), "}}".repeat(30))).is_ok());
+    for (open, close) in [("a /-{", "}"), ("a\n/-b {", "}\n"), ("a /-1 /-{", "}"), ("a /-{} /-{} /-{", "}"), ("/-/**/a {", "}\n")] {
+        let text = format!("a\n{}{}", open.repeat(60), close.repeat(60));
+        assert!(format(&text).is_ok(), "{text}");
+        decoded(text);
+        decoded(format!("a\n{}1a{}", open.repeat(60), close.repeat(60)));
+        // To the parser the text of several lines is none, since a word stands before its quotes.
+        decoded(format!("a a\"\"\"\n{}{}\"\"\"\n", open.repeat(60), close.repeat(60)));
+        decoded(format!("a \"\\q {}{}\"\n", open.repeat(60), close.repeat(60)));
+    }
+}
+
+#[test]
 fn what_only_looks_nested_is_read() {
     let workspace = Workspace::new();
     let braces = "{ ".repeat(500);

@@ -30,6 +30,7 @@ mod pipeline;
 mod profile;
 mod schema;
 mod scope;
+mod slashdash;
 mod table;
 mod value;
 mod wanted;

@@ -1,12 +1,11 @@
 //! Text to KDL nodes whose places are counted over all files of a pipeline.
 
-use std::borrow::Cow;
-
 use kdl::{KdlDocument, KdlError, KdlNode};
 
 use super::error::ConfigError;
 use super::file::Span;
 use super::lex::{self, Token};
+use super::slashdash::{self, Misplaced};
 
 /// Nesting beyond this is refused before the parser sees it, since it would recurse as deep.
 const DEEPEST: usize = 64;
@@ -16,7 +15,7 @@ pub fn nodes(text: &str, start: usize) -> Result<Vec<KdlNode>, Vec<ConfigError>>
     if let Some(error) = refused(text, start) {
         return Err(vec![error]);
     }
-    let mut document = parsed(text).map_err(|error| syntax_errors(error, start))?;
+    let mut document = document(text, start)?;
     let mut nodes = std::mem::take(document.nodes_mut());
     if start > 0 {
         nodes.iter_mut().for_each(|node| shift(node, start));
@@ -55,14 +54,9 @@ fn shift(node: &mut KdlNode, by: usize) {
 /// it should be asked to follow. Also a property without a value, for which it has no place. It looks at tokens and not at signs, so
 /// that strings and comments hide nothing and count for nothing.
 fn refused(text: &str, start: usize) -> Option<ConfigError> {
-    let syntax = |at: usize, problem: &str, label: &str, help: &str| ConfigError::Syntax {
-        problem: problem.into(),
-        label: label.into(),
-        at: Span { start: start + at, length: 1 }.into(),
-        help: help.into(),
-    };
+    let syntax = |at: usize, problem: &str, label: &str, help: &str| syntax(start + at, problem, label, help);
     let too_deep = |at: usize| Some(ConfigError::TooDeep { limit: DEEPEST, at: Span { start: start + at, length: 1 }.into() });
-    let (mut open, mut dashes, mut annotation): (Vec<usize>, usize, Option<(usize, bool)>) = (Vec::new(), 0, None);
+    let (mut open, mut annotation): (Vec<usize>, Option<(usize, bool)>) = (Vec::new(), None);
     let mut equals = None;
     for (at, token) in lex::places(text) {
         match token {
@@ -89,8 +83,7 @@ fn refused(text: &str, start: usize) -> Option<ConfigError> {
             }
             _ => {}
         }
-        dashes = if token == Token::Slashdash { dashes + 1 } else { 0 };
-        if open.len().max(dashes) > DEEPEST {
+        if open.len() > DEEPEST {
             return too_deep(at);
         }
     }
@@ -104,16 +97,54 @@ fn refused(text: &str, start: usize) -> Option<ConfigError> {
     Some(syntax(*unclosed, "this `{` is not closed", "no `}` for it", "close it by `}`, or look for one that is missing below"))
 }
 
+/// The document of a text; what is slashdashed in it is looked at, and left out.
+fn document(text: &str, start: usize) -> Result<KdlDocument, Vec<ConfigError>> {
+    let (shown, parts) = slashdash::without(text).map_err(|misplaced| vec![misplaced_error(misplaced, start)])?;
+    // Where the parser takes quotes for another end than the tokens do, a `/-` of a string may keep it for ever.
+    if shown.contains("/-") {
+        parsed(&shown.replace("/-", "/_")).map_err(|error| syntax_errors(error, start))?;
+    }
+    let mut errors = Vec::new();
+    let read = parsed(&shown).map_err(|error| errors.extend(syntax_errors(error, start)));
+    for part in parts {
+        errors.extend(document(&part.alone(text), start + part.place.start).err().into_iter().flatten());
+    }
+    match read {
+        Ok(document) if errors.is_empty() => Ok(document),
+        _ => Err(errors),
+    }
+}
+
+fn misplaced_error(misplaced: Misplaced, start: usize) -> ConfigError {
+    match misplaced {
+        Misplaced::TakesNothing(at) => syntax(
+            start + at,
+            "this `/-` takes nothing out",
+            "expected a node, a value, a property or a block after it",
+            "put it right before what is to be left out, or delete it",
+        ),
+        Misplaced::BehindBlock(at) => syntax(
+            start + at,
+            "nothing may stand behind a block",
+            "a value behind the block of its node",
+            "put values before the `{`, and a new node in the next line",
+        ),
+    }
+}
+
+fn syntax(at: usize, problem: &str, label: &str, help: &str) -> ConfigError {
+    ConfigError::Syntax { problem: problem.into(), label: label.into(), at: Span { start: at, length: 1 }.into(), help: help.into() }
+}
+
 /// Texts with more that opens something than this, in strings too, get a stack that even their misreading does not fill.
 const MANY: usize = 500;
 const STACK: usize = 1 << 30;
 
 fn parsed(text: &str) -> Result<KdlDocument, KdlError> {
-    let text = &*dashed_by_lines(text);
     let bytes = text.as_bytes();
     let opens = bytes.iter().enumerate().filter(|&(at, byte)| match byte {
         b'{' | b'(' => true,
-        b'/' => matches!(bytes.get(at + 1), Some(b'-' | b'*')),
+        b'/' => bytes.get(at + 1) == Some(&b'*'),
         _ => false,
     });
     if opens.take(MANY).count() < MANY {
@@ -128,49 +159,6 @@ fn parsed(text: &str) -> Result<KdlDocument, KdlError> {
             Err(_) => KdlDocument::parse_v2(text),
         }
     })
-}
-
-/// The text with each `;` that ends a slashdashed node as a line break, which is as long: the parser knows no other end of one.
-fn dashed_by_lines(text: &str) -> Cow<'_, str> {
-    if !text.contains("/-") {
-        return Cow::Borrowed(text);
-    }
-    // Of the node that is open at each depth: whether it is slashdashed.
-    let mut dashed = vec![false];
-    let (mut begins, mut waits) = (true, false);
-    let mut ends = Vec::new();
-    for (at, token) in lex::places(text) {
-        let depth = dashed.len() - 1;
-        match token {
-            Token::LineComment(_) | Token::BlockComment(_) | Token::Continued(_) => continue,
-            // What is slashdashed may stand in the next line.
-            Token::Newline if waits => continue,
-            Token::Slashdash => {
-                dashed[depth] |= begins;
-                waits = true;
-                continue;
-            }
-            Token::Newline | Token::Semicolon => {
-                if token == Token::Semicolon && dashed[depth] {
-                    ends.push(at);
-                }
-                (dashed[depth], begins) = (false, true);
-            }
-            Token::Open => {
-                dashed.push(false);
-                begins = true;
-            }
-            Token::Close => {
-                dashed.truncate(depth.max(1));
-                begins = false;
-            }
-            Token::Word(_) | Token::Equals | Token::TypeOpen | Token::TypeClose => begins = false,
-        }
-        waits = false;
-    }
-    let mut text = text.to_owned();
-    ends.into_iter().for_each(|at| text.replace_range(at..=at, "\n"));
-    Cow::Owned(text)
 }
 
 /// More than this many are no help.

@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let workspace = Arc::new(Workspace::open(&recipe.file.path)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {
-        stages: target.stages.clone(),
+        stages: target.stages,
         jobs: arguments.jobs.map_or(cores, usize::from),
         keep_going: arguments.keep_going,
         force: arguments.force.clone(),

@@ -51,6 +51,9 @@ struct Out {
 #[derive(Debug, Default)]
 struct Layout {
     out: Vec<Out>,
+    /// Whether blocks that were written in one line stay in it however long it is. Who asks how long it is throws the answer away
+    /// where it is too long, and must not have tried both ways at every depth.
+    is_flat: bool,
 }
 
 impl Layout {
@@ -135,7 +138,7 @@ impl Layout {
             let inside: Vec<String> = block.lines.iter().map(inline).collect();
             let inside = format!("{{ {} }}", inside.join("; "));
             let width = self.last().text.lines().last().unwrap_or_default().width();
-            if width + inside.width() <= WIDTH {
+            if self.is_flat || width + inside.width() <= WIDTH {
                 self.last().text.push_str(&inside);
                 return;
             }
@@ -173,7 +176,7 @@ impl Layout {
 
 /// A line as it stands in a block of one line.
 fn inline(line: &Line<'_>) -> String {
-    let mut layout = Layout::default();
+    let mut layout = Layout { is_flat: true, ..Layout::default() };
     layout.line(line, 0);
     layout.out.into_iter().map(|out| out.text).collect::<Vec<_>>().join(" ")
 }
