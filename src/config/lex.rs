@@ -42,7 +42,7 @@ struct Lexer<'a> {
 }
 
 /// What ends a line in KDL, besides CR and LF together.
-const fn is_newline(c: char) -> bool {
+pub const fn is_newline(c: char) -> bool {
     matches!(c, '\r' | '\n' | '\u{85}' | '\u{b}' | '\u{c}' | '\u{2028}' | '\u{2029}')
 }
 

@@ -15,7 +15,7 @@ pub fn nodes(text: &str, start: usize) -> Result<Vec<KdlNode>, Vec<ConfigError>>
     if let Some(error) = refused(text, start) {
         return Err(vec![error]);
     }
-    let mut document = document(text, start)?;
+    let mut document = document(text, start).map_err(first)?;
     let mut nodes = std::mem::take(document.nodes_mut());
     if start > 0 {
         nodes.iter_mut().for_each(|node| shift(node, start));
@@ -115,6 +115,13 @@ fn document(text: &str, start: usize) -> Result<KdlDocument, Vec<ConfigError>> {
     }
 }
 
+/// The first of them by place, as many as are of help.
+fn first(mut errors: Vec<ConfigError>) -> Vec<ConfigError> {
+    errors.sort_by_key(|error| if let ConfigError::Syntax { at, .. } = error { at.offset() } else { 0 });
+    errors.truncate(SHOWN);
+    errors
+}
+
 fn misplaced_error(misplaced: Misplaced, start: usize) -> ConfigError {
     match misplaced {
         Misplaced::TakesNothing(at) => syntax(
@@ -129,6 +136,13 @@ fn misplaced_error(misplaced: Misplaced, start: usize) -> ConfigError {
             "a value behind the block of its node",
             "put values before the `{`, and a new node in the next line",
         ),
+        Misplaced::Between(at) => syntax(
+            start + at,
+            "this `/-` stands where nothing may be taken out",
+            "an annotation or a `\\` stands before it",
+            "put it before all that is to be left out",
+        ),
+        Misplaced::Glued(at) => syntax(start + at, "a blank is missing here", "one value begins where another ends", "put a blank between the two"),
     }
 }
 

@@ -32,6 +32,10 @@ pub enum Misplaced {
     TakesNothing(usize),
     /// A value or a property that stands behind a block that is taken out.
     BehindBlock(usize),
+    /// Between an annotation and what it is of, or behind a `\` that ends no line.
+    Between(usize),
+    /// Where a blank has to be: before a `/-`, or behind what it takes out.
+    Glued(usize),
 }
 
 /// The text without what is taken out, as long as it was, and the parts that are.
@@ -43,7 +47,7 @@ pub fn without(text: &str) -> Result<(Cow<'_, str>, Vec<TakenOut>), Misplaced> {
     if !text.contains("/-") {
         return Ok((Cow::Borrowed(text), Vec::new()));
     }
-    let parts = Tokens::of(text).parts()?;
+    let parts = Tokens { all: lex::places(text).collect(), text }.parts()?;
     let mut shown = text.to_owned();
     for part in &parts {
         shown.replace_range(part.place.clone(), &" ".repeat(part.place.len()));
@@ -53,14 +57,10 @@ pub fn without(text: &str) -> Result<(Cow<'_, str>, Vec<TakenOut>), Misplaced> {
 
 struct Tokens<'a> {
     all: Vec<(usize, Token<'a>)>,
-    length: usize,
+    text: &'a str,
 }
 
 impl<'a> Tokens<'a> {
-    fn of(text: &'a str) -> Self {
-        Self { all: lex::places(text).collect(), length: text.len() }
-    }
-
     fn parts(&self) -> Result<Vec<TakenOut>, Misplaced> {
         let mut parts = Vec::new();
         let (mut next, mut in_node, mut behind_block) = (0, false, false);
@@ -68,6 +68,7 @@ impl<'a> Tokens<'a> {
             let place = self.place(next);
             match token {
                 Token::Slashdash => {
+                    self.fits(next)?;
                     let begin = self.behind_lines(next + 1);
                     let is_block = in_node && self.at(begin) == Some(Token::Open);
                     if behind_block && !is_block {
@@ -77,6 +78,9 @@ impl<'a> Tokens<'a> {
                     let (after, end) = end.ok_or(Misplaced::TakesNothing(place))?;
                     parts.push(TakenOut { place: place..end, begin: self.place(begin), is_node: !in_node });
                     behind_block |= is_block;
+                    if matches!(self.at(after), Some(Token::Word(_) | Token::TypeOpen)) && self.place(after) == end {
+                        return Err(Misplaced::Glued(end));
+                    }
                     next = after;
                     continue;
                 }
@@ -89,6 +93,18 @@ impl<'a> Tokens<'a> {
             next += 1;
         }
         Ok(parts)
+    }
+
+    /// Makes sure that the `/-` of an index may stand behind what comes before it.
+    fn fits(&self, index: usize) -> Result<(), Misplaced> {
+        let place = self.place(index);
+        let before = (0..index).rev().find(|&before| !matches!(self.all[before].1, Token::BlockComment(_)));
+        match before.map(|before| (self.all[before], self.end(before))) {
+            Some(((_, Token::TypeClose), _)) => Err(Misplaced::Between(place)),
+            Some(((begin, Token::Continued(_)), _)) if !self.text[begin..place].contains(lex::is_newline) => Err(Misplaced::Between(place)),
+            Some(((_, Token::Word(_)), end)) if end == place => Err(Misplaced::Glued(place)),
+            _ => Ok(()),
+        }
     }
 
     /// Behind the node that begins at a token: the token to go on with, and where what is taken out ends.
@@ -112,7 +128,7 @@ impl<'a> Tokens<'a> {
             }
             next += 1;
         }
-        Some((next, self.length))
+        Some((next, self.text.len()))
     }
 
     /// The last token of the value, the property or the block that begins at one.
@@ -160,7 +176,7 @@ impl<'a> Tokens<'a> {
     }
 
     fn place(&self, index: usize) -> usize {
-        self.all.get(index).map_or(self.length, |&(place, _)| place)
+        self.all.get(index).map_or(self.text.len(), |&(place, _)| place)
     }
 
     /// Where a word or a `}` ends.
@@ -183,12 +199,12 @@ mod tests {
     fn what_is_taken_out_is_blank() {
         for (text, around, parts) in [
             ("/-a; b", "     b", vec!["  a;"]),
-            ("/-a {\n b\n} // c\nd", "         // c\nd", vec!["  a {\n b\n} "]),
-            ("a { /-b }", "a {      }", vec!["  b "]),
+            ("/-a {\n b\n} // c\nd", "           // c\nd", vec!["  a {\n b\n} "]),
+            ("a { /-b }", "a {     }", vec!["  b "]),
             ("a /-1 2", "a     2", vec!["_ 1"]),
-            ("a /- (t)k /* x */ = \"é\" {}", "a                          {}", vec!["_  (t)k /* x */ = \"é\""]),
-            ("a /-{ /-b\n c } /-{}", "a                   ", vec!["_ { /-b\n c }", "_ {}"]),
-            ("/-\n// c\na /-\n 1\nb", "                  \nb", vec!["       a /-\n 1"]),
+            ("a /- (t)k /* x */ = \"é\" {}", "a                        {}", vec!["_  (t)k /* x */ = \"é\""]),
+            ("a /-{ /-b\n c } /-{}", "a                  ", vec!["_ { /-b\n c }", "_ {}"]),
+            ("/-\n// c\na /-\n 1\nb", "               \nb", vec!["        a /-\n 1"]),
             ("a /-\n1 {}", "a      {}", vec!["_  1"]),
             ("a \"/-b\" // /-c", "a \"/-b\" // /-c", vec![]),
         ] {
@@ -206,6 +222,11 @@ mod tests {
             ("/-{}", Misplaced::TakesNothing(0)),
             ("a /-{} b", Misplaced::BehindBlock(7)),
             ("a {} /-b", Misplaced::BehindBlock(5)),
+            ("a (t)/-b c", Misplaced::Between(5)),
+            ("a 1 \\ /-2\nb 3", Misplaced::Between(6)),
+            ("a/-b", Misplaced::Glued(1)),
+            ("a /-b\"c\"", Misplaced::Glued(5)),
+            ("a /-k=1(t)c", Misplaced::Glued(7)),
         ] {
             let found = without(text).map(|(shown, _)| shown);
             assert_eq!(found, Err(wrong), "{text:?}");
