@@ -6,6 +6,7 @@ mod counted;
 mod exit;
 mod findings;
 mod importer;
+mod next;
 mod problem;
 mod progress;
 mod schemas;

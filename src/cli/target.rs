@@ -21,6 +21,11 @@ pub struct Changes {
     deny: Vec<Deny>,
 }
 
+/// A word as a shell takes it for one.
+pub fn quoted(text: &str) -> String {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:@+,".contains(c)) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// What is taken for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Deny {
@@ -46,13 +51,6 @@ impl Changes {
 
     /// The words by which another command means the same pipeline in the same way: ` p.kdl --profile ci`, with a blank before each.
     pub fn again(&self, pipeline: Option<&Path>) -> String {
-        let quoted = |text: &str| {
-            if text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:@+,".contains(c)) {
-                text.to_owned()
-            } else {
-                format!("'{}'", text.replace('\'', "'\\''"))
-            }
-        };
         let pipeline = pipeline.map(|path| format!(" {}", quoted(&path.display().to_string())));
         let profile = self.profile.iter().map(|profile| format!(" --profile {}", quoted(profile)));
         pipeline.into_iter().chain(profile).chain(self.set.iter().map(|set| format!(" --set {}", quoted(set)))).collect()

@@ -351,14 +351,18 @@ impl Alias {
         if self.end_trial(now, None).is_some() {
             return Ok(self.current);
         }
-        let current = self.current as usize;
-        let earlier = (1..current).rev().find(|&number| self.versions[number - 1].is_there());
-        let Some(earlier) = earlier else {
+        let Some(earlier) = self.earlier() else {
             return Err(LedgerError::NoEarlierVersion { alias: self.name.clone(), current: self.current });
         };
-        self.versions[current - 1].rolled_back = Some(now);
-        self.current = u32::try_from(earlier).unwrap_or(u32::MAX);
+        self.versions[self.current as usize - 1].rolled_back = Some(now);
+        self.current = earlier;
         Ok(self.current)
+    }
+
+    /// The version that holds once the current one goes back.
+    #[must_use]
+    pub fn earlier(&self) -> Option<u32> {
+        (1..self.current).rev().find(|&number| self.versions[number as usize - 1].is_there())
     }
 }
 

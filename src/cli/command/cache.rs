@@ -7,6 +7,7 @@ use crate::store::Part;
 
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
@@ -57,8 +58,10 @@ pub fn cache(arguments: &Arguments) -> Result<Exit, Problem> {
                 return Ok(Exit::Done);
             }
             let bytes = swept.records.bytes + swept.objects.bytes + swept.rest.bytes;
+            let further = if dry_run { step(format!("cache gc --keep-runs {keep_runs}"), "lets go of it") } else { step("cache du", "what is left") };
             let word = if dry_run { "would be let go of" } else { "let go of" };
             say!("{} results, {} objects and {} other files {word}: {}", swept.records.files, swept.objects.files, swept.rest.files, format::bytes(bytes));
+            next([further]);
             Ok(Exit::Done)
         }
         What::Verify { json } => verify(&Workspace::look(here), json),
@@ -83,7 +86,7 @@ fn du(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
     row("attempts", usage.attempts, "under way, or left by a kill");
     row("tables", usage.tables, "may be deleted at any time");
     result(format_args!("{}", table.render()));
-    say!("\nretune cache gc --dry-run    what could go");
+    next([step("cache gc --dry-run", "what could go")]);
     Ok(Exit::Done)
 }
 
@@ -101,9 +104,13 @@ fn verify(workspace: &Workspace, json: bool) -> Result<Exit, Problem> {
         say!("{digest} belongs to a result and is missing");
     }
     match (verified.corrupt.len(), verified.missing.len()) {
-        (0, 0) => say!("{}, all as their names say", counted(verified.objects)),
+        (0, 0) => {
+            say!("{}, all as their names say", counted(verified.objects));
+            next([step("cache du", "how much room they take")]);
+        }
         (corrupt, missing) => {
-            say!("{}: {corrupt} corrupt, {missing} missing; the next run puts back or makes anew what it needs of them", counted(verified.objects));
+            say!("{}: {corrupt} corrupt, {missing} missing", counted(verified.objects));
+            next([step("run", "puts back or makes anew what it needs of them")]);
         }
     }
     Ok(exit)

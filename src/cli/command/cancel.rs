@@ -6,6 +6,7 @@ use crate::engine::{self, JobChange, Workspace};
 use crate::provider::JobState;
 
 use super::super::exit::Exit;
+use super::super::next::{next, step};
 use super::super::problem::Problem;
 use super::super::speak::say;
 use super::super::wait::wait_for;
@@ -23,8 +24,9 @@ pub fn cancel(arguments: &Arguments) -> Result<Exit, Problem> {
         JobState::Cancelled => say!("{} is {}; the next run of its stage makes a new one", job.id, job.word),
         JobState::Succeeded | JobState::Failed => say!("{} is over already: {}", job.id, job.word),
         JobState::Going | JobState::Paused => {
-            say!("{} was asked to cancel, and the provider still says that it is {}: `retune jobs` asks again", job.id, job.word);
+            say!("{} was asked to cancel, and the provider still says that it is {}", job.id, job.word);
         }
     }
+    next([step("jobs", "how all jobs stand")]);
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ use crate::engine::{EngineError, discover};
 use super::super::exit::Exit;
 use super::super::findings::Checked;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::say;
@@ -42,6 +43,7 @@ pub fn check(arguments: &Arguments) -> Result<Exit, Problem> {
     };
     let (stages, actions) = (format::number(recipe.stages.len(), "stage"), format::number(recipe.order.len(), "action"));
     say!("{}: {stages}, {actions}, {wrong}", recipe.file.name);
+    next([step(format!("plan{}", arguments.changes.again(arguments.pipeline.as_deref())), "what a run would do, and what it would cost")]);
     Ok(Exit::Done)
 }
 

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use clap::Args;
 
+use crate::config::in_shell;
 use crate::engine::Workspace;
 use crate::ledger::{Alias, Trial};
 use crate::stage::Tallies;
@@ -9,6 +10,7 @@ use crate::store::Store;
 
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
 use super::super::table::Table;
@@ -30,6 +32,7 @@ pub fn deployments(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     if aliases.is_empty() {
         say!("nothing was deployed yet");
+        next([step("run", "deploys what its gates let through")]);
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["alias", "version", "", "model", "blake3", "deployed", "metrics"]);
@@ -61,6 +64,9 @@ pub fn deployments(arguments: &Arguments) -> Result<Exit, Problem> {
             say!("{} does not know yet: `retune deployments --tell`", outward.way.told());
         }
     }
+    let older = aliases.iter().find(|alias| alias.earlier().is_some());
+    let back = older.map(|alias| step(format!("rollback {}", in_shell(&alias.name)), "back to the version before"));
+    next(back.into_iter().chain([step("serve", "answers for the aliases by OpenAI's protocol")]));
     Ok(Exit::Done)
 }
 

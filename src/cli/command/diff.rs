@@ -10,6 +10,7 @@ use crate::provider::dollars;
 use super::super::completing::runs;
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::result;
@@ -35,6 +36,7 @@ pub fn diff(arguments: &Arguments) -> Result<Exit, Problem> {
         print_json(&comparison);
     } else {
         result(format_args!("{}", text(&comparison)));
+        next([step(format!("report {} {}", comparison.a.run, comparison.b.run), "the same as a page, with losses and answers side by side")]);
     }
     Ok(Exit::Done)
 }

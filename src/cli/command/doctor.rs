@@ -7,6 +7,7 @@ use crate::engine::{self, Machine, ProviderState, Workspace};
 
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
@@ -55,6 +56,12 @@ pub fn doctor(arguments: &Arguments) -> Result<Exit, Problem> {
         table.row([if fine { "ok" } else { "LOOK" }.to_owned(), what, says]);
     }
     result(format_args!("{}", table.render()));
+    let again = arguments.changes.again(arguments.pipeline.as_deref());
+    next([match (exit, &recipe) {
+        (_, None) => step("doctor PIPELINE", "what that needs; `retune init` writes one"),
+        (Exit::Done, _) => step(format!("plan{again}"), "what a run would do, and what it would cost"),
+        _ => step(format!("doctor{again}"), "looks again, once that is mended"),
+    }]);
     Ok(exit)
 }
 
@@ -86,6 +93,7 @@ fn lifecycle(recipe: Option<&engine::Recipe>, workspace: &Workspace, json: bool)
     }
     if outlooks.is_empty() {
         say!("nothing is deployed");
+        next([step("run", "deploys what its gates let through")]);
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["alias", "model", "retires", "new jobs until", "could go to"]);
@@ -99,5 +107,6 @@ fn lifecycle(recipe: Option<&engine::Recipe>, workspace: &Workspace, json: bool)
         table.row([outlook.alias, outlook.model, retires, outlook.no_jobs_after.unwrap_or_else(|| "-".into()), others]);
     }
     result(format_args!("{}", table.render()));
+    next([step("deployments", "what each alias stands for")]);
     Ok(Exit::Done)
 }

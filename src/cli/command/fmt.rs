@@ -7,8 +7,10 @@ use crate::engine::{EngineError, discover};
 use crate::store::write_atomically;
 
 use super::super::exit::Exit;
+use super::super::next::{next, step};
 use super::super::problem::Problem;
 use super::super::speak::say;
+use super::super::target::quoted;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -43,5 +45,11 @@ pub fn fmt(arguments: &Arguments) -> Result<Exit, Problem> {
     if changed == 0 {
         say!("{}: nothing to do", file.name);
     }
-    Ok(if arguments.check && changed > 0 { Exit::Wrong } else { Exit::Done })
+    let words = arguments.pipeline.iter().map(|path| format!(" {}", quoted(&path.display().to_string()))).collect::<String>();
+    if arguments.check && changed > 0 {
+        next([step(format!("fmt{words}"), "lays it out")]);
+        return Ok(Exit::Wrong);
+    }
+    next([step(format!("check{words}"), "what is wrong with it")]);
+    Ok(Exit::Done)
 }

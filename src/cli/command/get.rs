@@ -11,6 +11,7 @@ use crate::store::{Artifact, Known};
 
 use super::super::completing::words;
 use super::super::exit::Exit;
+use super::super::next::{aside, step};
 use super::super::problem::Problem;
 use super::super::speak::{complain, say};
 use super::super::target::{Changes, Target};
@@ -42,7 +43,8 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
     let actions = lock.stages.get(stage.name.as_str()).into_iter().flat_map(|locked| locked.actions.values());
     let records: Vec<_> = actions.filter_map(|action| workspace.store.remembered(action.fingerprint)).collect();
     if records.is_empty() {
-        complain!("`{}` has no result in this store yet: `retune run {}`", stage.name, in_shell(stage.name.as_str()));
+        let words = format!("{}{}", in_shell(stage.name.as_str()), arguments.changes.again(target.pipeline.as_deref()));
+        complain!("`{}` has no result in this store yet: `retune run {words}`", stage.name);
         return Ok(Exit::Failed);
     }
     let outputs: Vec<(PathBuf, Artifact)> = records
@@ -67,5 +69,7 @@ pub fn get(arguments: &Arguments) -> Result<Exit, Problem> {
         workspace.store.export(*artifact, place)?;
         say!("{}", place.display());
     }
+    let words = format!("{}{}", in_shell(stage.name.as_str()), arguments.changes.again(target.pipeline.as_deref()));
+    aside([step(format!("show {words} --provenance"), "what they were made of, as a statement for others")]);
     Ok(Exit::Done)
 }

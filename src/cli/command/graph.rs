@@ -9,6 +9,7 @@ use crate::graph::{Sketch, Tone, draw};
 use crate::report::{sketches, tone};
 
 use super::super::exit::Exit;
+use super::super::next::{aside, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::result;
@@ -63,6 +64,8 @@ pub fn graph(arguments: &Arguments) -> Result<Exit, Problem> {
             result(format_args!("{}", draw(&title, &sketches)));
         }
     }
+    let again = arguments.changes.again(arguments.pipeline.as_deref());
+    aside([step(format!("report{again}"), "the same in a page, with all that is known of each stage")]);
     Ok(Exit::Done)
 }
 

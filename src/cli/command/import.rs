@@ -7,8 +7,10 @@ use crate::store::write_atomically;
 
 use super::super::exit::Exit;
 use super::super::importer::import as imported;
+use super::super::next::{next, step};
 use super::super::problem::Problem;
 use super::super::speak::{complain, result, say};
+use super::super::target::quoted;
 use super::super::wait::wait_for;
 
 #[derive(Debug, Args)]
@@ -52,6 +54,6 @@ pub fn import(arguments: &Arguments) -> Result<Exit, Problem> {
         several => format!("{several} settings have no counterpart, and stand in comments at its end"),
     };
     say!("{} is written, of {}: {left}", place.display(), found.of);
-    say!("  retune check {}    what is wrong with it", place.display());
+    next([step(format!("check {}", quoted(&place.display().to_string())), "what is wrong with it")]);
     Ok(Exit::Done)
 }

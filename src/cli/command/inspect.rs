@@ -1,11 +1,13 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
+use crate::config::in_shell;
 use crate::engine::{self, Workspace};
 
 use super::super::completing::words;
 use super::super::counted::CountedBy;
 use super::super::exit::Exit;
+use super::super::next::{aside, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{complain, say};
@@ -55,5 +57,10 @@ pub fn inspect(arguments: &Arguments) -> Result<Exit, Problem> {
         say!("{}", look.step);
         look.text.lines().for_each(|line| say!("    {line}"));
     }
+    let words = format!("{}{}", in_shell(recipe.stages[stage].name.as_str()), arguments.changes.again(target.pipeline.as_deref()));
+    aside([match arguments.step {
+        Some(shown) => step(format!("inspect {words} --step {}", shown + 1), "the step after it"),
+        None => step(format!("inspect {words} --row {}", arguments.row + 1), "the next row"),
+    }]);
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::engine::{self, JobChange, Workspace};
 
 use super::super::exit::Exit;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
@@ -40,11 +41,13 @@ pub fn jobs(arguments: &Arguments) -> Result<Exit, Problem> {
     if let Some(id) = &arguments.delete {
         wait_for(engine::change_job(&workspace, id, JobChange::Delete))?;
         say!("what {id} left at its provider is deleted");
+        next([step("jobs", "how all jobs stand")]);
         return Ok(Exit::Done);
     }
     if let Some((id, change)) = asked {
         let job = wait_for(engine::change_job(&workspace, id, change))?;
         say!("{} is {}", job.id, job.word);
+        next([step("jobs", "how all jobs stand")]);
         return Ok(Exit::Done);
     }
     let known = wait_for(engine::jobs(&workspace, arguments.refresh))?;
@@ -54,6 +57,7 @@ pub fn jobs(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     if known.is_empty() {
         say!("no remote job was begun in this workspace");
+        next([step("plan", "what a run would do, and where")]);
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["job", "provider", "base", "stage", "status", "fingerprint"]);
@@ -62,5 +66,6 @@ pub fn jobs(arguments: &Arguments) -> Result<Exit, Problem> {
         table.row([job.job.unwrap_or_else(|| "-".into()), job.provider, job.model, job.stage.unwrap_or_else(|| "-".into()), job.status, short]);
     }
     result(format_args!("{}", table.render()));
+    next([step("jobs --refresh", "asks the providers how they stand"), step("cancel JOB", "ends one; `retune run` follows those that go on")]);
     Ok(Exit::Done)
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
+use crate::config::in_shell;
 use crate::engine::Workspace;
 use crate::ledger::{Event, RunId, RunSummary, runs};
 
 use super::super::completing::words;
 use super::super::exit::Exit;
+use super::super::next::{aside, step};
 use super::super::problem::Problem;
 use super::super::speak::{complain, say};
 use super::super::target::{Changes, Target};
@@ -52,6 +54,7 @@ pub fn log(arguments: &Arguments) -> Result<Exit, Problem> {
     if !reader.has_spoken {
         complain!("`{name}` said nothing in that run");
     }
+    aside([step(format!("why {}{}", in_shell(name), changes.again(target.pipeline.as_deref())), "whether it would run again, and why")]);
     Ok(Exit::Done)
 }
 

@@ -9,6 +9,7 @@ use crate::ledger::LockFile;
 
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
@@ -51,7 +52,8 @@ pub fn metrics(arguments: &Arguments) -> Result<Exit, Problem> {
         return Ok(Exit::Done);
     }
     if all.is_empty() {
-        say!("no stage has figures yet: `retune run` makes them");
+        say!("no stage has figures yet");
+        next([step(format!("run{}", arguments.changes.again(arguments.pipeline.as_deref())), "makes them")]);
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["stage", "state", "figures"]);
@@ -63,6 +65,7 @@ pub fn metrics(arguments: &Arguments) -> Result<Exit, Problem> {
         }
     }
     result(format_args!("{}", table.render()));
-    say!("\nmore of one stage: `retune show STAGE`; all of it as a page: `retune report`");
+    let again = arguments.changes.again(arguments.pipeline.as_deref());
+    next([step(format!("show STAGE{again}"), "more of one stage"), step(format!("report{again}"), "all of it as a page")]);
     Ok(Exit::Done)
 }

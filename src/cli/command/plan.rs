@@ -1,7 +1,7 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
-use crate::config::{Budget, stem};
+use crate::config::{Budget, in_shell, stem};
 use crate::engine::{self, Plan, PlannedAction, PlannedStage, Standing, Workspace};
 
 use crate::provider::{AS_OF, dollars};
@@ -9,6 +9,7 @@ use crate::provider::{AS_OF, dollars};
 use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{result, say};
@@ -62,6 +63,12 @@ pub fn plan(arguments: &Arguments) -> Result<Exit, Problem> {
         }
     }
     say!("\n{}", verdict(&plan));
+    let again = arguments.changes.again(target.pipeline.as_deref());
+    next([if plan.stages.iter().all(|stage| stage.standing() == Standing::Cached) {
+        step(format!("metrics{again}"), "the figures of all stages")
+    } else {
+        step(format!("run{}{again}", target.stages.iter().map(|stage| format!(" {}", in_shell(stage))).collect::<String>()), "does it")
+    }]);
     Ok(Exit::Done)
 }
 

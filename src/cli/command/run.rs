@@ -13,10 +13,11 @@ use crate::stage::StageError;
 use super::super::completing::{stages, words};
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{Step, next, step};
 use super::super::print_json;
 use super::super::problem::{Problem, print_stage};
 use super::super::progress::{Loudness, Screen};
-use super::super::speak::{complain, filled, say};
+use super::super::speak::{complain, say};
 use super::super::table::Table;
 use super::super::target::{Changes, Target};
 
@@ -97,6 +98,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let recipe = Arc::new(arguments.changes.load_aloud(target.pipeline.as_ref())?);
     let workspace = Arc::new(Workspace::open(&recipe.file.path)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let again = arguments.changes.again(target.pipeline.as_deref());
+    let asked = target.stages.iter().map(|stage| format!(" {}", in_shell(stage))).collect::<String>();
     let options = RunOptions {
         stages: target.stages,
         jobs: arguments.jobs.map_or(cores, usize::from),
@@ -120,7 +123,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.json {
         print_json(&finished.summary)
     } else if !arguments.quiet || finished.summary.status != RunStatus::Ok {
-        print(&finished, &recipe, &arguments.changes.again(target.pipeline.as_deref()))
+        print(&finished, &recipe, &again, &asked)
     }
     Ok(match finished.summary.status {
         RunStatus::Ok => Exit::Done,
@@ -186,8 +189,8 @@ async fn listen(interrupt: Interrupt) {
     }
 }
 
-/// `again` are the words by which another command means the same pipeline.
-fn print(finished: &Finished, recipe: &Recipe, again: &str) {
+/// `again` are the words by which another command means the same pipeline, `asked` those that named stages.
+fn print(finished: &Finished, recipe: &Recipe, again: &str, asked: &str) {
     let summary = &finished.summary;
     let mut table = Table::new(&["stage", "kind", "status", "time", "result"]);
     for stage in &summary.stages {
@@ -203,11 +206,10 @@ fn print(finished: &Finished, recipe: &Recipe, again: &str) {
         RunStatus::Ok => say!("done in {}: {ran} of {} stages ran", format::seconds(summary.seconds), finished.asked),
         RunStatus::Failed => say!("failed after {}; what was finished is kept", format::seconds(summary.seconds)),
         RunStatus::Gated => say!("a gate said no after {}", format::seconds(summary.seconds)),
-        RunStatus::Interrupted => say!("stopped after {}; what was finished is kept, run again to go on", format::seconds(summary.seconds)),
+        RunStatus::Interrupted => say!("stopped after {}; what was finished is kept", format::seconds(summary.seconds)),
     }
-    for line in next_steps(&summary.stages, summary.status, recipe, again) {
-        say!("{}", filled(&format!("  {line}"), 6));
-    }
+    next((summary.status == RunStatus::Interrupted).then(|| step(format!("run{asked}{again}"), "goes on where it was stopped")));
+    next(steps(&summary.stages, summary.status, recipe, again));
 }
 
 /// What there is to say about a stage in its row of the table.
@@ -226,25 +228,28 @@ fn result(stage: &StageSummary) -> String {
     }
 }
 
-fn next_steps(stages: &[StageSummary], status: RunStatus, recipe: &Recipe, again: &str) -> Vec<String> {
+fn steps(stages: &[StageSummary], status: RunStatus, recipe: &Recipe, again: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Some(judge) = stages.iter().find(|stage| stage.kind == "evaluate" && matches!(stage.status, StageStatus::Ran | StageStatus::Gated)) {
-        steps.push(format!("retune show {}{again}    its gates, with the figures that decided", in_shell(&judge.name)));
-        steps.push(format!("retune report{again}    a page with data, losses, mistakes and provenance"));
+        steps.push(step(format!("show {}{again}", in_shell(&judge.name)), "its gates, with the figures that decided"));
+        steps.push(step(format!("report{again}"), "a page with data, losses, mistakes and provenance"));
     }
     if let Some(deployed) = stages.iter().find(|stage| stage.kind == "deploy" && stage.status == StageStatus::Ran) {
         let model = made_for(&deployed.name, recipe).map(|model| {
             let name = in_shell(model.name.as_str());
-            format!("retune get {name}{again} --to DIR    the tuned model as files; `{}` is deployed", deployed.name)
+            step(format!("get {name}{again} --to DIR"), format!("the tuned model as files; `{}` is deployed", deployed.name))
         });
         steps.extend(model);
-        steps.push("retune deployments    what each alias stands for; `retune rollback ALIAS` goes back".into());
+        steps.push(step("deployments", "what each alias stands for; `retune rollback ALIAS` goes back"));
     }
     if let Some(failed) = stages.iter().find(|stage| stage.kind == "exec" && stage.status == StageStatus::Failed) {
-        steps.push(format!("retune log {}{again}    all that it said", in_shell(&failed.name)));
+        steps.push(step(format!("log {}{again}", in_shell(&failed.name)), "all that it said"));
     }
     if status == RunStatus::Failed {
-        steps.push(format!("retune plan{again}    what is left to do"));
+        steps.push(step(format!("plan{again}"), "what is left to do"));
+    }
+    if steps.is_empty() && status != RunStatus::Interrupted {
+        steps.push(step(format!("metrics{again}"), "the figures of all stages"));
     }
     steps
 }

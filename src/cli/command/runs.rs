@@ -8,6 +8,7 @@ use crate::ledger::{self, Event, RunSummary, StageStatus};
 
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::result;
@@ -51,6 +52,11 @@ pub fn runs(arguments: &Arguments) -> Result<Exit, Problem> {
         print_json(&lines);
         return Ok(Exit::Done);
     }
+    let further = match lines.as_slice() {
+        [] => step("run", "makes the first; there is none yet, or none with this tag"),
+        [_] => step("report", "a page with data, losses, mistakes and provenance"),
+        [b, a, ..] => step(format!("diff {} {}", a.run, b.run), "what differs between the latest two"),
+    };
     let mut table = Table::new(&["run", "name", "pipeline", "status", "time", "ran"]);
     for line in lines {
         let pipeline = line.profile.map_or(line.pipeline.clone(), |profile| format!("{} ({profile})", line.pipeline));
@@ -62,6 +68,7 @@ pub fn runs(arguments: &Arguments) -> Result<Exit, Problem> {
         table.row([line.run, named.join(" "), pipeline, line.status, time, ran]);
     }
     result(format_args!("{}", table.render()));
+    next([further]);
     Ok(Exit::Done)
 }
 

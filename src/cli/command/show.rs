@@ -13,6 +13,7 @@ use crate::store::{Artifact, Record};
 use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::format;
+use super::super::next::{Step, next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::{complain, filled, say};
@@ -83,9 +84,27 @@ pub fn show(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.json {
         print_json(&shown)
     } else {
-        print(&shown)
+        print(&shown);
+        next(steps(&shown, &arguments.changes.again(target.pipeline.as_deref())));
     }
     Ok(Exit::Done)
+}
+
+/// `again` are the words by which another command means the same pipeline.
+fn steps(shown: &Shown, again: &str) -> Vec<Step> {
+    let words = format!("{}{again}", in_shell(&shown.stage));
+    if shown.actions.iter().all(|action| action.record.is_none()) {
+        return vec![step(format!("run {words}"), "makes it, and what it needs")];
+    }
+    let more = match shown.kind.as_str() {
+        "prepare" => step(format!("inspect {words} --row 1"), "one row on its way through the operators"),
+        "evaluate" | "train" | "select" => step(format!("report{again}"), "a page with data, losses, mistakes and provenance"),
+        "deploy" => step("deployments", "what each alias stands for"),
+        _ => step(format!("log {words}"), "what it said"),
+    };
+    let mut outputs = shown.actions.iter().filter_map(|action| action.record.as_ref()).flat_map(|record| record.outcome.outputs.keys());
+    let has_files = outputs.any(|name| !is_own(&shown.kind, name));
+    std::iter::once(more).chain(has_files.then(|| step(format!("get {words} --to DIR"), "its outputs as files"))).collect()
 }
 
 /// What was measured of a model, with the baseline beside it. Where several graders compare them, chances are corrected for that.
@@ -112,7 +131,7 @@ fn print(shown: &Shown) {
     };
     say!("{} ({}), {state}", shown.stage, shown.kind);
     if lost {
-        say!("it has no result in this store yet: `retune run {}`", in_shell(&shown.stage));
+        say!("it has no result in this store yet");
         return;
     }
     let summary = if shown.kind == "evaluate" { figures(&shown.metrics) } else { format::metrics(&shown.kind, &shown.metrics) };

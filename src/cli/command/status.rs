@@ -2,9 +2,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::{self, Standing, Workspace};
+use crate::config::in_shell;
+use crate::engine::{self, PlannedStage, Standing, Workspace};
 
 use super::super::exit::Exit;
+use super::super::next::{Step, next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::result;
@@ -44,5 +46,16 @@ pub fn status(arguments: &Arguments) -> Result<Exit, Problem> {
         table.row([stage.name.clone(), state.to_owned(), made, stage.reasons().into_iter().next().unwrap_or_default()]);
     }
     result(format_args!("{}", table.render()));
+    next(steps(&plan.stages, &arguments.changes.again(arguments.pipeline.as_deref())));
     Ok(Exit::Done)
+}
+
+/// `again` are the words by which another command means the same pipeline.
+fn steps(stages: &[PlannedStage], again: &str) -> Vec<Step> {
+    let first = |is: fn(&PlannedStage) -> bool| stages.iter().find(|stage| is(stage)).map(|stage| in_shell(&stage.name));
+    let gated = first(PlannedStage::gated).map(|gated| step(format!("show {gated}{again}"), "which gate said no, and why"));
+    let stale = first(|stage| stage.standing() == Standing::Run).map(|stale| step(format!("why {stale}{again}"), "what changed, old and new"));
+    let due = stages.iter().any(|stage| stage.standing() != Standing::Cached).then(|| step(format!("run{again}"), "makes what is not up to date"));
+    let steps: Vec<Step> = [gated, stale, due].into_iter().flatten().collect();
+    if steps.is_empty() { vec![step(format!("metrics{again}"), "the figures of all stages")] } else { steps }
 }

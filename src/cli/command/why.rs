@@ -2,6 +2,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
+use crate::config::in_shell;
 use crate::engine::{self, PlannedStage, Standing, Workspace};
 use crate::fingerprint::Change;
 use crate::ledger::{Event, run};
@@ -9,6 +10,7 @@ use crate::ledger::{Event, run};
 use super::super::completing::words;
 use super::super::exit::Exit;
 use super::super::format::one_line;
+use super::super::next::{next, step};
 use super::super::print_json;
 use super::super::problem::Problem;
 use super::super::speak::say;
@@ -69,6 +71,11 @@ pub fn why(arguments: &Arguments) -> Result<Exit, Problem> {
             say!("  {}", one_line(reason.clone()));
         }
     }
+    let words = format!("{}{}", in_shell(&name), arguments.changes.again(target.pipeline.as_deref()));
+    next([match planned.standing() {
+        Standing::Cached => step(format!("show {words}"), "what it made"),
+        Standing::Run | Standing::Unknown => step(format!("run {words}"), "makes it, and what it needs"),
+    }]);
     Ok(Exit::Done)
 }
 
