@@ -109,8 +109,11 @@ impl LocalEngine {
     fn tune_here(&self, request: &TuningRequest, watch: &dyn Watch) -> Result<TuningResult, ProviderError> {
         let base = base(&request.base, &self.workspace)?;
         let sizes = &request.hyperparameters;
-        let random = sizes.from_scratch.then(|| Weights::random(base.architecture, sizes.seed));
-        let parameters = random.as_ref().map_or_else(|| base.parameters(), |weights| Ok(weights.into()))?;
+        let begun = match &request.start {
+            Some(start) => Some(Model::open(start, &self.workspace)?.merged()),
+            None => sizes.from_scratch.then(|| Weights::random(base.architecture, sizes.seed)),
+        };
+        let parameters = begun.as_ref().map_or_else(|| base.parameters(), |weights| Ok(weights.into()))?;
         let context = base.architecture.context;
         let longest = sizes.longest.unwrap_or(Longest { tokens: context, overflow: Overflow::Error });
         let longest = Longest { tokens: longest.tokens.min(context), ..longest };
@@ -151,12 +154,14 @@ impl LocalEngine {
         let (name, files) = match method {
             TuningMethod::Lora(shape) => {
                 let adapter = Adapter { architecture: base.architecture, shape, values: trained.values };
-                ("adapter", save_adapter(&adapter, &request.base)?)
+                if request.start.is_none() {
+                    ("adapter", save_adapter(&adapter, &request.base)?)
+                } else {
+                    // An adapter to what was tuned before fits no base that others have: it goes into the weights.
+                    ("weights", weights_file(&adapter.merged(parameters))?)
+                }
             }
-            TuningMethod::Full => {
-                let tuned = Weights { architecture: base.architecture, values: trained.values };
-                ("weights", BTreeMap::from([("model.safetensors".to_owned(), save_weights(&tuned, false)?)]))
-            }
+            TuningMethod::Full => ("weights", weights_file(&Weights { architecture: base.architecture, values: trained.values })?),
         };
         let model = ModelCard { provider: "local".into(), base: request.base.clone(), name: name.into(), digest: base.digest };
         Ok(TuningResult { model, files, losses, flight, metrics })
@@ -177,6 +182,11 @@ impl LocalEngine {
             |said: Generated| Answered { text: chat.decode(&said.tokens), milliseconds: u64::try_from(said.took.as_millis()).ok(), ..Answered::default() };
         Ok(answers.into_iter().map(answered).collect())
     }
+}
+
+/// All weights as the files of a model.
+fn weights_file(weights: &Weights) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+    Ok(BTreeMap::from([("model.safetensors".to_owned(), save_weights(weights, false)?)]))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

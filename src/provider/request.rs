@@ -70,8 +70,10 @@ pub struct TuningRequest {
     pub key: ActionKey,
     /// The stage, for lists of jobs.
     pub stage: String,
-    /// The model to start from.
+    /// The base model that it is made from in the end.
     pub base: String,
+    /// What another training made of that base, where this one begins with it.
+    pub start: Option<ModelHandle>,
     /// Training examples, as JSON Lines.
     pub train: PathBuf,
     /// Validation examples, where there are any.
@@ -98,6 +100,14 @@ pub struct TuningRequest {
     pub left: Option<PathBuf>,
     /// A folder to keep the training's state in, and the steps from one time to the next, where the user wants that.
     pub checkpoints: Option<(PathBuf, usize)>,
+}
+
+impl TuningRequest {
+    /// What it begins with, by its name at the provider.
+    #[must_use]
+    pub fn begins_with(&self) -> &str {
+        self.start.as_ref().map_or(&self.base, |start| &start.card.name)
+    }
 }
 
 /// What came of a fine-tuning.

@@ -1,5 +1,7 @@
 //! Who makes a model that a stage names.
 
+use std::collections::{HashSet, VecDeque};
+
 use crate::config::{Block, StageDecl};
 
 use super::{Compiler, select};
@@ -29,7 +31,7 @@ pub fn made_by<'a>(name: &str, compiler: &Compiler<'a>) -> Option<MadeBy<'a>> {
 
 /// Whether what a select stage compares leads back to it.
 fn is_circular(stage: &StageDecl, compiler: &Compiler<'_>) -> bool {
-    let (mut open, mut seen) = (vec![stage], std::collections::HashSet::new());
+    let (mut open, mut seen) = (vec![stage], HashSet::new());
     while let Some(found) = open.pop() {
         let named = found.block.all("from").chain(found.block.all("model")).filter_map(|node| node.find_text("stage").or_else(|| node.find_text("name")));
         for next in named.filter_map(|name| compiler.pipeline.stage(name)) {
@@ -42,6 +44,36 @@ fn is_circular(stage: &StageDecl, compiler: &Compiler<'_>) -> bool {
         }
     }
     false
+}
+
+/// The trainings that a model went through, the latest first, as far back as each begins with what one other made.
+pub fn trainings<'a>(name: &str, compiler: &Compiler<'a>) -> Vec<&'a StageDecl> {
+    let mut all: Vec<&StageDecl> = Vec::new();
+    let mut next = made_by(name, compiler);
+    while let Some([only]) = next.as_ref().map(|made_by| made_by.trained.as_slice()) {
+        let training: &'a StageDecl = only;
+        if all.iter().any(|known| std::ptr::eq(*known, training)) {
+            break;
+        }
+        all.push(training);
+        next = made_by(training.block.child_text("model").unwrap_or_default(), compiler);
+    }
+    all
+}
+
+/// The base models that a name leads to: its own where no stage makes it, else those that its trainings began with in the end.
+pub fn bases<'a>(name: &'a str, compiler: &Compiler<'a>) -> Vec<&'a str> {
+    let (mut open, mut seen, mut found) = (VecDeque::from([name]), HashSet::new(), Vec::new());
+    while let Some(name) = open.pop_front() {
+        if !seen.insert(name) {
+            continue;
+        }
+        match made_by(name, compiler) {
+            Some(made_by) => open.extend(made_by.trained.into_iter().filter_map(|trained| trained.block.child_text("model"))),
+            None => found.push(name),
+        }
+    }
+    found
 }
 
 impl MadeBy<'_> {

@@ -14,15 +14,15 @@ use crate::common::{Done, Workspace, colours_workspace};
 
 /// What a server of another kind was asked, and what it has.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     requests: Vec<(String, String, BTreeMap<String, String>, Value)>,
     files: Vec<String>,
     jobs: Vec<Value>,
 }
 
-type Answer = fn(&mut Seen, &str, &str, &Value) -> Option<Value>;
+pub type Answer = fn(&mut Seen, &str, &str, &Value) -> Option<Value>;
 
-struct Elsewhere {
+pub struct Elsewhere {
     seen: Arc<Mutex<Seen>>,
     address: std::net::SocketAddr,
     _runtime: tokio::runtime::Runtime,
@@ -43,7 +43,7 @@ async fn take(State((seen, answer)): State<(Arc<Mutex<Seen>>, Answer)>, request:
 }
 
 impl Elsewhere {
-    fn start(answer: Answer) -> Self {
+    pub fn start(answer: Answer) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let seen = Arc::new(Mutex::new(Seen::default()));
         let routes = Router::new().fallback(take).layer(axum::extract::DefaultBodyLimit::disable()).with_state((Arc::clone(&seen), answer));
@@ -53,7 +53,7 @@ impl Elsewhere {
         Self { seen, address, _runtime: runtime }
     }
 
-    fn workspace(&self, declaration: &str, method: &str) -> Workspace {
+    pub fn workspace(&self, declaration: &str, method: &str) -> Workspace {
         let workspace = colours_workspace();
         let declared = declaration.replace("ADDRESS", &self.address.to_string());
         let text = workspace.read("p.kdl").replace("provider \"openai\"", "provider \"there\"").replace("gpt-4.1-nano-2025-04-14", "some-model");
@@ -62,12 +62,12 @@ impl Elsewhere {
         workspace
     }
 
-    fn run(&self, workspace: &Workspace) -> Done {
+    pub fn run(&self, workspace: &Workspace) -> Done {
         let mut command = workspace.command(&["run", "p.kdl", "--profile", "openai", "--json"]);
         Done::from(command.env("THEIR_KEY", "their-secret").output().expect("it starts"))
     }
 
-    fn sent(&self, method: &str, path: &str) -> Vec<Value> {
+    pub fn sent(&self, method: &str, path: &str) -> Vec<Value> {
         let seen = self.seen.lock().expect("no test panics with it");
         seen.requests.iter().filter(|(of, at, ..)| of == method && at.split('?').next().is_some_and(|at| at == path)).map(|(.., body)| body.clone()).collect()
     }
@@ -80,7 +80,7 @@ fn chat(body: &Value) -> Value {
 }
 
 /// A server that speaks OpenAI's protocol and has no metadata.
-fn azure(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
+pub fn azure(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
     let at = path.split('?').next().unwrap_or_default();
     Some(match (method, at) {
         ("GET", "/openai/v1/models") => json!({ "data": [{ "id": "some-model", "deprecation": { "inference": 1_900_000_000 } }] }),
@@ -89,7 +89,7 @@ fn azure(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Valu
             seen.files.push(String::new());
             json!({ "id": format!("file-{}", seen.files.len()), "status": "pending" })
         }
-        ("GET", "/openai/v1/files/file-1" | "/openai/v1/files/file-2") => json!({ "id": at.rsplit('/').next(), "status": "processed" }),
+        ("GET", _) if at.starts_with("/openai/v1/files/file-") && !at.ends_with("/content") => json!({ "id": at.rsplit('/').next(), "status": "processed" }),
         ("POST", "/openai/v1/fine_tuning/jobs") => {
             let job = json!({ "id": "ftjob-1", "status": "pending", "suffix": body["suffix"], "created_at": 1 });
             seen.jobs.push(job.clone());
@@ -133,7 +133,7 @@ fn azure_has_a_header_a_query_a_suffix_and_deployments() {
     assert_eq!(server.sent("POST", "/openai/v1/fine_tuning/jobs").len(), 1);
 }
 
-fn together(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
+pub fn together(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
     Some(match (method, path) {
         ("GET", "/v1/files") => json!({ "data": [] }),
         ("POST", "/v1/files/upload") => {
@@ -217,7 +217,7 @@ fn together_has_a_protocol_of_its_own() {
     assert_eq!(server.sent("POST", "/v1/fine-tunes").len(), 1);
 }
 
-fn fireworks(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
+pub fn fireworks(seen: &mut Seen, method: &str, path: &str, body: &Value) -> Option<Value> {
     let (at, query) = path.split_once('?').unwrap_or((path, ""));
     let accounts = "/v1/accounts/us";
     if let Some(id) = at.strip_prefix(&format!("{accounts}/datasets/")) {
@@ -295,6 +295,22 @@ fn an_outside_program_trains_and_answers() {
     assert!(run("1", "1").contains(&"model".to_owned()));
     assert!(run("1", "2").is_empty());
     assert!(run("2", "2").contains(&"model".to_owned()));
+    // What it made is there for a training that goes on from it.
+    workspace.write("tool.yml", "base: {{ base }}\nstart: {{ start or 'none' }}\n");
+    let text = workspace.read("p.kdl");
+    let further =
+        "train \"further\" {\n    data \"chat\"\n    provider \"tool\"\n    model \"model\"\n    method \"supervised\" {\n        epochs 1\n    }\n}\n";
+    workspace.write(
+        "p.kdl",
+        format!(
+            "{}{further}",
+            text.replace("cp tool.yml model/adapter", "cat tool.yml start/adapter > model/adapter; cp -r start/. model/kept; test -s model/adapter")
+        ),
+    );
+    assert_eq!(workspace.run(&[], 0)["status"], "ok");
+    assert_eq!(workspace.retune(&["get", "further", "p.kdl", "--to", "chain"]).code, 0);
+    assert_eq!(workspace.read("chain/model/adapter"), "base: some/open-model\nstart: start\nbase: some/open-model\nstart: none\n");
+    workspace.write("p.kdl", text);
     workspace.write("tool.yml", "base: {{ bass }}\n");
     let refused = workspace.retune(&["run", "p.kdl"]);
     assert_eq!(refused.code, 1);

@@ -6,6 +6,7 @@ mod common;
 mod dialects;
 mod fake;
 mod fragile;
+mod further;
 mod imported;
 mod judged;
 mod lies;

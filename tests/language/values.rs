@@ -133,12 +133,13 @@ fn a_property_without_a_value_is_told_where_it_is() {
 }
 
 #[test]
-fn a_stage_that_is_named_as_a_base_model_is_told_as_a_stage() {
-    let text =
-        "pipeline \"p\"\ntrain \"one\" {\n    examples \"a.jsonl\"\n    model \"builtin:tiny\"\n    method \"supervised\" {\n        epochs 1\n    }\n}\n";
-    let text = format!("{text}{}", text.replace("pipeline \"p\"\n", "").replace("one", "two").replace("builtin:tiny", "one"));
+fn a_stage_that_makes_no_model_is_told_as_a_stage() {
+    let text = format!(
+        "pipeline \"p\"\n{}train \"two\" {{\n    examples \"a.jsonl\"\n    model \"one\"\n    method \"supervised\" {{\n        epochs 1\n    }}\n}}\n",
+        says("one", "x")
+    );
     let done = wrong(&[("p.kdl", &text)], &[]);
-    assert!(done.said().contains("`one` is a stage, and a training begins with a base model"), "{}", done.stderr);
+    assert!(done.said().contains("`one` is a stage of the kind `exec`, and makes no model"), "{}", done.stderr);
 }
 
 #[test]

@@ -8,7 +8,9 @@ pub fn unused(pipeline: &Pipeline) -> Vec<ConfigError> {
     let mut used = vec![false; pipeline.stages.len()];
     pipeline.references.iter().for_each(|reference| used[reference.to] = true);
     let there: Vec<&StageKind> = KINDS.iter().filter(|kind| pipeline.stages.iter().any(|stage| stage.kind == kind.setting.name)).collect();
-    let could_use = |made: &str| there.iter().any(|kind| takes(kind.setting, made, &mut Vec::new()));
+    // A training may be where a pipeline ends: that another could go on from it says nothing.
+    let goes_on = |kind: &StageKind, made: &str| kind.setting.name == "train" && matches!(made, "train" | "select");
+    let could_use = |made: &str| there.iter().any(|kind| takes(kind.setting, made, &mut Vec::new()) && !goes_on(kind, made));
     let waste: Vec<&str> = KINDS.iter().filter(|kind| !kind.is_end).map(|kind| kind.setting.name).filter(|made| could_use(made)).collect();
     // Instances of one stage have one text: it is used where one of them is.
     let texts: HashSet<Span> = pipeline.stages.iter().zip(&used).filter(|(_, used)| **used).map(|(stage, _)| stage.name_span).collect();

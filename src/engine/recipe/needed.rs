@@ -63,7 +63,7 @@ fn named<'a>(block: &'a Block, names: &mut BTreeSet<&'a str>) {
 /// The base models that train stages want of a provider.
 fn models<'a>(pipeline: &'a Pipeline, provider: &Declared) -> Vec<&'a str> {
     let own = pipeline.stages.iter().filter(|stage| stage.kind == "train" && stage.block.child_text("provider").unwrap_or("local") == provider.name);
-    own.filter_map(|stage| stage.block.child_text("model")).collect::<BTreeSet<_>>().into_iter().collect()
+    own.filter_map(|stage| stage.block.child_text("model")).filter(|name| pipeline.stage(name).is_none()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn state(declared: &Declared, models: &[&str], root: &Path) -> ProviderState {

@@ -191,10 +191,11 @@ impl Wire for Fireworks {
         let dataset = |id: &str| json!(format!("accounts/{}/datasets/{id}", self.account));
         let mut body = json!({
             "displayName": request.suffix,
-            "baseModel": request.base,
             "dataset": dataset(train),
             "outputModel": format!("accounts/{}/models/{id}", self.account),
         });
+        // A job takes one of the two: the tuned model knows its base.
+        body[if request.start.is_some() { "warmStartFrom" } else { "baseModel" }] = json!(request.begins_with());
         let given: [(&str, Option<Value>); 7] = [
             ("evaluationDataset", validation.map(dataset)),
             ("epochs", sizes.epochs.map(|epochs| json!(epochs))),

@@ -163,7 +163,7 @@ impl Wire for Together {
     async fn quote(&self, request: &TuningRequest, train: &str, validation: Option<&str>, watch: &dyn Watch) -> Result<Option<f64>, ProviderError> {
         let whole = self.creation(request, train, validation);
         // The price depends on these alone.
-        let asked = ["training_file", "validation_file", "model", "n_epochs", "n_evals", "training_type", "training_method"];
+        let asked = ["training_file", "validation_file", "model", "from_checkpoint", "n_epochs", "n_evals", "training_type", "training_method"];
         let body: Value = asked.into_iter().filter_map(|name| Some((name.to_owned(), whole.get(name)?.clone()))).collect::<serde_json::Map<_, _>>().into();
         let quote: Quote = match self.client.json(Request::post("/fine-tunes/estimate-price", body, Repeat::Freely), watch).await {
             Ok(quote) => quote,
@@ -236,11 +236,12 @@ impl Together {
         let sizes = &request.hyperparameters;
         let name: String = request.suffix.chars().take(SUFFIX).collect();
         let mut body = json!({
-            "model": request.base,
             "training_file": train,
             "suffix": format!("{name}-{}", mark(request.key)),
             "random_seed": sizes.seed % 2_147_483_648,
         });
+        // A job takes one of the two: the checkpoint knows its base.
+        body[if request.start.is_some() { "from_checkpoint" } else { "model" }] = json!(request.begins_with());
         let given: [(&str, Option<Value>); 8] = [
             ("validation_file", validation.map(|file| json!(file))),
             ("n_evals", validation.map(|_| json!(sizes.epochs.unwrap_or(1)))),

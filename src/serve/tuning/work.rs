@@ -128,6 +128,7 @@ fn request(jobs: &Jobs, job: &Job) -> Result<TuningRequest, Ended> {
         key: ActionKey(Digest::of(job.id.as_bytes())),
         stage: job.id.clone(),
         base: job.model.clone(),
+        start: None,
         train,
         validation,
         method: Method::Supervised,

@@ -10,7 +10,7 @@ use crate::fingerprint::{Leaf, Tree, settings};
 use crate::grade::{Metrics, Verdict, loss_gap};
 use crate::ledger::Version;
 
-use super::super::made::MadeBy;
+use super::super::made::{MadeBy, trainings};
 use super::super::{Compiler, Context, Input, StageError, evaluate, train};
 use super::Required;
 
@@ -55,6 +55,9 @@ pub fn card(stage: &StageDecl, made_by: Option<MadeBy<'_>>, compiler: &Compiler<
             said
         });
         training = all.reduce(|same, said| same.into_iter().filter(|row| said.contains(row)).collect()).unwrap_or_default();
+        for before in trainings(made_by.stage.name.as_str(), compiler).into_iter().skip(1) {
+            flatten(&settings(&before.block, &compiler.pipeline.file), &format!("before that, {}", before.name), &mut training);
+        }
         if made_by.trained.len() > 1 {
             training.push(("chosen by".to_owned(), format!("{} among {} trainings", made_by.stage.name, made_by.trained.len())));
         }

@@ -26,12 +26,12 @@ pub fn check(train: &Train, asked: &DataAsked<'_>, inputs: &BTreeMap<String, Giv
         Examples::Prepared => vec!["train".to_owned(), "validation".to_owned()],
         Examples::Files { train, validation } => std::iter::once(train).chain(validation).cloned().collect(),
     };
-    let counter = tokens::counter(&train.declared, &train.base);
+    let counter = tokens::counter(&train.declared, train.base());
     let mut checks = Vec::new();
     for (number, file) in files.into_iter().enumerate() {
         let content = open((asked.workspace, asked.store), inputs, &file)?;
         let failed = |source| StageError::Io { doing: "read", path: file.clone().into(), source };
-        let mut checked = rules.check(form, content, Some((&counter, &train.base)), asked.shown).map_err(failed)?;
+        let mut checked = rules.check(form, content, Some((&counter, train.base())), asked.shown).map_err(failed)?;
         if number > 0 {
             // How many rows there must be is said of those that are trained on, and no validation is none.
             checked.whole.clear();

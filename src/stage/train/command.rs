@@ -14,6 +14,8 @@ use crate::provider::{
 
 use super::super::exec::{Launch, Program, Sandbox, figures, files, launch, lay};
 use super::super::{Context, Given, StageError};
+use super::card::CARD;
+use super::start;
 
 /// What a program finds in its folder, and leaves there.
 const TRAIN: &str = "train.jsonl";
@@ -46,10 +48,25 @@ pub async fn train(program: &Declared, provider: &str, request: &TuningRequest, 
         let rendered = render(&text, request).map_err(|(problem, names)| StageError::BadTemplate { file: template.clone(), problem, names })?;
         std::fs::write(folder.join(name), rendered).map_err(io("write", &folder.join(name)))?;
     }
+    // As links into the store: a model may be larger than the memory.
+    let begun = context.artifact(start::MODEL).ok();
+    if let Some(artifact) = begun {
+        context.store.link(artifact, &place(start::FOLDER))?;
+        let card = place(start::FOLDER).join(CARD);
+        std::fs::remove_file(&card).map_err(io("remove", &card))?;
+    }
     lay(context, of(program, context), &folder)?;
     let line = Program::Shell(program.train.clone());
     let environment = variables(program);
+    let before = files(&place(start::FOLDER));
     launch(Launch { program: &line, folder: &folder, environment: &environment, sandbox: Sandbox::On, checkpoints: None }, context).await?;
+    if let Some(artifact) = begun
+        && files(&place(start::FOLDER)) != before
+        && context.store.verify_all(artifact).is_err()
+    {
+        // What is wrong has been set aside, and is made anew.
+        return Err(StageError::InputWritten { path: start::FOLDER.into() });
+    }
     if !std::fs::read_dir(place(MODEL)).is_ok_and(|mut files| files.next().is_some()) {
         return Err(StageError::MissingOutput { path: format!("{MODEL}/") });
     }
@@ -75,6 +92,7 @@ fn render(template: &str, request: &TuningRequest) -> Result<String, (String, Ve
     // What is not given is not there: a template that prints it all the same is told so.
     let values = json!({
         "base": request.base,
+        "start": request.start.as_ref().map(|_| start::FOLDER),
         "method": request.method.name(),
         "train": TRAIN,
         "validation": VALIDATION,

@@ -27,7 +27,7 @@ pub fn row(train: &Train, asked: &RowAsked<'_>, inputs: &BTreeMap<String, Given>
         return Ok(None);
     }
     let line = Rows { train, asked: (asked.workspace, asked.store), inputs }.lines(&[asked.row])?.pop().unwrap_or_default();
-    let base = fetch_now(&train.base, asked.workspace).and_then(|()| base(&train.base, asked.workspace)).map_err(ProviderError::from)?;
+    let base = fetch_now(train.base(), asked.workspace).and_then(|()| base(train.base(), asked.workspace)).map_err(ProviderError::from)?;
     let refused = |source| StageError::from(ProviderError::from(ModelError::Template { index: asked.row, source }));
     let mut looks = vec![Look { step: format!("row {}", asked.row), text: line.clone() }];
     let answers: Vec<(&str, Vec<_>)> = if method::name(&train.block) == "dpo" {
@@ -49,7 +49,7 @@ pub fn row(train: &Train, asked: &RowAsked<'_>, inputs: &BTreeMap<String, Given>
         };
         let learned = encoded.learned.iter().filter(|learned| **learned).count();
         let pieces: Vec<String> = encoded.tokens.iter().zip(&encoded.learned).map(piece).collect();
-        let step = format!("as tokens of `{}`, those that are {what} in brackets", train.base);
+        let step = format!("as tokens of `{}`, those that are {what} in brackets", train.base());
         looks.push(Look { step, text: format!("{} tokens, {learned} of them: {}", pieces.len(), pieces.join("|")) });
     }
     Ok(Some(looks))

@@ -4,18 +4,20 @@ mod command;
 mod files;
 mod inspect;
 mod method;
+mod start;
 mod tokens;
 mod work;
 
 use std::collections::BTreeMap;
 
-use crate::config::{Block, ConfigError, Kind, Pipeline, Setting, Slot, StageDecl};
+use crate::config::{Block, ConfigError, Kind, Pipeline, Setting, Slot, StageDecl, stem};
 use crate::data::Form;
 use crate::fingerprint::{Leaf, Tree, settings_of};
 use crate::model::{HUB_SCHEME, Source};
 use crate::provider::{Api, Declared, Protocol, Sizes, longest_suffix};
 use crate::store::Reading;
 
+use super::made::{bases, made_by};
 use super::providers::Purpose;
 use super::{Action, Compiler, Input, StageKind, checkpoints, prepare, providers, scheduling};
 pub use card::{card, described, load, untuned};
@@ -60,10 +62,10 @@ static PROVIDER: Setting = Setting::new("provider", "Where the model is tuned; `
 )]);
 static MODEL: Setting = Setting::new("model", "The model to start from.").once().arguments(&[Slot::new(
     "name",
-    Kind::Text,
-    "Its name at the provider; locally `builtin:tiny`, a folder as Hugging Face's libraries write it, a GGUF file, or `hf:OWNER/NAME@COMMIT`.",
-)
-.without_effect()]);
+    Kind::Model(&["train", "select"]),
+    "A train or select stage whose model is tuned further, or a base model: its name at the provider; locally `builtin:tiny`, a folder as Hugging \
+     Face's libraries write it, a GGUF file, or `hf:OWNER/NAME@COMMIT`.",
+)]);
 static SEED: Setting =
     Setting::new("seed", "The seed of all that is random; 0 where it is not given.").arguments(&[Slot::new("seed", Kind::Integer(0, i64::MAX), "The seed.")]);
 static SUFFIX: Setting = Setting::new("suffix", "What is put into the name of a hosted model; the stage's name where it is not given.")
@@ -114,11 +116,16 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
     let block = &stage.block;
     let at = block.child("provider").map_or(stage.name_span, |child| child.span_of("name"));
     let declared = providers::find(provider_name(block), &compiler.pipeline.providers, at)?;
-    let base = block.child_text("model").unwrap_or_default().to_owned();
-    check_model(block, &declared, &base, compiler.pipeline.stage(&base).is_some())?;
+    let named = block.child_text("model").unwrap_or_default();
+    let earlier = made_by(named, compiler);
+    let bases = bases(named, compiler);
+    match &earlier {
+        Some(made_by) => start::check(block, &declared, made_by)?,
+        None => check_model(block, &declared, named, compiler.pipeline.declared.get(stem(named)).copied())?,
+    }
     method::check(block)?;
     check_method(block, &declared)?;
-    check_start(block, &declared)?;
+    start::check_scratch(block, &declared)?;
     check_sizes(block, &declared)?;
     check_suffix(block, &declared)?;
     let kept = block.child(checkpoints::EVERY.name).map(|kept| (kept.text("folder").to_owned(), kept.count("every")));
@@ -134,14 +141,15 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         inputs.extend(compiler.files(path, Reading::Bytes, None));
     }
     inputs.extend(providers::files(&declared, compiler));
-    inputs.extend(providers::model_files(&declared, &base, compiler));
+    inputs.extend(earlier.map(|made_by| Input::output(start::MODEL, &made_by.stage.name, MODEL_OUTPUT)));
+    inputs.extend(bases.iter().flat_map(|base| providers::model_files(&declared, base, compiler)));
     let action = Action {
         name: "train".to_owned(),
         version: VERSION,
         settings,
         context: BTreeMap::from([
             ("provider".to_owned(), providers::provider_tree(&declared, Purpose::Tuning)),
-            ("model".to_owned(), providers::model_tree(&declared, &base)),
+            ("model".to_owned(), start::tree(&declared, &bases)),
         ]),
         inputs,
         outputs: if declared.api == Api::Local { vec![MODEL_OUTPUT, LOSSES_OUTPUT, FLIGHT_OUTPUT] } else { vec![MODEL_OUTPUT, LOSSES_OUTPUT] }
@@ -152,7 +160,14 @@ fn compile(stage: &StageDecl, compiler: &mut Compiler<'_>) -> Result<Vec<Action>
         builds_on_last: false,
         refresh: None,
         effect: false,
-        work: Box::new(Train { block: block.clone(), declared, base, examples, suffix: suffix(stage), checkpoints: kept }),
+        work: Box::new(Train {
+            block: block.clone(),
+            bases: bases.into_iter().map(str::to_owned).collect(),
+            declared,
+            examples,
+            suffix: suffix(stage),
+            checkpoints: kept,
+        }),
     };
     Ok(vec![action])
 }
@@ -210,9 +225,11 @@ fn examples(stage: &StageDecl, compiler: &Compiler<'_>) -> Result<(Examples, Vec
     }
 }
 
-fn check_model(block: &Block, declared: &Declared, base: &str, is_stage: bool) -> Result<(), ConfigError> {
-    let unknown = declared.api == Api::Local && Source::of(base).is_none();
-    if !unknown {
+fn check_model(block: &Block, declared: &Declared, base: &str, stage: Option<&str>) -> Result<(), ConfigError> {
+    // What is wrong with a stage that should make a model is told there.
+    let is_told = matches!(stage, Some("train" | "select"));
+    let is_known = declared.api != Api::Local || Source::of(base).is_some();
+    if is_told || is_known {
         return Ok(());
     }
     Err(ConfigError::UnknownChoice {
@@ -223,31 +240,14 @@ fn check_model(block: &Block, declared: &Declared, base: &str, is_stage: bool) -
             "a model of the hub is `hf:OWNER/NAME@` and a whole commit of 40 digits: a branch or tag may be another model tomorrow; `git ls-remote` of its \
              page tells the commit of `main`"
                 .into()
-        } else if is_stage {
-            format!(
-                "`{base}` is a stage, and a training begins with a base model: write what that stage made as one, by `export` with the format `safetensors` \
-                 in a deploy stage, and name a copy of the folder here"
-            )
+        } else if let Some(kind) = stage {
+            format!("`{base}` is a stage of the kind `{kind}`, and makes no model: name a train or select stage, or a base model")
         } else {
             "the local engine has `builtin:tiny`, folders (`models/NAME`), GGUF files (`models/NAME.gguf`) and models of the hub \
              (`hf:OWNER/NAME@COMMIT`); for a hosted model name its `provider`"
                 .into()
         },
     })
-}
-
-/// Makes sure that a training that begins with nothing is not made one that begins with a model of a provider.
-fn check_start(block: &Block, declared: &Declared) -> Result<(), ConfigError> {
-    let scratch = block.child("method").and_then(|method| method.child(method::FROM_SCRATCH.name));
-    match (scratch, &declared.api) {
-        (Some(scratch), Api::Hosted(_)) => Err(ConfigError::Contradiction {
-            problem: format!("`{}` tunes models that it has, and `from-scratch` begins with none", declared.name),
-            label: "would be another training there".into(),
-            at: scratch.name_span.into(),
-            help: "train it on this machine (`provider \"local\"`), or take it out".into(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn check_method(block: &Block, declared: &Declared) -> Result<(), ConfigError> {

@@ -12,7 +12,7 @@ use super::super::action::given;
 use super::super::checkpoints::Checkpoints;
 use super::super::{Context, DataAsked, DataCheck, Estimate, Given, Look, RowAsked, StageError, StepAsked, Work, providers};
 use super::card::{CARD, described, keep};
-use super::{FLIGHT_OUTPUT, LOSSES_OUTPUT, MODEL_OUTPUT, command, inspect, method, tokens};
+use super::{FLIGHT_OUTPUT, LOSSES_OUTPUT, MODEL_OUTPUT, command, inspect, method, start, tokens};
 
 /// Where the examples come from.
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ pub enum Examples {
 pub struct Train {
     pub block: Block,
     pub declared: Declared,
-    pub base: String,
+    /// The base models that it may be made from in the end: one, or several where a select stage chooses.
+    pub bases: Vec<String>,
     pub examples: Examples,
     pub suffix: String,
     /// The folder for checkpoints, and the steps from one to the next.
@@ -46,13 +47,16 @@ impl Work for Train {
         let validation = validation.filter(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0));
         let grader = method::grader(&self.block).map(|name| context.file(name)).transpose()?;
         let kept = self.checkpoints.as_ref().map(|(folder, every)| Ok::<_, StageError>((Checkpoints::take(context, folder)?, *every))).transpose()?;
+        let start = start::model(&self.declared, context)?;
         let hyperparameters = method::hyperparameters(&self.block);
-        let price = self.price(context.workspace)?.unwrap_or_default();
-        let expected = self.expected(price, Some(&train), hyperparameters.epochs);
+        let base = start.as_ref().map_or_else(|| self.base(), |start| &start.card.base).to_owned();
+        let price = self.price(context.workspace, &base)?.unwrap_or_default();
+        let expected = self.expected(&base, price, Some(&train), hyperparameters.epochs);
         let request = TuningRequest {
             key: context.key,
             stage: context.stage.as_str().to_owned(),
-            base: self.base.clone(),
+            base,
+            start,
             train,
             validation,
             method: method::method(&self.block, grader.as_deref())?,
@@ -100,6 +104,8 @@ impl Work for Train {
             // What a program made goes into the store as it lies.
             Some(folder) => {
                 let place = folder.join(CARD);
+                // One that the program copied may be a link into the store.
+                let _ = std::fs::remove_file(&place);
                 std::fs::write(&place, card).map_err(|source| StageError::Io { doing: "write", path: place, source })?;
                 context.store.take_path(&folder)?
             }
@@ -136,22 +142,23 @@ impl Work for Train {
 
     fn estimate(&self, workspace: &Path, store: &Store, inputs: &BTreeMap<String, Given>) -> Estimate {
         let epochs = method::hyperparameters(&self.block).epochs;
-        let price = self.price(workspace);
+        // Of several bases, of which one is chosen when it shows, the dearest.
+        let dear = |base: &&String| self.price(workspace, base).ok().flatten().and_then(|price| price.training).unwrap_or_default();
+        let base = self.bases.iter().max_by(|a, b| dear(a).total_cmp(&dear(b))).map_or_else(|| self.base(), String::as_str);
+        let price = self.price(workspace, base);
         let known = price.as_ref().ok().copied().flatten().unwrap_or_default();
-        let mut estimate = self.expected(known, self.examples_at(workspace, store, inputs).as_deref(), epochs);
+        let mut estimate = self.expected(base, known, self.examples_at(workspace, store, inputs).as_deref(), epochs);
         if let Api::Hosted(endpoint) = &self.declared.api {
-            estimate.notes = providers::outlook(&self.declared, endpoint, &self.base, &store.root().join("providers"));
+            estimate.notes = providers::outlook(&self.declared, endpoint, base, &store.root().join("providers"));
             match price {
                 Err(error) => estimate.notes.push(error.to_string()),
                 Ok(_) if known.training.is_some() => {}
                 Ok(_) if endpoint.quotes() => {
-                    estimate
-                        .notes
-                        .push(format!("`{}` says what training `{}` costs once the files are there, before it begins", self.declared.name, self.base));
+                    estimate.notes.push(format!("`{}` says what training `{base}` costs once the files are there, before it begins", self.declared.name));
                 }
                 Ok(_) => {
                     estimate.is_unpriced = true;
-                    estimate.notes.push(format!("what training `{}` costs at `{}` is not known: tell it in prices.kdl", self.base, self.declared.name));
+                    estimate.notes.push(format!("what training `{base}` costs at `{}` is not known: tell it in prices.kdl", self.declared.name));
                 }
             }
             if let Some(hour) = known.hour {
@@ -167,16 +174,21 @@ impl Work for Train {
 }
 
 impl Train {
-    fn price(&self, workspace: &Path) -> Result<Option<Price>, ProviderError> {
+    /// The base model, or the first of those that it may be.
+    pub fn base(&self) -> &str {
+        self.bases.first().map_or("", String::as_str)
+    }
+
+    fn price(&self, workspace: &Path, base: &str) -> Result<Option<Price>, ProviderError> {
         match &self.declared.api {
-            Api::Hosted(endpoint) => price(workspace, &self.declared.name, endpoint.api(), &self.base),
+            Api::Hosted(endpoint) => price(workspace, &self.declared.name, endpoint.api(), base),
             Api::Local | Api::Command(_) => Ok(None),
         }
     }
 
     /// Tokens and money that it will take.
-    fn expected(&self, price: Price, train: Option<&Path>, epochs: Option<usize>) -> Estimate {
-        let once = train.and_then(|train| tokens::file_tokens(&self.declared, &self.base, train));
+    fn expected(&self, base: &str, price: Price, train: Option<&Path>, epochs: Option<usize>) -> Estimate {
+        let once = train.and_then(|train| tokens::file_tokens(&self.declared, base, train));
         #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
         let tokens = once.map(|(tokens, examples)| (tokens * epochs.unwrap_or_else(|| tokens::auto_epochs(&self.declared, examples))) as f64);
         Estimate { tokens, usd: tokens.zip(price.training).map(|(tokens, price)| tokens * price / 1e6), ..Estimate::default() }

@@ -29,7 +29,7 @@ pub fn mark(key: ActionKey) -> String {
 /// The body that makes a job. Where it is `marked`, our key stands in the suffix.
 pub fn creation(dialect: &Dialect, marked: bool, request: &TuningRequest, train: &str, validation: Option<&str>, fields: &[(String, Value)]) -> Value {
     let mut body = json!({
-        "model": request.base,
+        "model": request.begins_with(),
         "training_file": train,
         "suffix": suffix(dialect, marked, request),
         "seed": request.hyperparameters.seed,
@@ -127,6 +127,7 @@ mod tests {
             key: ActionKey(Digest::of(b"key")),
             stage: "router".into(),
             base: "gpt-4.1-nano".into(),
+            start: None,
             train: "train".into(),
             validation: None,
             method,
