@@ -164,8 +164,11 @@ fn apply_set(given: &str, params: &mut Params, errors: &mut Vec<ConfigError>) {
         return;
     };
     let Some(declared) = params.get(name) else {
-        let help = nearest(name, params.keys().map(String::as_str))
-            .map_or_else(|| format!("declared are: {}", listed(params)), |near| format!("did you mean `{near}`? declared are: {}", listed(params)));
+        let help = match nearest(name, params.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`? declared are: {}", listed(params)),
+            None if params.is_empty() => format!("declare it: `params {{ {name} ... }}`"),
+            None => format!("declared are: {}", listed(params)),
+        };
         errors.push(bad(format!("no parameter `{name}` is declared"), None, help));
         return;
     };
