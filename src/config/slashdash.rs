@@ -1,7 +1,7 @@
 //! What `/-` takes out of a text.
 //!
-//! The parser reads what is taken out several times for each `/-` around it, so twenty in one another would keep it busy for
-//! hours. It is shown none: each part that is taken out is blank in the text around it, and is looked at by itself.
+//! The parser reads what is taken out several times for each `/-` around it: its time grows exponentially with their depth. It is
+//! shown none: each part that is taken out is blank in the text around it, and is looked at by itself.
 
 use std::borrow::Cow;
 use std::ops::Range;
